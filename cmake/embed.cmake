@@ -1,0 +1,26 @@
+# Puts the files that the service serves or applies (web pages, migrations, the API description)
+# into the program, so that one file is the whole installation. The list is in core/embedded.h.
+function(signalbox_embed target)
+	file(GLOB files CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}
+		web/sdk/*.js web/demo/* web/pages/* schema/sql/*.sql schema/*.json)
+	list(FILTER files EXCLUDE REGEX "(README.md|package.json|package-lock.json|tsconfig.json)$")
+	list(SORT files)
+	set(out ${CMAKE_BINARY_DIR}/embedded.c)
+	set(text "#include \"core/embedded.h\"\n")
+	set(table "")
+	set(depends "")
+	set(n 0)
+	foreach(file ${files})
+		string(APPEND text
+			"__asm__(\".section .rodata\\n.balign 16\\nsb_file_${n}:\\n.incbin \\\"${CMAKE_SOURCE_DIR}/${file}\\\"\\nsb_file_${n}_end:\\n.byte 0\\n.previous\\n\");\n"
+			"extern const char sb_file_${n}[], sb_file_${n}_end[];\n")
+		string(APPEND table "\t{\"${file}\", sb_file_${n}, sb_file_${n}_end},\n")
+		list(APPEND depends ${CMAKE_SOURCE_DIR}/${file})
+		math(EXPR n "${n} + 1")
+	endforeach()
+	string(APPEND text "const struct embedded_file embedded_files[] = {\n${table}\t{0},\n};\n")
+	file(CONFIGURE OUTPUT ${out} CONTENT "${text}" @ONLY)
+	set_source_files_properties(${out} PROPERTIES OBJECT_DEPENDS "${depends}")
+	add_library(${target} STATIC ${out})
+	target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR})
+endfunction()

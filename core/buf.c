@@ -1,0 +1,83 @@
+#include "core/buf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+void buf_free(struct buf *b)
+{
+	free(b->p);
+	*b = BUF_INIT(b->max);
+}
+
+/* Makes room for n more bytes and the terminator. */
+static bool reserve(struct buf *b, size_t n)
+{
+	if (b->err)
+		return false;
+	if (n > b->max || b->n > b->max - n) {
+		b->err = ERR_TOO_LARGE;
+		return false;
+	}
+	size_t need = b->n + n + 1;
+	if (need <= b->cap)
+		return true;
+	size_t cap = b->cap ? b->cap * 2 : 128;
+	while (cap < need)
+		cap *= 2;
+	if (cap > b->max + 1)
+		cap = b->max + 1;
+	char *p = realloc(b->p, cap);
+	if (!p) {
+		b->err = ERR_NOMEM;
+		return false;
+	}
+	b->p = p;
+	b->cap = cap;
+	return true;
+}
+
+void buf_add(struct buf *b, const void *bytes, size_t n)
+{
+	if (!reserve(b, n))
+		return;
+	if (n)
+		memcpy(b->p + b->n, bytes, n);
+	b->n += n;
+	b->p[b->n] = 0;
+}
+
+void buf_addc(struct buf *b, char c)
+{
+	buf_add(b, &c, 1);
+}
+
+void buf_addvf(struct buf *b, const char *format, va_list args)
+{
+	va_list again;
+	va_copy(again, args);
+	int n = vsnprintf(NULL, 0, format, args);
+	if (n >= 0 && reserve(b, (size_t)n)) {
+		vsnprintf(b->p + b->n, (size_t)n + 1, format, again);
+		b->n += (size_t)n;
+	}
+	va_end(again);
+}
+
+void buf_addf(struct buf *b, const char *format, ...)
+{
+	va_list args;
+	va_start(args, format);
+	buf_addvf(b, format, args);
+	va_end(args);
+}
+
+char *buf_take(struct buf *b)
+{
+	if (!b->p)
+		buf_add(b, "", 0);
+	char *p = b->err ? NULL : b->p;
+	if (b->err)
+		free(b->p);
+	*b = BUF_INIT(b->max);
+	return p;
+}

@@ -1,0 +1,39 @@
+/* buf.h: bytes that grow, up to a mandatory maximum. Past it (or out of memory) the buffer
+ * remembers the failure, drops further appends, and says so in buf.err: check once at the end.
+ * Thread: its owner's. */
+#pragma once
+
+#include "core/err.h"
+#include "core/str.h"
+
+#include <stdarg.h>
+
+struct buf {
+	char *p; /* NUL-terminated whenever not NULL */
+	size_t n;
+	size_t cap;
+	size_t max;
+	enum err err; /* ERR_OK, ERR_TOO_LARGE or ERR_NOMEM */
+};
+
+#define BUF_INIT(maximum) ((struct buf){.max = (maximum)})
+
+void buf_free(struct buf *b); /* frees the bytes; the buffer is empty and usable again */
+void buf_add(struct buf *b, const void *bytes, size_t n);
+void buf_addc(struct buf *b, char c);
+void buf_addf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void buf_addvf(struct buf *b, const char *format, va_list args)
+	__attribute__((format(printf, 2, 0)));
+
+static inline void buf_adds(struct buf *b, struct str s)
+{
+	buf_add(b, s.p, s.n);
+}
+
+static inline struct str buf_str(const struct buf *b)
+{
+	return (struct str){b->p ? b->p : "", b->n};
+}
+
+/* Takes the bytes out (caller frees); the buffer is empty afterwards. Never NULL unless err. */
+char *buf_take(struct buf *b);

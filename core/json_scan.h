@@ -1,0 +1,54 @@
+/* json_scan.h: reads JSON (RFC 8259) where it lies: checks it, finds values in it, copies nothing.
+ * Any thread; allocates nothing; no recursion, so depth costs no stack.
+ *
+ * json_check() once, then the rest may assume well-formed text and must only be used on it. */
+#pragma once
+
+#include "core/err.h"
+#include "core/str.h"
+
+#include <stdint.h>
+
+enum json_kind {
+	JSON_NONE,
+	JSON_OBJECT,
+	JSON_ARRAY,
+	JSON_STRING,
+	JSON_NUMBER,
+	JSON_TRUE,
+	JSON_FALSE,
+	JSON_NULL,
+};
+
+enum { JSON_DEPTH_MAX = 64 };
+
+/* Checks that text is exactly one JSON value with white space around it: UTF-8, at most
+ * JSON_DEPTH_MAX deep, no bytes behind. Escaped lone surrogates, doubled members and numbers of any
+ * size are well-formed. ERR_PARSE, and where (a byte's index) in *ret_at when it is not NULL. */
+enum err json_check(struct str text, size_t *ret_at);
+
+/* White space around the value taken off. */
+struct str json_trim(struct str text);
+
+/* What the value (white space before it allowed) is, by its first byte. */
+enum json_kind json_kind(struct str value);
+
+/* Walks the members of an object, or the elements of an array (key is then empty). The key comes as
+ * it stands between its quotes, escapes and all; the value without white space around it.
+ *   struct json_walk w = json_walk(value);
+ *   while (json_next(&w, &key, &item)) … */
+struct json_walk {
+	const char *p, *end;
+};
+struct json_walk json_walk(struct str container);
+bool json_next(struct json_walk *w, struct str *ret_key, struct str *ret_value);
+
+/* Whether a key or string, as it stands between its quotes, means this text (escapes resolved). */
+bool json_string_is(struct str inner, const char *text);
+
+/* Decodes a string value (with its quotes) or what stands between the quotes into out, which has
+ * room for value.n bytes. ERR_PARAMS when it holds a lone surrogate, which has no UTF-8. */
+enum err json_decode(struct str value, char *out, size_t *ret_n);
+
+/* A number that is a whole one without fraction or exponent and fits. ERR_PARAMS otherwise. */
+enum err json_decode_int(struct str value, int64_t *ret_n);

@@ -1,0 +1,136 @@
+#include "core/principal.h"
+
+#include "core/mem.h"
+
+#include <stdatomic.h>
+
+/* The principal, its count, and behind it all its bytes in one block. */
+struct counted {
+	struct principal p;
+	atomic_int refs;
+	char bytes[];
+};
+
+static struct str put(char **at, struct str s)
+{
+	struct str copy = {*at, s.n};
+	if (s.n)
+		memcpy(*at, s.p, s.n);
+	*at += s.n;
+	return copy;
+}
+
+static size_t list_size(const struct str *list, size_t count)
+{
+	size_t size = count * sizeof(struct str);
+	for (size_t i = 0; i < count; i++)
+		size += list[i].n;
+	return size;
+}
+
+/* Tables first: they want alignment. */
+static struct str *put_table(char **at, size_t count)
+{
+	struct str *table = (struct str *)(void *)*at;
+	*at += count * sizeof(struct str);
+	return table;
+}
+
+struct principal *principal_new(const struct principal *from)
+{
+	size_t size = from->user.n + from->name.n + from->issuer.n + from->subject.n +
+		from->client.n + from->jti.n + list_size(from->rooms, from->room_count) +
+		list_size(from->datasets, from->dataset_count);
+	struct counted *c = mem_alloc(sizeof(*c) + sizeof(struct str) + size);
+	char *at = c->bytes + (-(uintptr_t)c->bytes & (_Alignof(struct str) - 1));
+	c->p = *from;
+	c->p.rooms = put_table(&at, from->room_count);
+	c->p.datasets = put_table(&at, from->dataset_count);
+	for (size_t i = 0; i < from->room_count; i++)
+		c->p.rooms[i] = put(&at, from->rooms[i]);
+	for (size_t i = 0; i < from->dataset_count; i++)
+		c->p.datasets[i] = put(&at, from->datasets[i]);
+	c->p.user = put(&at, from->user);
+	c->p.name = put(&at, from->name);
+	c->p.issuer = put(&at, from->issuer);
+	c->p.subject = put(&at, from->subject);
+	c->p.client = put(&at, from->client);
+	c->p.jti = put(&at, from->jti);
+	atomic_init(&c->refs, 1);
+	return &c->p;
+}
+
+struct principal *principal_ref(const struct principal *p)
+{
+	struct counted *c = (struct counted *)(uintptr_t)p;
+	atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+	return &c->p;
+}
+
+void principal_unref(struct principal **p)
+{
+	struct counted *c = (struct counted *)(void *)*p;
+	*p = NULL;
+	if (c && atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) == 1)
+		free(c);
+}
+
+static bool matches(const struct str *globs, size_t count, struct str s)
+{
+	for (size_t i = 0; i < count; i++)
+		if (str_glob(globs[i], s))
+			return true;
+	return false;
+}
+
+bool principal_sees_room(const struct principal *p, struct str room)
+{
+	return !p->rooms_limited || matches(p->rooms, p->room_count, room);
+}
+
+bool principal_sees_dataset(const struct principal *p, struct str dataset)
+{
+	return !p->datasets_limited || matches(p->datasets, p->dataset_count, dataset);
+}
+
+static const char *const words[SCOPE_BITS] = {
+#define SCOPE(name, word) word,
+	SCOPES(SCOPE)
+#undef SCOPE
+};
+
+const char *scope_word(enum scope scope)
+{
+	return scope ? words[__builtin_ctz((unsigned)scope)] : "";
+}
+
+uint32_t scopes_parse(struct str s)
+{
+	uint32_t scopes = 0;
+	while (s.n) {
+		const char *space = memchr(s.p, ' ', s.n);
+		struct str word = {s.p, space ? (size_t)(space - s.p) : s.n};
+		for (unsigned i = 0; i < SCOPE_BITS; i++)
+			if (str_is(word, words[i]))
+				scopes |= 1u << i;
+		size_t step = word.n + (space ? 1 : 0);
+		s.p += step;
+		s.n -= step;
+	}
+	return scopes;
+}
+
+struct str scopes_text(uint32_t scopes, char *out)
+{
+	size_t n = 0;
+	for (unsigned i = 0; i < SCOPE_BITS; i++) {
+		if (!(scopes & 1u << i))
+			continue;
+		if (n)
+			out[n++] = ' ';
+		size_t len = strlen(words[i]);
+		memcpy(out + n, words[i], len);
+		n += len;
+	}
+	return (struct str){out, n};
+}

@@ -1,0 +1,66 @@
+/* principal.h: who a request is made for and what they may do, as plain data. auth/ makes it from
+ * a token; everything else only reads it. Immutable once made, counted references, any thread. */
+#pragma once
+
+#include "core/str.h"
+
+#include <stdint.h>
+
+/* SCOPE(name, word): what a token can allow. */
+#define SCOPES(SCOPE) \
+	SCOPE(ROOMS_JOIN, "rooms:join") \
+	SCOPE(ROOMS_CREATE, "rooms:create") \
+	SCOPE(ROOMS_MODERATE, "rooms:moderate") \
+	SCOPE(DATASETS_READ, "datasets:read") \
+	SCOPE(DATASETS_WRITE, "datasets:write") \
+	SCOPE(RPC_CALL, "rpc:call") \
+	SCOPE(RPC_SERVE, "rpc:serve") \
+	SCOPE(ADMIN, "admin")
+
+enum scope_bit {
+#define SCOPE(name, word) SCOPE_BIT_##name,
+	SCOPES(SCOPE)
+#undef SCOPE
+	SCOPE_BITS
+};
+
+enum scope {
+	SCOPE_NONE = 0,
+#define SCOPE(name, word) SCOPE_##name = 1 << SCOPE_BIT_##name,
+	SCOPES(SCOPE)
+#undef SCOPE
+	/* what a token gets when nobody says which scopes */
+	SCOPES_DEFAULT = (1 << SCOPE_BITS) - 1 -
+		(SCOPE_ADMIN | SCOPE_ROOMS_MODERATE | SCOPE_RPC_SERVE),
+};
+
+struct principal {
+	struct str user;    /* the one stable string for this user, see docs/PROTOCOL.md */
+	struct str name;    /* for people */
+	struct str issuer;
+	struct str subject; /* as the issuer says it */
+	struct str client;  /* client_id, may be empty */
+	struct str jti;     /* may be empty */
+	uint32_t scopes;    /* of enum scope */
+	bool rooms_limited; /* the token names the rooms: only those that match */
+	bool datasets_limited;
+	size_t room_count, dataset_count;
+	struct str *rooms;    /* globs */
+	struct str *datasets;
+	int64_t expires_at;   /* Unix seconds */
+};
+
+/* A copy of everything in it, with one reference. */
+struct principal *principal_new(const struct principal *from);
+struct principal *principal_ref(const struct principal *p);
+void principal_unref(struct principal **p);
+
+/* Whether the token's own list lets it near this room or dataset. */
+bool principal_sees_room(const struct principal *p, struct str room);
+bool principal_sees_dataset(const struct principal *p, struct str dataset);
+
+const char *scope_word(enum scope scope);            /* "rooms:join" */
+uint32_t scopes_parse(struct str space_separated);   /* unknown words are passed over */
+/* Writes the words with single spaces between them; out has room for SCOPES_TEXT_MAX bytes. */
+enum { SCOPES_TEXT_MAX = 160 };
+struct str scopes_text(uint32_t scopes, char *out);
