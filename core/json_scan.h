@@ -36,18 +36,32 @@ enum json_kind json_kind(struct str value);
 /* Walks the members of an object, or the elements of an array (key is then empty). The key comes as
  * it stands between its quotes, escapes and all; the value without white space around it.
  *   struct json_walk w = json_walk(value);
- *   while (json_next(&w, &key, &item)) … */
+ *   while (json_next(&w, &key, &item)) …
+ * ret_key may be NULL. What is no container has nothing in it. */
 struct json_walk {
 	const char *p, *end;
+	bool object;
 };
 struct json_walk json_walk(struct str container);
 bool json_next(struct json_walk *w, struct str *ret_key, struct str *ret_value);
 
+/* The object's first member of this name. False when it has none, or the value is no object. */
+bool json_get(struct str object, const char *name, struct str *ret_value);
+
+/* Whether an object's own members each stand there once (escapes resolved). ERR_PARAMS: one is
+ * doubled; ERR_TOO_LARGE: more than JSON_ONCE_MAX members, which would cost too much to compare. */
+enum { JSON_ONCE_MAX = 128 };
+enum err json_once(struct str object);
+
 /* Whether a key or string, as it stands between its quotes, means this text (escapes resolved). */
 bool json_string_is(struct str inner, const char *text);
 
+/* Whether two of them mean the same text. */
+bool json_string_eq(struct str a, struct str b);
+
 /* Decodes a string value (with its quotes) or what stands between the quotes into out, which has
- * room for value.n bytes. ERR_PARAMS when it holds a lone surrogate, which has no UTF-8. */
+ * room for value.n bytes. \u0000 comes out as a NUL byte: who makes a C string of it looks first.
+ * ERR_PARAMS when it holds a lone surrogate, which has no UTF-8. */
 enum err json_decode(struct str value, char *out, size_t *ret_n);
 
 /* A number that is a whole one without fraction or exponent and fits. ERR_PARAMS otherwise. */

@@ -1,0 +1,59 @@
+/* addr.h: how anything is sent to a client, whoever holds it. An endpoint (a session, an HTTP
+ * request that waits) registers on its worker and is known to all others by its address only:
+ * never by a pointer. What is sent to an address whose endpoint is gone is dropped.
+ *
+ * Thread: registering, releasing and finding on the endpoint's own worker; sending from any
+ * worker. All that one worker sends to one address arrives in the order sent. */
+#pragma once
+
+#include "core/frame.h"
+
+#include <stdint.h>
+
+struct call;
+struct endpoint;
+
+struct addr {
+	uint16_t worker;
+	uint32_t slot;
+	uint32_t generation; /* 0: nobody */
+};
+
+static inline bool addr_eq(struct addr a, struct addr b)
+{
+	return a.worker == b.worker && a.slot == b.slot && a.generation == b.generation;
+}
+
+struct endpoint_ops {
+	void (*event)(struct endpoint *e, struct frame *f);   /* owns the reference */
+	void (*answer)(struct endpoint *e, struct call *c);   /* a call came home; owns it */
+};
+
+struct endpoint {
+	struct addr addr;
+	const struct endpoint_ops *ops;
+	uint64_t workers_called; /* bit i: has sent calls to worker i */
+};
+
+void addr_register(struct endpoint *e, const struct endpoint_ops *ops);
+
+/* The address is nobody's from now on. Every worker that the endpoint sent a call to is told
+ * (worker_part.gone), behind those calls. */
+void addr_release(struct endpoint *e);
+
+/* NULL when gone. Only on the worker of the address. */
+struct endpoint *addr_find(struct addr a);
+
+/* Sends one event; takes the reference. */
+void addr_send(struct addr to, struct frame *f);
+
+/* A list of addresses that does not change any more: who is told of a room's events. Atomically
+ * counted references; any thread. Sorted by worker. */
+struct audience;
+struct audience *audience_new(const struct addr *list, size_t count);
+struct audience *audience_ref(struct audience *a);
+void audience_unref(struct audience **a);
+
+/* Sends one event to all of them but one ({0}: to all); takes the reference. Each worker is posted
+ * to once. */
+void audience_send(struct audience *a, struct addr but, struct frame *f);

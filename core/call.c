@@ -1,0 +1,197 @@
+#include "core/call.h"
+
+#include "core/mem.h"
+#include "core/worker.h"
+
+#include <assert.h>
+
+enum { REFUSAL_FIELD_MAX = 64 };
+
+static size_t aligned(size_t n)
+{
+	return (n + _Alignof(max_align_t) - 1) & ~(_Alignof(max_align_t) - 1);
+}
+
+/* One block: the call, the params struct, the text of the params, the id. */
+enum err call_new(const struct method *method, struct principal *who, struct str id,
+	struct str params, struct call **ret_call, struct params_problem *ret_problem)
+{
+	if (!params.n)
+		params = STR("{}");
+	size_t head = aligned(sizeof(struct call)), middle = aligned(method->params_size);
+	char *block = mem_alloc(head + middle + params.n + id.n);
+	char *text = block + head + middle;
+	memcpy(text, params.p, params.n);
+	enum err err = params_decode((struct str){text, params.n}, method->fields, block + head,
+		ret_problem);
+	if (err) {
+		/* the field's name may lie in the copy: hand out the one in the caller's text */
+		if (ret_problem->field.p >= text && ret_problem->field.p < text + params.n)
+			ret_problem->field.p = params.p + (ret_problem->field.p - text);
+		free(block);
+		return err;
+	}
+	struct call *c = (struct call *)(void *)block;
+	c->method = method;
+	c->who = principal_ref(who);
+	c->params = block + head;
+	if (id.n)
+		memcpy(text + params.n, id.p, id.n);
+	c->id = (struct str){text + params.n, id.n};
+	*ret_call = c;
+	return ERR_OK;
+}
+
+void call_free(struct call **call)
+{
+	struct call *c = *call;
+	*call = NULL;
+	if (!c)
+		return;
+	assert(!c->state);
+	buf_free(&c->out);
+	frame_unref(&c->answer);
+	principal_unref(&c->who);
+	free(c);
+}
+
+static void run_posted(struct post *p)
+{
+	struct call *c = (struct call *)p;
+	c->method->run(c);
+}
+
+static void come_home(struct post *p)
+{
+	struct call *c = (struct call *)p;
+	struct endpoint *e = addr_find(c->from);
+	if (e)
+		e->ops->answer(e, c);
+	else
+		call_free(&c);
+}
+
+static void go_home(struct call *c)
+{
+	struct worker *home = worker_at(c->from.worker);
+	c->post.run = come_home;
+	if (home == worker_self())
+		come_home(&c->post);
+	else
+		worker_post(home, &c->post);
+}
+
+void call_send(struct call *c, struct endpoint *from)
+{
+	c->from = from->addr;
+	struct worker *self = worker_self();
+	struct worker *home = self;
+	if (c->method->home == HOME_NAME)
+		home = worker_home(*(struct str *)c->params);
+	from->workers_called |= UINT64_C(1) << home->index;
+	c->post.run = run_posted;
+	if (home == self)
+		c->method->run(c);
+	else if (worker_post_call(home, &c->post))
+		call_refuse(c, ERR_OVERLOADED, .retry_after = 1);
+}
+
+static void envelope(struct json_out *o, struct str id)
+{
+	json_open(o, NULL, '{');
+	json_raw(o, "jsonrpc", STR("\"2.0\""));
+	if (id.n)
+		json_raw(o, "id", id);
+	else
+		json_null(o, "id");
+}
+
+struct json_out *call_result(struct call *c)
+{
+	assert(!c->out.n);
+	c->out = frame_buf();
+	c->writer = JSON_OUT(&c->out);
+	envelope(&c->writer, c->id);
+	json_raw(&c->writer, "result", STR(""));
+	c->writer.comma = false;
+	return &c->writer;
+}
+
+void call_reply(struct call *c)
+{
+	json_close(&c->writer, '}');
+	if (c->out.err) {
+		enum err err = c->out.err;
+		buf_free(&c->out);
+		call_refuse(c, err, .message = "The answer would be too large; ask for less of it.");
+		return;
+	}
+	c->outcome = ERR_OK;
+	if (c->id.n)
+		c->answer = frame_take(&c->out);
+	else
+		buf_free(&c->out);
+	go_home(c);
+}
+
+void call_reply_empty(struct call *c)
+{
+	struct json_out *o = call_result(c);
+	json_open(o, NULL, '{');
+	json_close(o, '}');
+	call_reply(c);
+}
+
+void call_error_text(struct json_out *o, struct str id, enum err err, const struct refusal *why)
+{
+	const struct err_info *info = err_info(err);
+	struct str field = why->field;
+	if (field.n > REFUSAL_FIELD_MAX)
+		field.n = REFUSAL_FIELD_MAX;
+	envelope(o, id);
+	json_open(o, "error", '{');
+	json_int(o, "code", info->code);
+	json_text(o, "message", why->message ? why->message : info->text);
+	json_open(o, "data", '{');
+	json_text(o, "reason", why->reason ? why->reason : info->reason);
+	if (field.n)
+		json_str(o, "field", field);
+	if (why->retry_after)
+		json_int(o, "retry_after", why->retry_after);
+	if (why->limit)
+		json_int(o, "limit", why->limit);
+	json_close(o, '}');
+	json_close(o, '}');
+	json_close(o, '}');
+}
+
+void call_fail(struct call *c, enum err err, const struct refusal *why)
+{
+	c->outcome = err;
+	if (c->id.n) {
+		buf_free(&c->out);
+		c->out = frame_buf();
+		struct json_out o = JSON_OUT(&c->out);
+		call_error_text(&o, c->id, err, why);
+		c->answer = frame_take(&c->out);
+	}
+	go_home(c);
+}
+
+void event_begin(struct event *e, const char *method)
+{
+	e->b = frame_buf();
+	e->params = JSON_OUT(&e->b);
+	json_open(&e->params, NULL, '{');
+	json_raw(&e->params, "jsonrpc", STR("\"2.0\""));
+	json_text(&e->params, "method", method);
+	json_open(&e->params, "params", '{');
+}
+
+struct frame *event_take(struct event *e)
+{
+	e->params.b = &e->b; /* the event may have been moved since */
+	json_close(&e->params, '}');
+	json_close(&e->params, '}');
+	return frame_take(&e->b);
+}

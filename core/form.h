@@ -1,0 +1,15 @@
+/* form.h: application/x-www-form-urlencoded texts: query strings, form bodies (WHATWG URL, section
+ * 5.1) and cookies. Any thread. */
+#pragma once
+
+#include "core/buf.h"
+
+/* The value of a name, decoded into out (room for form.n bytes). ERR_OK; ERR_NOT_FOUND; ERR_PARAMS
+ * when it is there twice, badly escaped, not UTF-8, or holds a NUL. *ret_value points into out. */
+enum err form_get(struct str form, const char *name, char *out, struct str *ret_value);
+
+/* Appends name=value, escaped, with & before it when the buffer is not empty. */
+void form_add(struct buf *b, const char *name, struct str value);
+
+/* The value of a cookie in a Cookie header (RFC 6265 section 4.2.1); n 0 when absent. */
+struct str cookie_get(struct str header, const char *name);

@@ -1,0 +1,50 @@
+/* http.h: one HTTP request and its answer, as the modules that serve pages and endpoints see it.
+ * The connection behind it is service/conn_http.c and nobody else's business.
+ *
+ * Thread: the worker that the request came in on. A handler may answer later, on that worker; the
+ * exchange lives until it is answered, also when the client has left meanwhile. */
+#pragma once
+
+#include "core/buf.h"
+
+#include <stdint.h>
+
+enum http_verb { HTTP_GET = 1, HTTP_POST = 2, HTTP_OPTIONS = 4 };
+
+struct http_request {
+	enum http_verb verb; /* HEAD comes as GET; the body is then not sent */
+	struct str path;     /* decoded? no: as it came, without the query */
+	struct str query;    /* as it came, without '?' */
+	struct str body;
+	struct str host, origin, authorization, cookie, content_type, accept, if_none_match;
+	struct str user_agent, accept_language;
+	struct str peer; /* the client's address as text */
+	bool tls;
+};
+
+struct http_exchange {
+	struct http_request in;
+	void *state; /* the handler's own, while it waits */
+	struct http_exchange_private *own;
+};
+
+struct http_route {
+	const char *path; /* exact; or a prefix when it ends with '*' */
+	unsigned verbs;   /* of enum http_verb; others get 405 */
+	void (*serve)(struct http_exchange *x);
+	size_t body_max;  /* 413 past it */
+	bool cors;        /* may be read by the pages of the Origin list (public JSON: any page) */
+};
+
+/* Adds a header to the answer; both are copied. Values with control characters are refused by an
+ * assertion: they never come from outside unchecked. */
+void http_header(struct http_exchange *x, const char *name, struct str value);
+
+/* Answers and ends the exchange: the caller has it no more. The body is copied. */
+void http_reply(struct http_exchange *x, int status, const char *content_type, struct str body);
+
+/* 303 to the address. */
+void http_redirect(struct http_exchange *x, struct str location);
+
+/* A JSON answer with no-store; takes what is in the buffer and frees it. */
+void http_reply_json(struct http_exchange *x, int status, struct buf *body);

@@ -1,0 +1,57 @@
+/* worker.h: the threads that everything runs on. A worker is one thread with one libuv loop, one
+ * libwebsockets context and one inbox; all state of a session, a room or a connection belongs to
+ * exactly one worker and is touched by no other thread.
+ *
+ * There is one set of workers in the process, started and stopped by its main thread. */
+#pragma once
+
+#include "core/addr.h"
+#include "core/inbox.h"
+
+#include <uv.h>
+
+struct lws_context;
+struct lws_protocols;
+
+enum { WORKERS_MAX = 64 };
+
+struct worker {
+	int index;
+	uv_loop_t loop;
+	struct lws_context *lws;
+	struct inbox inbox;
+	uint64_t now_ms; /* monotonic, read once a turn */
+	struct worker_private *own;
+};
+
+/* What a module keeps on each worker. All functions run on the worker's thread; state goes into a
+ * _Thread_local of the module. Any may be NULL. */
+struct worker_part {
+	const char *name;
+	enum err (*start)(struct worker *w);
+	void (*drain)(struct worker *w);    /* stop taking in, end what can be ended */
+	void (*stop)(struct worker *w);     /* free everything; reverse order of start */
+	void (*turn)(struct worker *w);     /* the end of each loop turn, before it waits */
+	void (*gone)(struct addr endpoint); /* ended; behind all of its calls to this worker */
+};
+
+struct workers_options {
+	int count;
+	size_t calls_max;                      /* bound of each inbox */
+	const struct lws_protocols *protocols; /* of every context; NULL: no context (tests) */
+	const struct worker_part *const *parts; /* in order of start, ends with NULL */
+};
+
+/* Starts all; on failure none runs. */
+enum err workers_start(const struct workers_options *options);
+
+/* Asks all to drain, waits until they are done with it, then stops and frees them. */
+void workers_stop(void);
+
+int workers_count(void);
+struct worker *worker_at(int index);
+struct worker *worker_self(void);            /* NULL on other threads */
+struct worker *worker_home(struct str name); /* where the state of that name lives */
+
+void worker_post(struct worker *w, struct post *p);
+enum err worker_post_call(struct worker *w, struct post *p); /* ERR_OVERLOADED: untouched */

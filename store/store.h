@@ -1,0 +1,106 @@
+/* store.h: where things are kept. Everything above speaks to this table of verbs; which engine runs
+ * behind it (SQLite today) is known to the driver alone.
+ *
+ * A verb is a row of store/verbs.def. Writes go to one writer thread that commits in groups: all
+ * that waits goes into one transaction, each operation in a SAVEPOINT of its own; an operation is
+ * answered only after the commit that made it durable. Reads run on another thread and connection,
+ * and see every write that was answered before they were asked.
+ *
+ * Thread: store_ask() on any worker, done() runs on that same worker. store_ask_now() on threads
+ * that are no workers (start, command line): it waits. */
+#pragma once
+
+#include "core/err.h"
+#include "core/inbox.h"
+#include "core/str.h"
+
+#include <stdint.h>
+
+enum store_verb {
+#define STORE(verb, kind, sql) STORE_##verb,
+#include "store/verbs.def"
+#undef STORE
+	STORE_VERBS
+};
+
+enum { STORE_ARGS_MAX = 16, STORE_ROWS_MAX = 10000 };
+
+struct store_value {
+	enum { STORE_IS_END, STORE_IS_NULL, STORE_IS_INT, STORE_IS_TEXT, STORE_IS_BLOB } kind;
+	int64_t number;
+	struct str bytes;
+};
+
+#define STORE_INT(n) ((struct store_value){STORE_IS_INT, (int64_t)(n), {0}})
+#define STORE_TEXT(s) ((struct store_value){STORE_IS_TEXT, 0, (s)})
+#define STORE_BLOB(s) ((struct store_value){STORE_IS_BLOB, 0, (s)})
+#define STORE_NULL ((struct store_value){.kind = STORE_IS_NULL})
+#define STORE_END ((struct store_value){.kind = STORE_IS_END})
+
+struct store_op {
+	struct post post;
+	enum store_verb verb;
+	size_t arg_count;
+	struct store_value args[STORE_ARGS_MAX]; /* bytes are the op's own copies */
+	void (*done)(struct store_op *op); /* frees nothing: the store frees the op after it */
+	void *context;
+	/* the answer */
+	enum err err; /* OK; NOT_FOUND (a write that changed nothing, a get with no row); CONFLICT
+	               * (a constraint); OVERLOADED; INTERNAL */
+	size_t rows, columns;
+	struct store_value *cells; /* rows * columns */
+	struct store_op_private *own;
+};
+
+/* store_ask(STORE_USER_GET, done, context, STORE_TEXT(name), STORE_END): done is always called,
+ * never before store_ask returns. */
+#define store_ask(verb, done, context, ...) \
+	store_submit(verb, done, context, (const struct store_value[]){__VA_ARGS__})
+void store_submit(enum store_verb verb, void (*done)(struct store_op *), void *context,
+	const struct store_value *args);
+
+/* The same, waiting for it. The caller frees the op with store_op_free(). */
+#define store_ask_now(verb, ...) store_submit_now(verb, (const struct store_value[]){__VA_ARGS__})
+struct store_op *store_submit_now(enum store_verb verb, const struct store_value *args);
+void store_op_free(struct store_op **op);
+
+/* One cell of the answer. Text and blob of a NULL cell: n 0. */
+static inline struct str store_str(const struct store_op *op, size_t row, size_t column)
+{
+	return op->cells[row * op->columns + column].bytes;
+}
+
+static inline int64_t store_int(const struct store_op *op, size_t row, size_t column)
+{
+	return op->cells[row * op->columns + column].number;
+}
+
+/* A driver: how one engine does it. All functions run on the store's own threads. */
+struct store_db;
+struct store_driver {
+	const char *name;
+	/* Opens, migrates when for_writing. The message of a failure goes to ret_why (a buffer of
+	 * STORE_WHY_MAX bytes): a sentence for a person. */
+	enum err (*open)(const char *place, bool for_writing, struct store_db **ret_db, char *ret_why);
+	void (*close)(struct store_db **db);
+	enum err (*begin)(struct store_db *db);
+	enum err (*commit)(struct store_db *db); /* a failure has rolled everything back */
+	enum err (*run)(struct store_db *db, struct store_op *op); /* in a savepoint when writing */
+};
+
+enum { STORE_WHY_MAX = 512 };
+
+extern const struct store_driver store_sqlite;
+
+/* Passes everything to another driver, but makes what its plan says fail or take long: tests.
+ * (store/fault.h) */
+
+/* Opens the one store of this process. queue_max: writes that may wait; then ERR_OVERLOADED. */
+enum err store_open(const struct store_driver *driver, const char *place, size_t queue_max,
+	char *ret_why);
+
+/* Answers all that waits, then closes. */
+void store_close(void);
+
+/* False while the last commit failed: /ready says so. Any thread. */
+bool store_healthy(void);
