@@ -38,8 +38,8 @@ struct endpoint {
 void addr_register(struct endpoint *e, const struct endpoint_ops *ops);
 
 /* The address is nobody's from now on. Every worker that the endpoint sent a call to is told
- * (worker_part.gone), behind those calls. */
-void addr_release(struct endpoint *e);
+ * (worker_part.gone), behind those calls. clean: the client wanted to end. */
+void addr_release(struct endpoint *e, bool clean);
 
 /* NULL when gone. Only on the worker of the address. */
 struct endpoint *addr_find(struct addr a);
@@ -57,3 +57,7 @@ void audience_unref(struct audience **a);
 /* Sends one event to all of them but one ({0}: to all); takes the reference. Each worker is posted
  * to once. */
 void audience_send(struct audience *a, struct addr but, struct frame *f);
+
+/* The worker's own: its table of endpoints. */
+void addr_thread_start(void);
+void addr_thread_stop(void); /* no endpoint may be left: asserted */

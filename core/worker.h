@@ -11,7 +11,6 @@
 #include <uv.h>
 
 struct lws_context;
-struct lws_protocols;
 
 enum { WORKERS_MAX = 64 };
 
@@ -20,7 +19,6 @@ struct worker {
 	uv_loop_t loop;
 	struct lws_context *lws;
 	struct inbox inbox;
-	uint64_t now_ms; /* monotonic, read once a turn */
 	struct worker_private *own;
 };
 
@@ -29,23 +27,28 @@ struct worker {
 struct worker_part {
 	const char *name;
 	enum err (*start)(struct worker *w);
-	void (*drain)(struct worker *w);    /* stop taking in, end what can be ended */
-	void (*stop)(struct worker *w);     /* free everything; reverse order of start */
-	void (*turn)(struct worker *w);     /* the end of each loop turn, before it waits */
-	void (*gone)(struct addr endpoint); /* ended; behind all of its calls to this worker */
+	void (*drain)(struct worker *w);   /* take nothing more in, end what can be ended */
+	bool (*drained)(struct worker *w); /* asked at the end of each turn until true */
+	void (*stop)(struct worker *w);    /* free everything; reverse order of start */
+	void (*turn)(struct worker *w);    /* the end of each loop turn, before it waits */
+	/* An endpoint ended (clean: because it wanted to); behind all of its calls to this worker. */
+	void (*gone)(struct addr endpoint, bool clean);
 };
 
 struct workers_options {
 	int count;
-	size_t calls_max;                      /* bound of each inbox */
-	const struct lws_protocols *protocols; /* of every context; NULL: no context (tests) */
+	size_t calls_max; /* bound of each inbox */
+	bool sockets;     /* with a libwebsockets context each; tests may do without */
 	const struct worker_part *const *parts; /* in order of start, ends with NULL */
 };
 
 /* Starts all; on failure none runs. */
 enum err workers_start(const struct workers_options *options);
 
-/* Asks all to drain, waits until they are done with it, then stops and frees them. */
+/* Tells all parts to drain and waits until they are done with it, grace_ms at the longest. */
+void workers_drain(unsigned grace_ms);
+
+/* Stops and frees all. What is still posted runs first. */
 void workers_stop(void);
 
 int workers_count(void);
@@ -55,3 +58,6 @@ struct worker *worker_home(struct str name); /* where the state of that name liv
 
 void worker_post(struct worker *w, struct post *p);
 enum err worker_post_call(struct worker *w, struct post *p); /* ERR_OVERLOADED: untouched */
+
+/* For core/addr.c: tells every part of this worker that an endpoint ended. */
+void worker_gone(struct worker *w, struct addr endpoint, bool clean);

@@ -1,0 +1,217 @@
+#include "core/addr.h"
+
+#include "core/mem.h"
+#include "core/worker.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+
+/* Slot 0 is nobody's. A free slot keeps its generation, so that old addresses stay dead. */
+struct slot {
+	struct endpoint *endpoint;
+	uint32_t generation;
+	uint32_t next_free;
+};
+
+static _Thread_local struct {
+	struct slot *slots;
+	uint32_t size, used, first_free;
+} table;
+
+void addr_thread_start(void)
+{
+	table.size = 64;
+	table.slots = mem_alloc(table.size * sizeof(*table.slots));
+}
+
+void addr_thread_stop(void)
+{
+	assert(!table.used);
+	free(table.slots);
+	table.slots = NULL;
+	table.size = table.first_free = 0;
+}
+
+static uint32_t take_slot(void)
+{
+	static _Thread_local uint32_t fresh;
+	if (!table.first_free) {
+		if (fresh + 1 >= table.size) {
+			uint32_t size = table.size * 2;
+			table.slots = mem_resize(table.slots, size, sizeof(*table.slots));
+			memset(table.slots + table.size, 0,
+				(size - table.size) * sizeof(*table.slots));
+			table.size = size;
+		}
+		return ++fresh;
+	}
+	uint32_t slot = table.first_free;
+	table.first_free = table.slots[slot].next_free;
+	return slot;
+}
+
+void addr_register(struct endpoint *e, const struct endpoint_ops *ops)
+{
+	uint32_t at = take_slot();
+	struct slot *slot = &table.slots[at];
+	slot->endpoint = e;
+	if (++slot->generation == 0)
+		slot->generation = 1;
+	table.used++;
+	e->addr = (struct addr){(uint16_t)worker_self()->index, at, slot->generation};
+	e->ops = ops;
+	e->workers_called = 0;
+}
+
+struct gone_post {
+	struct post post;
+	struct addr endpoint;
+	bool clean;
+};
+
+static void run_gone(struct post *p)
+{
+	struct gone_post *g = (struct gone_post *)p;
+	worker_gone(worker_self(), g->endpoint, g->clean);
+	free(g);
+}
+
+void addr_release(struct endpoint *e, bool clean)
+{
+	struct slot *slot = &table.slots[e->addr.slot];
+	assert(slot->endpoint == e);
+	slot->endpoint = NULL;
+	slot->next_free = table.first_free;
+	table.first_free = e->addr.slot;
+	table.used--;
+	for (int i = 0; i < workers_count(); i++) {
+		if (!(e->workers_called & UINT64_C(1) << i))
+			continue;
+		struct gone_post *g = mem_new(struct gone_post);
+		*g = (struct gone_post){{.run = run_gone}, e->addr, clean};
+		worker_post(worker_at(i), &g->post);
+	}
+	e->addr = (struct addr){0};
+}
+
+struct endpoint *addr_find(struct addr a)
+{
+	if (!a.generation || a.slot >= table.size)
+		return NULL;
+	const struct slot *slot = &table.slots[a.slot];
+	return slot->generation == a.generation ? slot->endpoint : NULL;
+}
+
+static void deliver(struct addr to, struct frame *f)
+{
+	struct endpoint *e = addr_find(to);
+	if (e)
+		e->ops->event(e, f);
+	else
+		frame_unref(&f);
+}
+
+struct event_post {
+	struct post post;
+	struct frame *frame;
+	struct addr to;             /* one address, or */
+	struct audience *audience;  /* the part of an audience that is here */
+	size_t begin, end;
+};
+
+struct audience {
+	atomic_int refs;
+	size_t count;
+	struct addr list[];
+};
+
+static int by_worker(const void *a, const void *b)
+{
+	const struct addr *x = a, *y = b;
+	return (x->worker > y->worker) - (x->worker < y->worker);
+}
+
+struct audience *audience_new(const struct addr *list, size_t count)
+{
+	struct audience *a = mem_alloc(sizeof(*a) + count * sizeof(*list));
+	atomic_init(&a->refs, 1);
+	a->count = count;
+	if (count) {
+		memcpy(a->list, list, count * sizeof(*list));
+		qsort(a->list, count, sizeof(*list), by_worker);
+	}
+	return a;
+}
+
+struct audience *audience_ref(struct audience *a)
+{
+	atomic_fetch_add_explicit(&a->refs, 1, memory_order_relaxed);
+	return a;
+}
+
+void audience_unref(struct audience **a)
+{
+	if (*a && atomic_fetch_sub_explicit(&(*a)->refs, 1, memory_order_acq_rel) == 1)
+		free(*a);
+	*a = NULL;
+}
+
+static void deliver_part(const struct event_post *p)
+{
+	for (size_t i = p->begin; i < p->end; i++)
+		if (!addr_eq(p->audience->list[i], p->to))
+			deliver(p->audience->list[i], frame_ref(p->frame));
+}
+
+static void run_part(struct post *post)
+{
+	struct event_post *p = (struct event_post *)post;
+	deliver_part(p);
+	frame_unref(&p->frame);
+	audience_unref(&p->audience);
+	free(p);
+}
+
+void audience_send(struct audience *a, struct addr but, struct frame *f)
+{
+	int self = worker_self()->index;
+	for (size_t begin = 0, end; begin < a->count; begin = end) {
+		int index = a->list[begin].worker;
+		for (end = begin; end < a->count && a->list[end].worker == index;)
+			end++;
+		struct event_post part = {{.run = run_part}, f, but, a, begin, end};
+		if (index == self) {
+			deliver_part(&part);
+			continue;
+		}
+		struct event_post *p = mem_new(struct event_post);
+		*p = part;
+		p->frame = frame_copy(f);
+		p->audience = audience_ref(a);
+		worker_post(worker_at(index), &p->post);
+	}
+	frame_unref(&f);
+}
+
+static void run_event(struct post *post)
+{
+	struct event_post *p = (struct event_post *)post;
+	deliver(p->to, p->frame);
+	free(p);
+}
+
+void addr_send(struct addr to, struct frame *f)
+{
+	if (to.worker == worker_self()->index) {
+		deliver(to, f);
+		return;
+	}
+	/* The frame's one reference moves to the other worker; a shared one is copied. */
+	struct event_post *p = mem_new(struct event_post);
+	*p = (struct event_post){.post = {.run = run_event}, .frame = f, .to = to};
+	if (f->refs > 1) {
+		p->frame = frame_copy(f);
+		frame_unref(&f);
+	}
+	worker_post(worker_at(to.worker), &p->post);
+}

@@ -1,0 +1,313 @@
+#include "core/worker.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+
+#include <assert.h>
+#include <libwebsockets.h>
+#include <signal.h>
+#include <stdatomic.h>
+
+enum { READ_CHUNK_BYTES = 16384, HEADERS_MAX_BYTES = 16384 };
+
+struct worker_private {
+	pthread_t thread;
+	uv_async_t wake;
+	uv_prepare_t turn;
+	uv_timer_t deadline; /* of a drain */
+	bool draining, stopping;
+};
+
+static struct {
+	struct workers_options options;
+	struct worker *all;
+	uv_barrier_t barrier; /* all workers and the main thread */
+	enum err failed;      /* of a start; written before the barrier */
+	pthread_mutex_t failed_lock;
+	atomic_int not_drained; /* workers */
+	uv_sem_t drained;       /* posted when none is left */
+} set = {.failed_lock = PTHREAD_MUTEX_INITIALIZER};
+
+static _Thread_local struct worker *self;
+
+int workers_count(void)
+{
+	return set.options.count;
+}
+
+struct worker *worker_at(int index)
+{
+	assert(index >= 0 && index < set.options.count);
+	return &set.all[index];
+}
+
+struct worker *worker_self(void)
+{
+	return self;
+}
+
+struct worker *worker_home(struct str name)
+{
+	return &set.all[str_hash(name) % (unsigned)set.options.count];
+}
+
+void worker_post(struct worker *w, struct post *p)
+{
+	inbox_post(&w->inbox, p);
+}
+
+enum err worker_post_call(struct worker *w, struct post *p)
+{
+	return inbox_post_call(&w->inbox, p);
+}
+
+void worker_gone(struct worker *w, struct addr endpoint, bool clean)
+{
+	(void)w;
+	for (const struct worker_part *const *part = set.options.parts; *part; part++)
+		if ((*part)->gone)
+			(*part)->gone(endpoint, clean);
+}
+
+static void run_inbox(struct worker *w)
+{
+	for (struct post *p = inbox_take(&w->inbox), *next; p; p = next) {
+		next = p->next;
+		p->run(p);
+	}
+}
+
+static void wake(void *context)
+{
+	struct worker *w = context;
+	uv_async_send(&w->own->wake);
+}
+
+static void on_wake(uv_async_t *handle)
+{
+	run_inbox(handle->data);
+}
+
+static bool all_drained(struct worker *w)
+{
+	for (const struct worker_part *const *part = set.options.parts; *part; part++)
+		if ((*part)->drained && !(*part)->drained(w))
+			return false;
+	return true;
+}
+
+static void drain_over(struct worker *w)
+{
+	w->own->draining = false;
+	uv_timer_stop(&w->own->deadline);
+	if (atomic_fetch_sub(&set.not_drained, 1) == 1)
+		uv_sem_post(&set.drained);
+}
+
+static void on_turn(uv_prepare_t *handle)
+{
+	struct worker *w = handle->data;
+	for (const struct worker_part *const *part = set.options.parts; *part; part++)
+		if ((*part)->turn)
+			(*part)->turn(w);
+	if (w->own->draining && all_drained(w))
+		drain_over(w);
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+	log_warn("drain took too long");
+	drain_over(timer->data);
+}
+
+static enum err start_parts(struct worker *w)
+{
+	const struct worker_part *const *parts = set.options.parts;
+	for (int i = 0; parts[i]; i++) {
+		enum err err = parts[i]->start ? parts[i]->start(w) : ERR_OK;
+		if (!err)
+			continue;
+		log_error("start failed", LOG_TEXT("part", parts[i]->name));
+		while (i-- > 0)
+			if (parts[i]->stop)
+				parts[i]->stop(w);
+		return err;
+	}
+	return ERR_OK;
+}
+
+static void stop_parts(struct worker *w)
+{
+	int count = 0;
+	while (set.options.parts[count])
+		count++;
+	while (count-- > 0)
+		if (set.options.parts[count]->stop)
+			set.options.parts[count]->stop(w);
+}
+
+static void close_loop(struct worker *w)
+{
+	if (w->lws) {
+		/* On a loop of ours the context ends in steps, each when its handles have closed. */
+		lws_context_destroy(w->lws);
+		w->lws = NULL;
+	}
+	uv_close((uv_handle_t *)&w->own->wake, NULL);
+	uv_close((uv_handle_t *)&w->own->turn, NULL);
+	uv_close((uv_handle_t *)&w->own->deadline, NULL);
+	uv_run(&w->loop, UV_RUN_DEFAULT);
+	int busy = uv_loop_close(&w->loop);
+	assert(!busy);
+	(void)busy;
+}
+
+/* A worker's life. All of them and the main thread meet when started; when their loops have ended,
+ * three times, so that what still lies in the inboxes (and what that posts in turn) runs before
+ * anything is freed; and when all parts have stopped. */
+static void *worker_main(void *argument)
+{
+	struct worker *w = argument;
+	self = w;
+	addr_thread_start();
+	enum err err = start_parts(w);
+	if (err) {
+		pthread_mutex_lock(&set.failed_lock);
+		set.failed = err;
+		pthread_mutex_unlock(&set.failed_lock);
+	}
+	uv_barrier_wait(&set.barrier);
+	if (!set.failed)
+		uv_run(&w->loop, UV_RUN_DEFAULT); /* until stopped */
+	for (int round = 0; round < 3; round++) {
+		uv_barrier_wait(&set.barrier);
+		run_inbox(w);
+	}
+	uv_barrier_wait(&set.barrier);
+	if (!err)
+		stop_parts(w);
+	uv_barrier_wait(&set.barrier);
+	run_inbox(w);
+	addr_thread_stop();
+	close_loop(w);
+	return NULL;
+}
+
+static enum err init_worker(struct worker *w, int index)
+{
+	w->index = index;
+	w->own = mem_new(struct worker_private);
+	inbox_init(&w->inbox, set.options.calls_max, wake, w);
+	if (uv_loop_init(&w->loop))
+		return ERR_INTERNAL;
+	w->loop.data = w;
+	w->own->wake.data = w->own->turn.data = w->own->deadline.data = w;
+	uv_async_init(&w->loop, &w->own->wake, on_wake);
+	uv_prepare_init(&w->loop, &w->own->turn);
+	uv_prepare_start(&w->own->turn, on_turn);
+	uv_timer_init(&w->loop, &w->own->deadline);
+	if (!set.options.sockets)
+		return ERR_OK;
+	struct lws_context_creation_info info = {
+		.port = CONTEXT_PORT_NO_LISTEN,
+		.options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
+			LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT,
+		.foreign_loops = (void *[]){&w->loop},
+		.pt_serv_buf_size = READ_CHUNK_BYTES,
+		.max_http_header_data2 = HEADERS_MAX_BYTES,
+		.gid = -1,
+		.uid = -1,
+	};
+	w->lws = lws_create_context(&info);
+	return w->lws ? ERR_OK : ERR_INTERNAL;
+}
+
+static void log_lws(int level, const char *line)
+{
+	struct str text = str_of(line);
+	while (text.n && (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == ' '))
+		text.n--;
+	if (level == LLL_ERR)
+		log_error("libwebsockets", LOG_STR("line", text));
+	else
+		log_warn("libwebsockets", LOG_STR("line", text));
+}
+
+enum err workers_start(const struct workers_options *options)
+{
+	assert(options->count > 0 && options->count <= WORKERS_MAX);
+	signal(SIGPIPE, SIG_IGN);
+	lws_set_log_level(LLL_ERR | LLL_WARN, log_lws);
+	set.options = *options;
+	set.failed = ERR_OK;
+	set.all = mem_alloc((size_t)options->count * sizeof(*set.all));
+	uv_barrier_init(&set.barrier, (unsigned)options->count + 1);
+	for (int i = 0; i < options->count; i++)
+		if (init_worker(&set.all[i], i)) {
+			log_error("a worker cannot start", LOG_INT("worker", i));
+			return ERR_INTERNAL; /* the process ends */
+		}
+	for (int i = 0; i < options->count; i++)
+		if (pthread_create(&set.all[i].own->thread, NULL, worker_main, &set.all[i]))
+			abort();
+	uv_barrier_wait(&set.barrier);
+	if (set.failed)
+		workers_stop();
+	return set.failed;
+}
+
+struct drain_post {
+	struct post post;
+	unsigned grace_ms;
+};
+
+static void run_drain(struct post *p)
+{
+	struct drain_post *d = (struct drain_post *)p;
+	self->own->draining = true;
+	uv_timer_start(&self->own->deadline, on_deadline, d->grace_ms, 0);
+	for (const struct worker_part *const *part = set.options.parts; *part; part++)
+		if ((*part)->drain)
+			(*part)->drain(self);
+	free(d);
+}
+
+void workers_drain(unsigned grace_ms)
+{
+	uv_sem_init(&set.drained, 0);
+	atomic_store(&set.not_drained, set.options.count);
+	for (int i = 0; i < set.options.count; i++) {
+		struct drain_post *d = mem_new(struct drain_post);
+		*d = (struct drain_post){{.run = run_drain}, grace_ms};
+		worker_post(&set.all[i], &d->post);
+	}
+	uv_sem_wait(&set.drained);
+	uv_sem_destroy(&set.drained);
+}
+
+static void run_stop(struct post *p)
+{
+	free(p);
+	uv_stop(&self->loop);
+}
+
+void workers_stop(void)
+{
+	if (!set.failed)
+		for (int i = 0; i < set.options.count; i++) {
+			struct post *p = mem_new(struct post);
+			p->run = run_stop;
+			worker_post(&set.all[i], p);
+		}
+	for (int meeting = 0; meeting < 5; meeting++)
+		uv_barrier_wait(&set.barrier);
+	for (int i = 0; i < set.options.count; i++) {
+		pthread_join(set.all[i].own->thread, NULL);
+		inbox_finish(&set.all[i].inbox);
+		free(set.all[i].own);
+	}
+	uv_barrier_destroy(&set.barrier);
+	free(set.all);
+	set.all = NULL;
+	set.options.count = 0;
+}
