@@ -144,8 +144,8 @@ readmes() {
 
 scripts() {
 	git ls-files -z -- dev .ci/run '*.sh' '*/run' |
-		xargs -0 -r awk 'FNR == 1 && /^#!.*[/ ](ba)?sh/ { printf "%s\0", FILENAME }' |
-		xargs -0 -r shellcheck --format=gcc
+		xargs -0 -r awk 'FNR == 1 && /^#!.*[/ ](ba)?sh/ { print FILENAME }' |
+		xargs -r -d '\n' shellcheck --severity=warning --format=gcc
 }
 
 types() {
