@@ -7,7 +7,8 @@
  * and see every write that was answered before they were asked.
  *
  * Thread: store_ask() on any worker, done() runs on that same worker. store_ask_now() on threads
- * that are no workers (start, command line): it waits. */
+ * that are no workers (start, command line): it waits. store_open() and store_close() on the main
+ * thread. */
 #pragma once
 
 #include "core/err.h"
@@ -23,7 +24,11 @@ enum store_verb {
 	STORE_VERBS
 };
 
-enum { STORE_ARGS_MAX = 16, STORE_ROWS_MAX = 10000 };
+enum {
+	STORE_ARGS_MAX = 16,
+	STORE_ROWS_MAX = 10000,    /* of one answer; more is ERR_TOO_LARGE */
+	STORE_BYTES_MAX = 1 << 20, /* of text and blobs in one answer; more is ERR_TOO_LARGE */
+};
 
 struct store_value {
 	enum { STORE_IS_END, STORE_IS_NULL, STORE_IS_INT, STORE_IS_TEXT, STORE_IS_BLOB } kind;
@@ -46,7 +51,9 @@ struct store_op {
 	void *context;
 	/* the answer */
 	enum err err; /* OK; NOT_FOUND (a write that changed nothing, a get with no row); CONFLICT
-	               * (a constraint); OVERLOADED; INTERNAL */
+	               * (a constraint); TOO_LARGE (the answer); OVERLOADED (too much waits, or the
+	               * store is closed); INTERNAL. With any but OK nothing was changed, and there are no
+	               * rows */
 	size_t rows, columns;
 	struct store_value *cells; /* rows * columns */
 	struct store_op_private *own;
@@ -81,10 +88,12 @@ struct store_driver {
 	const char *name;
 	/* Opens, migrates when for_writing. The message of a failure goes to ret_why (a buffer of
 	 * STORE_WHY_MAX bytes): a sentence for a person. */
-	enum err (*open)(const char *place, bool for_writing, struct store_db **ret_db, char *ret_why);
+	enum err (*open)(
+		const char *place, bool for_writing, struct store_db **ret_db, char *ret_why);
 	void (*close)(struct store_db **db);
 	enum err (*begin)(struct store_db *db);
 	enum err (*commit)(struct store_db *db); /* a failure has rolled everything back */
+	void (*rollback)(struct store_db *db);
 	enum err (*run)(struct store_db *db, struct store_op *op); /* in a savepoint when writing */
 };
 
@@ -95,12 +104,15 @@ extern const struct store_driver store_sqlite;
 /* Passes everything to another driver, but makes what its plan says fail or take long: tests.
  * (store/fault.h) */
 
-/* Opens the one store of this process. queue_max: writes that may wait; then ERR_OVERLOADED. */
-enum err store_open(const struct store_driver *driver, const char *place, size_t queue_max,
-	char *ret_why);
+/* Opens the one store of this process. queue_max: writes that may wait, and as many reads; then
+ * ERR_OVERLOADED. On failure nothing is open, and ret_why (STORE_WHY_MAX bytes) says why. */
+enum err store_open(
+	const struct store_driver *driver, const char *place, size_t queue_max, char *ret_why);
 
-/* Answers all that waits, then closes. */
+/* Answers all that waits, then closes; what is asked later is answered with ERR_OVERLOADED. The
+ * workers must still be there if something of theirs can be waiting. */
 void store_close(void);
 
-/* False while the last commit failed: /ready says so. Any thread. */
+/* False while the last commit failed: /ready says so. The store then tries a write of its own every
+ * few seconds, so that this ends when its reason does. False when not open. Any thread. */
 bool store_healthy(void);
