@@ -1,6 +1,8 @@
 /* json_scan: what is well-formed, and what comes out of it. */
 #include "core/json_scan.h"
 
+#include "core/buf.h"
+
 /* jansson has enumerators of the same names */
 #define JSON_OBJECT JANSSON_OBJECT
 #define JSON_ARRAY JANSSON_ARRAY
@@ -18,7 +20,6 @@
 
 #include <stdarg.h>
 #include <setjmp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <cmocka.h>
@@ -83,17 +84,16 @@ static void says_where(void **state)
 	assert_int_equal(untouched, 999);
 }
 
-/* depth brackets, alternating, around a number. */
-static char *nest(size_t depth)
+/* depth brackets, of both kinds, around a number. */
+static struct buf nest(size_t depth)
 {
-	char *text = malloc(depth * 6 + 2), *p = text;
+	struct buf b = BUF_INIT(1 << 20);
 	for (size_t i = 0; i < depth; i++)
-		p += sprintf(p, i % 3 ? "[" : "{\"\":");
-	*p++ = '1';
+		buf_adds(&b, i % 3 ? STR("[") : STR("{\"\":"));
+	buf_addc(&b, '1');
 	for (size_t i = depth; i-- > 0;)
-		*p++ = i % 3 ? ']' : '}';
-	*p = 0;
-	return text;
+		buf_addc(&b, i % 3 ? ']' : '}');
+	return b;
 }
 
 static void depth(void **state)
@@ -105,9 +105,9 @@ static void depth(void **state)
 	} rows[] = {{1, ERR_OK}, {63, ERR_OK}, {JSON_DEPTH_MAX, ERR_OK},
 		{JSON_DEPTH_MAX + 1, ERR_PARSE}, {100000, ERR_PARSE}};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-		char *text = nest(rows[i].depth);
-		assert_int_equal(check(text), rows[i].err);
-		free(text);
+		struct buf text = nest(rows[i].depth);
+		assert_int_equal(json_check(buf_str(&text), NULL), rows[i].err);
+		buf_free(&text);
 	}
 }
 
@@ -195,14 +195,14 @@ static void doubled(void **state)
 	assert_int_equal(json_once(STR("{\"alg\":1,\"b\":2,\"\\u0061lg\":1}")), ERR_PARAMS);
 	assert_int_equal(json_once(STR("{\"a\":1,\"a\":1}")), ERR_PARAMS);
 	assert_int_equal(json_once(STR("[1,1]")), ERR_OK);
-	char text[JSON_ONCE_MAX * 8 + 16];
 	for (size_t members = JSON_ONCE_MAX; members <= JSON_ONCE_MAX + 1; members++) {
-		size_t n = 0;
+		struct buf b = BUF_INIT(1 << 16);
 		for (size_t i = 0; i < members; i++)
-			n += (size_t)sprintf(text + n, "%c\"%zu\":1", i ? ',' : '{', i);
-		n += (size_t)sprintf(text + n, "}");
-		assert_int_equal(json_once((struct str){text, n}),
-			members > JSON_ONCE_MAX ? ERR_TOO_LARGE : ERR_OK);
+			buf_addf(&b, "%c\"%zu\":1", i ? ',' : '{', i);
+		buf_addc(&b, '}');
+		assert_int_equal(
+			json_once(buf_str(&b)), members > JSON_ONCE_MAX ? ERR_TOO_LARGE : ERR_OK);
+		buf_free(&b);
 	}
 }
 
@@ -258,40 +258,35 @@ static void whole_numbers(void **state)
 
 /* jansson differs on purpose: it refuses lone surrogates, \u0000 in keys and numbers that do not
  * fit. The pieces hold none of these, so both must say the same. */
-static size_t random_text(char *out)
+static void random_text(struct buf *out)
 {
 	static const char *const pieces[] = {"{", "}", "[", "]", ",", ":", "\"", "\"a\"",
 		"\"b\":", "1", "-", "0", ".5", "e1", "true", "null", "false", " ", "\n", "\\n",
 		"\\u00e4", "\xc3\xa4", "\xc3", "\"12345678\"", "{\"a\":", "\x1f", "[1,", "[]", "{}",
 		"x"};
-	size_t n = 0, count = (size_t)(random() % 8) + 1;
-	for (size_t i = 0; i < count; i++) {
-		const char *piece = pieces[(size_t)random() % (sizeof(pieces) / sizeof(*pieces))];
-		n += (size_t)sprintf(out + n, "%s", piece);
-	}
-	return n;
+	for (long i = random() % 8; i >= 0; i--)
+		buf_adds(
+			out, str_of(pieces[(size_t)random() % (sizeof(pieces) / sizeof(*pieces))]));
 }
 
-/* A well-formed value, sometimes with a byte spoilt. */
-static size_t random_value(char *out, int depth)
+static void random_value(struct buf *out, int depth)
 {
 	static const char *const leaves[] = {"1", "-2.5e3", "\"x\\u00e4\\n\"", "true", "null",
 		"\"\"", "\"12345678\xe2\x82\xac\"", "0"};
 	long pick = random() % (depth > 4 ? 3 : 6);
-	size_t n = 0;
-	if (pick < 3)
-		return (size_t)sprintf(out, "%s", leaves[random() % 8]);
-	out[n++] = pick == 3 ? '{' : '[';
+	if (pick < 3) {
+		buf_adds(out, str_of(leaves[random() % 8]));
+		return;
+	}
+	buf_addc(out, pick == 3 ? '{' : '[');
 	for (long i = 0, count = random() % 4; i < count; i++) {
 		if (i)
-			out[n++] = ',';
+			buf_addc(out, ',');
 		if (pick == 3)
-			n += (size_t)sprintf(out + n, "\"k%ld\" : ", i);
-		n += random_value(out + n, depth + 1);
+			buf_addf(out, "\"k%ld\" : ", i);
+		random_value(out, depth + 1);
 	}
-	out[n++] = pick == 3 ? '}' : ']';
-	out[n] = 0;
-	return n;
+	buf_addc(out, pick == 3 ? '}' : ']');
 }
 
 static void same_as_jansson(void **state)
@@ -300,18 +295,22 @@ static void same_as_jansson(void **state)
 	unsigned seed = (unsigned)time(NULL);
 	print_message("seed %u\n", seed);
 	srandom(seed);
-	static char text[1 << 20];
 	int accepted = 0;
 	for (int i = 0; i < 60000; i++) {
-		size_t n = i % 2 ? random_text(text) : random_value(text, 0);
+		struct buf text = BUF_INIT(1 << 20);
+		if (i % 2)
+			random_text(&text);
+		else
+			random_value(&text, 0);
 		if (i % 6 == 0)
-			text[(size_t)random() % n] = "{}[],:\"1 x"[random() % 10];
-		json_t *tree = json_loadb(text, n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-		enum err err = json_check((struct str){text, n}, NULL);
+			text.p[(size_t)random() % text.n] = "{}[],:\"1 x"[random() % 10];
+		json_t *tree = json_loadb(text.p, text.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+		enum err err = json_check(buf_str(&text), NULL);
 		if ((err == ERR_OK) != (tree != NULL))
-			fail_msg("ours %d, jansson %d: %s", err, tree != NULL, text);
+			fail_msg("ours %d, jansson %d: %s", err, tree != NULL, text.p);
 		accepted += err == ERR_OK;
 		json_decref(tree);
+		buf_free(&text);
 	}
 	assert_true(accepted > 1000);
 }
@@ -320,15 +319,16 @@ static void same_as_jansson(void **state)
 static void walk_matches_jansson(void **state)
 {
 	(void)state;
-	static char text[1 << 20];
 	for (int i = 0; i < 3000; i++) {
-		size_t n = random_value(text, 0), count = 0;
-		json_t *tree = json_loadb(text, n, JSON_DECODE_ANY, NULL);
-		struct json_walk w = json_walk((struct str){text, n});
+		struct buf text = BUF_INIT(1 << 20);
+		random_value(&text, 0);
+		json_t *tree = json_loadb(text.p, text.n, JSON_DECODE_ANY, NULL);
+		struct json_walk w = json_walk(buf_str(&text));
 		struct str key, value;
+		size_t count = 0;
 		while (json_next(&w, &key, &value)) {
-			json_t *twin = *text == '[' ? json_array_get(tree, count)
-						    : json_object_getn(tree, key.p, key.n);
+			json_t *twin = *text.p == '[' ? json_array_get(tree, count)
+						      : json_object_getn(tree, key.p, key.n);
 			json_t *again = json_loadb(value.p, value.n, JSON_DECODE_ANY, NULL);
 			assert_true(twin && again && json_equal(twin, again));
 			json_decref(again);
@@ -336,6 +336,7 @@ static void walk_matches_jansson(void **state)
 		}
 		assert_int_equal(count, json_array_size(tree) + json_object_size(tree));
 		json_decref(tree);
+		buf_free(&text);
 	}
 }
 
