@@ -22,6 +22,7 @@ enum method_home {
 enum {
 	METHOD_SESSION = 1, /* needs a session: not for /v1/rpc */
 	METHOD_BARRIER = 2, /* nothing later may reach the caller before this answer */
+	METHOD_UNCOUNTED = 4, /* neither it nor its answer counts (docs/PROTOCOL.md, "Counting") */
 };
 
 struct method {

@@ -1,0 +1,28 @@
+/* authn.h: from a token to a principal, on any worker: the check of auth/bearer.h with the keys of
+ * every configured issuer, fetched when they are needed and shared by all workers.
+ *
+ * Thread: the worker's own. done() may run before authn_check() returns. */
+#pragma once
+
+#include "core/principal.h"
+#include "core/err.h"
+#include "core/worker.h"
+
+/* One check under way; embedded in whoever waits for it. */
+struct authn {
+	void (*done)(struct authn *a, enum err err, struct principal *who, const char *why);
+	struct authn *next, **back; /* while it waits for keys */
+	char *token;
+	size_t token_n;
+};
+
+/* Calls done with a reference the callee owns, or with ERR_UNAUTHENTICATED, ERR_FORBIDDEN or
+ * ERR_OVERLOADED (the issuer's keys cannot be had now) and a sentence for operators. */
+void authn_check(struct authn *a, struct str token);
+void authn_cancel(struct authn *a); /* done will not be called; also when nothing is under way */
+
+/* The token in an Authorization header. ERR_NOT_FOUND: none was sent; ERR_PARAMS: not one Bearer
+ * token (RFC 6750 section 2.1). */
+enum err authn_bearer_token(struct str header, struct str *ret_token);
+
+extern const struct worker_part authn_part;

@@ -1,0 +1,375 @@
+#include "service/conn.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/metrics.h"
+#include "core/worker.h"
+#include "service/lws.h"
+
+#include <assert.h>
+#include <libwebsockets.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+static_assert((int)FRAME_HEADROOM >= LWS_PRE, "frames need the headroom of libwebsockets");
+
+enum { CLOSE_TIMEOUT_SECONDS = 5, PEER_TEXT_MAX = 64 };
+
+struct queued {
+	struct frame *frame;
+	bool alone;
+};
+
+/* Lives in the memory that libwebsockets keeps per connection (zeroed, freed after the close). */
+struct conn {
+	struct lws *wsi;
+	void *owner;
+	struct conn *next_dirty;
+	struct queued *queue; /* a ring of room entries (a power of two) */
+	uint32_t room, head, count;
+	size_t queued_bytes;
+	struct buf inbound; /* a message of which not all has come */
+	uint16_t close_code; /* 0: open */
+	uint16_t peer_code;
+	const char *close_reason;
+	bool dirty, batching, binary, close_sent;
+	char peer[PEER_TEXT_MAX];
+};
+
+static struct conn_limits limits;
+static _Thread_local struct conn *dirty;
+static _Thread_local struct buf joined; /* scratch of the worker, for joined messages */
+
+static _Thread_local size_t open_count;
+
+static lws_retry_bo_t liveness; /* pings; filled before the first connection */
+
+void conn_configure(const struct conn_limits *l)
+{
+	limits = *l;
+	liveness.secs_since_valid_ping = (uint16_t)l->ping_seconds;
+	liveness.secs_since_valid_hangup = (uint16_t)(l->ping_seconds + l->pong_seconds);
+}
+
+const void *conn_liveness(void)
+{
+	return &liveness;
+}
+
+void **conn_owner(struct conn *c)
+{
+	return &c->owner;
+}
+
+struct str conn_peer(const struct conn *c)
+{
+	return str_of(c->peer);
+}
+
+void conn_set_batching(struct conn *c, bool on)
+{
+	c->batching = on;
+}
+
+bool conn_is_batching(const struct conn *c)
+{
+	return c->batching;
+}
+
+size_t conn_count(void)
+{
+	return open_count;
+}
+
+/* ---- out ---- */
+
+static void mark_dirty(struct conn *c)
+{
+	if (c->dirty)
+		return;
+	c->dirty = true;
+	c->next_dirty = dirty;
+	dirty = c;
+}
+
+static struct queued *entry(struct conn *c, uint32_t i)
+{
+	return &c->queue[(c->head + i) & (c->room - 1)];
+}
+
+static void push(struct conn *c, struct queued q)
+{
+	if (c->count == c->room) {
+		uint32_t room = c->room ? c->room * 2 : 4;
+		struct queued *queue = mem_alloc(room * sizeof(*queue));
+		for (uint32_t i = 0; i < c->count; i++)
+			queue[i] = *entry(c, i);
+		free(c->queue);
+		c->queue = queue;
+		c->room = room;
+		c->head = 0;
+	}
+	*entry(c, c->count++) = q;
+	c->queued_bytes += q.frame->size;
+}
+
+static void pop(struct conn *c)
+{
+	struct queued *q = entry(c, 0);
+	c->queued_bytes -= q->frame->size;
+	frame_unref(&q->frame);
+	c->head = (c->head + 1) & (c->room - 1);
+	if (--c->count == 0) { /* an idle connection keeps no queue */
+		free(c->queue);
+		c->queue = NULL;
+		c->room = c->head = 0;
+	}
+}
+
+static void drop_queue(struct conn *c)
+{
+	while (c->count)
+		pop(c);
+}
+
+void conn_send(struct conn *c, struct frame *f, bool alone)
+{
+	if (c->close_code) {
+		frame_unref(&f);
+		return;
+	}
+	push(c, (struct queued){f, alone});
+	mark_dirty(c);
+	if (c->queued_bytes <= limits.outbound_queue)
+		return;
+	metric_add(METRIC_SLOW_CONSUMERS, 1);
+	drop_queue(c);
+	conn_close(c, 4002, "read faster: too much is waiting");
+}
+
+void conn_close(struct conn *c, uint16_t code, const char *reason)
+{
+	if (c->close_code)
+		return;
+	c->close_code = code;
+	c->close_reason = reason;
+	mark_dirty(c);
+}
+
+/* How many entries from the head on may become one message. */
+static uint32_t joinable(struct conn *c)
+{
+	size_t bytes = 1;
+	uint32_t n = 0;
+	while (c->batching && n < c->count && !entry(c, n)->alone) {
+		bytes += entry(c, n)->frame->size + 1u;
+		if (bytes > FRAME_MAX_BYTES)
+			break;
+		n++;
+	}
+	return n;
+}
+
+static int write_text(struct conn *c, char *bytes, size_t n)
+{
+	metric_add(METRIC_MESSAGES_OUT, 1);
+	metric_add(METRIC_BYTES_OUT, (int64_t)n);
+	return lws_write(c->wsi, (unsigned char *)bytes, n, LWS_WRITE_TEXT) < 0 ? -1 : 0;
+}
+
+static int write_joined(struct conn *c, uint32_t n)
+{
+	joined.max = FRAME_HEADROOM + FRAME_MAX_BYTES + 2;
+	joined.n = 0;
+	static const char headroom[FRAME_HEADROOM];
+	buf_add(&joined, headroom, sizeof(headroom));
+	for (uint32_t i = 0; i < n; i++) {
+		buf_addc(&joined, i ? ',' : '[');
+		buf_adds(&joined, frame_str(entry(c, 0)->frame));
+		pop(c);
+	}
+	buf_addc(&joined, ']');
+	return write_text(c, joined.p + FRAME_HEADROOM, joined.n - FRAME_HEADROOM);
+}
+
+static int write_next(struct conn *c)
+{
+	uint32_t n = joinable(c);
+	if (n > 1)
+		return write_joined(c, n);
+	struct frame *f = frame_ref(entry(c, 0)->frame);
+	pop(c);
+	int failed = write_text(c, f->bytes + FRAME_HEADROOM, f->size);
+	frame_unref(&f);
+	return failed;
+}
+
+static void cork(struct conn *c, int on)
+{
+	setsockopt(lws_get_socket_fd(c->wsi), IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+}
+
+/* Writes until all is written or the kernel takes no more. */
+static int flush(struct conn *c)
+{
+	bool corked = c->count > 1 && joinable(c) < c->count;
+	int failed = 0;
+	if (corked)
+		cork(c, 1);
+	while (c->count && !failed && !lws_partial_buffered(c->wsi))
+		failed = write_next(c);
+	if (corked)
+		cork(c, 0);
+	if (!failed && (c->count || c->close_code))
+		lws_callback_on_writable(c->wsi);
+	return failed;
+}
+
+void conn_flush_all(void)
+{
+	while (dirty) {
+		struct conn *c = dirty;
+		dirty = c->next_dirty;
+		c->dirty = false;
+		if (flush(c))
+			lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_ASYNC);
+		else if (c->close_code && !c->close_sent)
+			lws_set_timeout(
+				c->wsi, PENDING_TIMEOUT_CLOSE_SEND, CLOSE_TIMEOUT_SECONDS);
+	}
+}
+
+static void forget_dirty(struct conn *c)
+{
+	struct conn **at = &dirty;
+	while (*at && *at != c)
+		at = &(*at)->next_dirty;
+	if (*at)
+		*at = c->next_dirty;
+}
+
+static int on_writable(struct conn *c)
+{
+	if (flush(c))
+		return -1;
+	if (!c->close_code || c->count || lws_partial_buffered(c->wsi))
+		return 0;
+	c->close_sent = true;
+	lws_close_reason(c->wsi, (enum lws_close_status)c->close_code,
+		(unsigned char *)(uintptr_t)c->close_reason, strlen(c->close_reason));
+	return -1;
+}
+
+/* ---- in ---- */
+
+static void refuse_input(struct conn *c, uint16_t code, const char *reason)
+{
+	buf_free(&c->inbound);
+	conn_close(c, code, reason);
+}
+
+static void deliver(struct conn *c, struct str text)
+{
+	metric_add(METRIC_MESSAGES_IN, 1);
+	metric_add(METRIC_BYTES_IN, (int64_t)text.n);
+	if (!str_utf8_valid(text))
+		refuse_input(c, 1007, "the text is not UTF-8");
+	else
+		session_conn_text(c, text);
+}
+
+static void on_receive(struct conn *c, const void *in, size_t n)
+{
+	if (c->close_code)
+		return;
+	if (lws_frame_is_binary(c->wsi)) {
+		refuse_input(c, 1003, "send text, not binary");
+		return;
+	}
+	bool last = lws_is_final_fragment(c->wsi) && !lws_remaining_packet_payload(c->wsi);
+	if (c->inbound.n + n > limits.message) {
+		refuse_input(c, 1009, "the message is too big");
+		return;
+	}
+	if (last && !c->inbound.n) {
+		deliver(c, (struct str){n ? in : "", n});
+		return;
+	}
+	c->inbound.max = limits.message;
+	buf_add(&c->inbound, in, n);
+	if (c->inbound.err) {
+		refuse_input(c, 1009, "the message is too big");
+	} else if (last) {
+		struct buf whole = c->inbound;
+		c->inbound = BUF_INIT(limits.message);
+		deliver(c, buf_str(&whole));
+		buf_free(&whole);
+	}
+}
+
+/* ---- libwebsockets ---- */
+
+static void on_established(struct conn *c, struct lws *wsi)
+{
+	c->wsi = wsi;
+	c->peer_code = 1006;
+	lws_get_peer_simple(wsi, c->peer, sizeof(c->peer));
+	open_count++;
+	metric_add(METRIC_CONNECTIONS, 1);
+	struct principal *who = lws_get_opaque_user_data(wsi);
+	lws_set_opaque_user_data(wsi, NULL);
+	session_conn_opened(c, who);
+	principal_unref(&who);
+}
+
+static void on_closed(struct conn *c)
+{
+	forget_dirty(c);
+	drop_queue(c);
+	buf_free(&c->inbound);
+	open_count--;
+	metric_add(METRIC_CONNECTIONS, -1);
+	session_conn_closed(c, c->peer_code);
+}
+
+static int callback(
+	struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t n)
+{
+	struct conn *c = user;
+	switch (reason) {
+	case LWS_CALLBACK_ESTABLISHED:
+		on_established(c, wsi);
+		return 0;
+	case LWS_CALLBACK_RECEIVE:
+		on_receive(c, in, n);
+		return 0;
+	case LWS_CALLBACK_SERVER_WRITEABLE:
+		return on_writable(c);
+	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+		if (n >= 2)
+			c->peer_code = (uint16_t)(((const uint8_t *)in)[0] << 8 |
+				((const uint8_t *)in)[1]);
+		else
+			c->peer_code = 1005;
+		return 0;
+	case LWS_CALLBACK_CLOSED:
+		if (c && c->wsi)
+			on_closed(c);
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+const struct lws_protocols conn_ws_protocol = {
+	.name = "signalbox.v1",
+	.callback = callback,
+	.per_session_data_size = sizeof(struct conn),
+	.rx_buffer_size = 1024,      /* kept for every connection */
+	.tx_packet_size = 1 << 20,   /* else each send is cut to rx_buffer_size */
+};
+
+void conn_ws_thread_stop(void)
+{
+	buf_free(&joined);
+}

@@ -1,0 +1,338 @@
+#include "service/dispatch.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/metrics.h"
+#include "service/methods.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+enum { ID_MAX_BYTES = 128 };
+
+static struct dispatch_limits limits = {.batch = 100, .in_flight = 256};
+
+void dispatch_configure(const struct dispatch_limits *l)
+{
+	limits = *l;
+}
+
+/* One message of which answers are outstanding. Answers stand in the order in which they came:
+ * JSON-RPC leaves it open. */
+struct batch {
+	struct batch *next, **back;
+	struct answer *answers;
+	size_t count, room, pending;
+	bool array;
+	bool holding;
+};
+
+/* ---- envelopes ---- */
+
+static bool id_is_valid(struct str id)
+{
+	int64_t n;
+	if (id.n > ID_MAX_BYTES)
+		return false;
+	enum json_kind kind = json_kind(id);
+	return kind == JSON_STRING || (kind == JSON_NUMBER && !json_decode_int(id, &n));
+}
+
+static struct str unquoted(struct str value)
+{
+	return (struct str){value.p + 1, value.n - 2};
+}
+
+/* Notes one member. False: it was there before. */
+static bool note(struct envelope *e, struct str key, struct str value, struct str *version)
+{
+	static const char *const names[] = {"jsonrpc", "id", "method", "params", "result", "error"};
+	struct str ignored = {0};
+	struct str *const places[] = {version, &e->id, &e->method, &e->params, &ignored, &ignored};
+	for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		if (!json_string_is(key, names[i]))
+			continue;
+		if (places[i]->n)
+			return false;
+		*places[i] = value;
+		e->response |= i >= 4;
+		return true;
+	}
+	return true; /* JSON-RPC leaves other members open */
+}
+
+struct envelope envelope_read(struct str object)
+{
+	struct envelope e = {.err = ERR_REQUEST};
+	struct str version = {0}, key, value;
+	if (json_kind(object) != JSON_OBJECT) {
+		e.why = "A request is an object.";
+		return e;
+	}
+	for (struct json_walk w = json_walk(object); json_next(&w, &key, &value);)
+		if (!note(&e, key, value, &version)) {
+			e.id = (struct str){0};
+			e.why = "A member of the request is there twice.";
+			return e;
+		}
+	if (e.id.n && !id_is_valid(e.id)) {
+		e.id = (struct str){0};
+		e.why = "The id must be a string of at most 126 bytes or a whole number.";
+	} else if (!version.n || json_kind(version) != JSON_STRING ||
+		!json_string_is(unquoted(version), "2.0")) {
+		e.why = "The member \"jsonrpc\" must be \"2.0\".";
+	} else if (e.response && !e.method.n) {
+		e.err = ERR_OK;
+	} else if (!e.method.n || json_kind(e.method) != JSON_STRING) {
+		e.why = "The member \"method\" must be a string.";
+	} else {
+		e.method = unquoted(e.method);
+		e.response = false;
+		e.err = ERR_OK;
+	}
+	return e;
+}
+
+struct frame *error_frame(struct str id, enum err err, const struct refusal *why)
+{
+	struct buf b = frame_buf();
+	struct json_out o = JSON_OUT(&b);
+	call_error_text(&o, id, err, why);
+	struct frame *f = frame_take(&b);
+	assert(f);
+	return f;
+}
+
+struct frame *frames_join(const struct answer *list, size_t count)
+{
+	struct buf b = frame_buf();
+	for (size_t i = 0; i < count; i++) {
+		buf_addc(&b, i ? ',' : '[');
+		buf_adds(&b, frame_str(list[i].frame));
+	}
+	buf_addc(&b, ']');
+	return frame_take(&b);
+}
+
+/* ---- answers ---- */
+
+static void batch_free(struct batch *batch)
+{
+	for (size_t i = 0; i < batch->count; i++)
+		frame_unref(&batch->answers[i].frame);
+	*batch->back = batch->next;
+	if (batch->next)
+		batch->next->back = batch->back;
+	free(batch->answers);
+	free(batch);
+}
+
+static struct batch *batch_new(struct caller *c, bool array)
+{
+	struct batch *batch = mem_new(struct batch);
+	batch->array = array;
+	batch->back = &c->batches;
+	batch->next = c->batches;
+	if (batch->next)
+		batch->next->back = &batch->next;
+	c->batches = batch;
+	batch->pending = 1; /* until the whole message has been read */
+	return batch;
+}
+
+static void batch_add(struct batch *batch, struct frame *f, bool counted)
+{
+	if (batch->count == batch->room) {
+		batch->room = batch->room ? batch->room * 2 : 1;
+		batch->answers = mem_resize(batch->answers, batch->room, sizeof(*batch->answers));
+	}
+	batch->answers[batch->count++] = (struct answer){f, counted};
+}
+
+static void batch_settle(struct caller *c, struct batch *batch)
+{
+	if (--batch->pending)
+		return;
+	if (batch->holding)
+		c->holding--;
+	struct answer *list = batch->answers;
+	size_t count = batch->count;
+	bool array = batch->array;
+	batch->answers = NULL;
+	batch->count = 0;
+	batch_free(batch);
+	c->ops->answers(c, list, count, array);
+	free(list);
+}
+
+static void on_answer(struct endpoint *e, struct call *call)
+{
+	struct caller *c = (struct caller *)e;
+	struct batch *batch = (struct batch *)(uintptr_t)call->tag;
+	c->in_flight--;
+	metric_add(METRIC_CALLS, 1);
+	if (call->outcome)
+		metric_add(METRIC_CALLS_REFUSED, 1);
+	if (call->answer) {
+		bool counted = !(call->method->flags & METHOD_UNCOUNTED);
+		batch_add(batch, call->answer, counted);
+		call->answer = NULL;
+	}
+	if (call->method->flags & METHOD_BARRIER && batch->pending > 1 && !batch->holding) {
+		batch->holding = true;
+		c->holding++;
+	}
+	call_free(&call);
+	batch_settle(c, batch);
+}
+
+static void on_event(struct endpoint *e, struct frame *f)
+{
+	struct caller *c = (struct caller *)e;
+	c->ops->event(c, f);
+}
+
+static const struct endpoint_ops endpoint_ops = {.event = on_event, .answer = on_answer};
+
+void caller_begin(struct caller *c, const struct caller_ops *ops, struct principal *who)
+{
+	c->ops = ops;
+	c->who = principal_ref(who);
+	addr_register(&c->endpoint, &endpoint_ops);
+}
+
+void caller_end(struct caller *c, bool clean)
+{
+	addr_release(&c->endpoint, clean);
+	while (c->batches)
+		batch_free(c->batches);
+	c->holding = 0;
+	principal_unref(&c->who);
+}
+
+/* ---- requests ---- */
+
+static void refuse(
+	struct batch *batch, struct str id, enum err err, bool counted, const struct refusal *why)
+{
+	metric_add(METRIC_CALLS_REFUSED, 1);
+	batch_add(batch, error_frame(id, err, why), counted);
+}
+
+static enum err admit(const struct caller *c, const struct method *m, struct refusal *ret_why)
+{
+	if ((m->flags & METHOD_SESSION) && !c->is_session) {
+		ret_why->message = "This method needs a session: open a WebSocket on /ws.";
+		return ERR_REQUEST;
+	}
+	if ((m->scope & c->who->scopes) != m->scope) {
+		ret_why->reason = "insufficient_scope";
+		ret_why->message = "The token lacks the scope that this method needs.";
+		ret_why->field = str_of(scope_word((enum scope)m->scope));
+		return ERR_FORBIDDEN;
+	}
+	if (c->in_flight >= limits.in_flight) {
+		*ret_why = (struct refusal){.reason = "too_many_in_flight", .retry_after = 1,
+			.limit = limits.in_flight};
+		return ERR_RATE_LIMITED;
+	}
+	return ERR_OK;
+}
+
+static void start_call(
+	struct caller *c, struct batch *batch, const struct method *m, const struct envelope *e)
+{
+	bool counted = !(m->flags & METHOD_UNCOUNTED);
+	struct refusal why = {0};
+	enum err err = admit(c, m, &why);
+	struct call *call = NULL;
+	struct params_problem problem = {0};
+	char message[128];
+	if (!err) {
+		err = call_new(m, c->who, e->id, e->params, &call, &problem);
+		if (err) {
+			snprintf(message, sizeof(message), "The parameter %s.", problem.message);
+			why = (struct refusal){.message = message, .field = problem.field,
+				.limit = problem.limit};
+		}
+	}
+	if (err) {
+		if (e->id.n)
+			refuse(batch, e->id, err, counted, &why);
+		return;
+	}
+	call->tag = (uintptr_t)batch;
+	batch->pending++;
+	c->in_flight++;
+	call_send(call, &c->endpoint);
+}
+
+/* One request, response or notification. Returns 1 when it counts. */
+static unsigned one(struct caller *c, struct batch *batch, struct str object)
+{
+	struct envelope e = envelope_read(object);
+	if (e.err) {
+		refuse(batch, e.id, e.err, true, &(struct refusal){.message = e.why});
+		return 1;
+	}
+	if (e.response)
+		return 1; /* we asked nothing */
+	const struct method *m = method_find(e.method);
+	if (!m) {
+		if (e.id.n)
+			refuse(batch, e.id, ERR_METHOD, true, &(struct refusal){.field = e.method});
+		return 1;
+	}
+	start_call(c, batch, m, &e);
+	return m->flags & METHOD_UNCOUNTED ? 0 : 1;
+}
+
+static unsigned elements(struct str array)
+{
+	unsigned count = 0;
+	struct str key, item;
+	for (struct json_walk w = json_walk(array); json_next(&w, &key, &item);)
+		count++;
+	return count;
+}
+
+static unsigned many(struct caller *c, struct str array)
+{
+	unsigned count = elements(array), counted = 0;
+	struct batch *batch = batch_new(c, count > 0 && count <= limits.batch);
+	if (!count) {
+		refuse(batch, (struct str){0}, ERR_REQUEST, true,
+			&(struct refusal){.message = "A batch must not be empty."});
+		counted = 1;
+	} else if (count > limits.batch) {
+		refuse(batch, (struct str){0}, ERR_TOO_LARGE, true,
+			&(struct refusal){.reason = "batch_too_large", .limit = (int64_t)limits.batch,
+				.message = "The batch holds too many requests; send several."});
+		counted = count;
+	} else {
+		struct str key, item;
+		for (struct json_walk w = json_walk(array); json_next(&w, &key, &item);)
+			counted += one(c, batch, item);
+	}
+	batch_settle(c, batch);
+	return counted;
+}
+
+unsigned dispatch(struct caller *c, struct str text)
+{
+	size_t at = 0;
+	enum err err = json_check(text, &at);
+	if (!err && json_kind(text) == JSON_ARRAY)
+		return many(c, json_trim(text));
+	struct batch *batch = batch_new(c, false);
+	unsigned counted = 1;
+	if (err) {
+		char message[96];
+		snprintf(message, sizeof(message), "This is not JSON: see byte %zu.", at);
+		refuse(batch, (struct str){0}, err, true, &(struct refusal){.message = message});
+	} else {
+		counted = one(c, batch, json_trim(text));
+	}
+	batch_settle(c, batch);
+	return counted;
+}

@@ -1,0 +1,69 @@
+/* dispatch.h: one message of JSON-RPC 2.0 in; calls out; one message with all of its answers back.
+ * Serves every way in: WebSocket sessions, POST /v1/rpc, the control socket.
+ *
+ * Thread: the caller's worker. */
+#pragma once
+
+#include "core/call.h"
+
+struct caller;
+
+/* One answer on its way out. */
+struct answer {
+	struct frame *frame;
+	bool counted; /* see docs/PROTOCOL.md, "Counting" */
+};
+
+struct caller_ops {
+	/* All answers to one message: one as it is, or an array of them. Owns the frames. count 0:
+	 * there were only notifications. */
+	void (*answers)(struct caller *c, struct answer *list, size_t count, bool array);
+	/* An event from elsewhere. Owns the frame. */
+	void (*event)(struct caller *c, struct frame *f);
+};
+
+/* Whoever sends messages; embedded in a session, a request, a control connection. */
+struct caller {
+	struct endpoint endpoint;
+	const struct caller_ops *ops;
+	struct principal *who;
+	bool is_session;    /* may use methods marked METHOD_SESSION */
+	unsigned in_flight; /* calls sent and not yet home */
+	unsigned holding;   /* messages of which an answer came that must precede everything later */
+	struct batch *batches;
+};
+
+struct dispatch_limits {
+	size_t batch;       /* requests in one message */
+	unsigned in_flight; /* of one caller */
+};
+
+void dispatch_configure(const struct dispatch_limits *limits);
+
+/* Registers the endpoint; who is referenced. */
+void caller_begin(struct caller *c, const struct caller_ops *ops, struct principal *who);
+/* Calls in flight lose their way home. */
+void caller_end(struct caller *c, bool clean);
+
+/* One request as it came. */
+struct envelope {
+	struct str id;     /* n 0: none */
+	struct str method; /* between its quotes, as it came */
+	struct str params; /* n 0: none */
+	bool response;     /* an answer to a request of ours */
+	enum err err;      /* what is wrong with it, if anything */
+	const char *why;
+};
+
+struct envelope envelope_read(struct str object);
+
+/* Handles one text. Whatever it is, it is answered by ops->answers, at once or later (not at all
+ * when it holds only notifications and the caller is a session). Returns how many counted messages
+ * it was. */
+unsigned dispatch(struct caller *c, struct str text);
+
+/* An error response that answers no call; id n 0: null. Never NULL. */
+struct frame *error_frame(struct str id, enum err err, const struct refusal *why);
+
+/* Joins messages into one array, at most FRAME_MAX_BYTES: NULL when they do not fit. */
+struct frame *frames_join(const struct answer *list, size_t count);

@@ -1,0 +1,19 @@
+/* kept.h: the counted messages sent on a session that its client has not acknowledged yet, so that
+ * they can be sent again. Bounded in messages and bytes: past it the oldest go, and a resume from
+ * before them is refused. Thread: the session's worker. */
+#pragma once
+
+#include "core/frame.h"
+
+struct kept {
+	struct frame **ring; /* room entries, a power of two */
+	uint32_t room, head, count;
+	size_t bytes;
+	uint64_t first; /* the number of the oldest one kept; sent messages count from 1 */
+};
+
+void kept_free(struct kept *k);
+/* Takes a reference of its own. */
+void kept_add(struct kept *k, struct frame *f, size_t messages_max, size_t bytes_max);
+/* The client has received all up to and with this number. */
+void kept_ack(struct kept *k, uint64_t received);

@@ -1,0 +1,14 @@
+/* lws.h: what the files that speak to libwebsockets (listener.c, conn_ws.c, conn_http.c) tell each
+ * other. Nobody else includes it. */
+#pragma once
+
+#include "core/principal.h"
+
+struct lws;
+struct lws_protocols;
+
+extern const struct lws_protocols conn_ws_protocol, conn_http_protocol;
+
+/* Pings and the limit for pongs: a lws_retry_bo_t, for the vhosts. */
+const void *conn_liveness(void);
+void conn_ws_thread_stop(void);
