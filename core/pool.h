@@ -16,8 +16,9 @@ struct job {
 	int worker;
 };
 
+/* NULL when the threads cannot be started (logged). */
 struct pool *pool_new(const char *name, int threads, size_t queue_max);
-/* Waits for what is queued; its done() is still posted. */
+/* Waits for what is queued; its done() is still posted: before workers_stop(). */
 void pool_free(struct pool **pool);
 /* ERR_OVERLOADED when queue_max jobs wait: the job is untouched. */
 enum err pool_run(struct pool *pool, struct job *j);
