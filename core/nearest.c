@@ -42,12 +42,11 @@ struct nearest nearest_to(struct str wrong)
 	return (struct nearest){.wrong = wrong, .limit = slips + 1};
 }
 
-void nearest_try(struct nearest *n, const char *word)
+void nearest_try(struct nearest *n, struct str word)
 {
-	struct str right = str_of(word);
-	if (n->wrong.n > NEAREST_MAX || right.n > NEAREST_MAX)
+	if (n->wrong.n > NEAREST_MAX || word.n > NEAREST_MAX)
 		return;
-	unsigned distance = nearest_distance(n->wrong, right);
+	unsigned distance = nearest_distance(n->wrong, word);
 	if (distance < n->limit) {
 		n->limit = distance;
 		n->word = word;

@@ -2,7 +2,7 @@
  *
  *   struct nearest n = nearest_to(wrong);
  *   for (each word) nearest_try(&n, word);
- *   if (n.word) …
+ *   if (n.word.n) …
  *
  * Only a word that is near enough is taken: about one slip in three letters, three at most. Case,
  * and which of "-", "_" and "." stands between words, make no difference.
@@ -15,12 +15,12 @@ enum { NEAREST_MAX = 64 };
 
 struct nearest {
 	struct str wrong;
-	const char *word; /* the nearest so far, or NULL; of equally near ones the first */
-	unsigned limit;   /* a word must be nearer than this */
+	struct str word; /* the nearest so far, or empty; of equally near ones the first */
+	unsigned limit;  /* a word must be nearer than this */
 };
 
 struct nearest nearest_to(struct str wrong);
-void nearest_try(struct nearest *n, const char *word);
+void nearest_try(struct nearest *n, struct str word); /* the word is not copied */
 
 /* How many letters must be put in, taken out, changed or swapped with their neighbour. Neither is
  * longer than NEAREST_MAX. */

@@ -1,0 +1,172 @@
+/* What must hold between keys, once each is right by itself. */
+#include "service/config_parts.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+static const struct config_key *key_of(const char *section, const char *name)
+{
+	return config_key_named(config_section_named(str_of(section)), str_of(name));
+}
+
+/* Tells of a key of a section. */
+static void fault(struct config_loader *l, const char *section, const char *name,
+	const struct config_why *why)
+{
+	const struct config_key *key = key_of(section, name);
+	config_fault(l, l->config->origins->keys + (key - config_keys), key->path, why);
+}
+
+/* Tells of a field of a record, or of the whole list where the field is not written. */
+static void fault_in(struct config_loader *l, const char *list, size_t record, const char *name,
+	const struct config_why *why)
+{
+	const struct config_section *section = config_section_named(str_of(list));
+	const struct config_key *key = key_of(list, name);
+	const struct config_records_origin *origins =
+		l->config->origins->records + (section - config_sections);
+	const struct config_origin *at = origins->fields + record * section->count +
+		(size_t)(key - config_keys) - section->first;
+	config_fault(l, at->source ? at : &origins->list, at->source ? key->path : list, why);
+}
+
+static bool is_loopback(const char *address)
+{
+	return !strncmp(address, "127.", 4) || !strncmp(address, "[::1]", 5);
+}
+
+static void rules_of_listening(struct config_loader *l)
+{
+	const struct config *c = l->config;
+	struct config_why why = {0};
+	if (!*c->tls.certificate != !*c->tls.key) {
+		const char *there = *c->tls.key ? "key" : "certificate";
+		config_refuse(&why, "tls.%s is missing: TLS needs both",
+			*c->tls.key ? "certificate" : "key");
+		fault(l, "tls", there, &why);
+	}
+	if (*c->tls.certificate || *c->tls.key || c->server.behind_proxy)
+		return;
+	for (size_t i = 0; i < c->server.listen.count; i++) {
+		if (is_loopback(c->server.listen.items[i]))
+			continue;
+		config_refuse(&why,
+			"%s can be reached from other machines, and there is no TLS: set "
+			"tls.certificate and tls.key, or server.behind_proxy when a proxy in front "
+			"does TLS",
+			c->server.listen.items[i]);
+		fault(l, "server", "listen", &why);
+	}
+}
+
+static void rules_of_limits(struct config_loader *l)
+{
+	const struct config *c = l->config;
+	struct config_why why = {0};
+	if (c->limits.data > c->limits.message) {
+		config_refuse(&why, "this is more than limits.message, in which it must fit");
+		fault(l, "limits", "data", &why);
+	}
+}
+
+static void rules_of_own_issuer(struct config_loader *l)
+{
+	const struct config *c = l->config;
+	struct config_why why = {0};
+	size_t n = strlen(c->issuer.url);
+	if (n && c->issuer.url[n - 1] == '/') {
+		config_refuse(&why, "the address ends without a slash");
+		config_instead(&why, "%.*s", (int)n - 1, c->issuer.url);
+		fault(l, "issuer", "url", &why);
+	}
+	if (!c->issuer.enabled && !c->issuers.count) {
+		config_refuse(&why, "nobody could sign in: there is no other issuer (see issuers)");
+		fault(l, "issuer", "enabled", &why);
+	}
+}
+
+static void rules_of_issuers(struct config_loader *l)
+{
+	const struct config *c = l->config;
+	for (size_t i = 0; i < c->issuers.count; i++) {
+		const struct config_issuer *one = c->issuers.items + i;
+		struct config_why why = {0};
+		if (!*one->jwks_file == !*one->jwks_url) {
+			config_refuse(
+				&why, "one of jwks_file and jwks_url is needed, and not both");
+			fault_in(l, "issuers", i, "issuer", &why);
+		}
+		if (c->issuer.enabled && !strcmp(one->issuer, c->issuer.url)) {
+			config_refuse(&why, "this is the embedded issuer (issuer.url)");
+			fault_in(l, "issuers", i, "issuer", &why);
+		}
+		for (size_t j = 0; j < i; j++) {
+			bool same_issuer = !strcmp(one->issuer, c->issuers.items[j].issuer);
+			bool same_alias = !strcmp(one->alias, c->issuers.items[j].alias);
+			config_refuse(&why, "another record has the same");
+			if (same_issuer || same_alias)
+				fault_in(l, "issuers", i, same_issuer ? "issuer" : "alias", &why);
+		}
+	}
+}
+
+static bool has_turn(const struct config_ice_server *server)
+{
+	for (size_t i = 0; i < server->urls.count; i++)
+		if (!strncmp(server->urls.items[i], "turn", 4))
+			return true;
+	return false;
+}
+
+static void rules_of_ice_servers(struct config_loader *l)
+{
+	for (size_t i = 0; i < l->config->ice_servers.count; i++) {
+		const struct config_ice_server *server = l->config->ice_servers.items + i;
+		bool secret = *server->secret, fixed = *server->username || *server->credential;
+		struct config_why why = {0};
+		if (secret && fixed) {
+			config_refuse(&why, "a secret takes the place of username and credential");
+			fault_in(l, "ice_servers", i, "secret", &why);
+		} else if (fixed && (!*server->username || !*server->credential)) {
+			config_refuse(&why, "username and credential go together");
+			fault_in(l, "ice_servers", i, *server->username ? "username" : "credential",
+				&why);
+		} else if (has_turn(server) && !secret && !fixed) {
+			config_refuse(
+				&why, "a TURN server needs a secret, or username and credential");
+			fault_in(l, "ice_servers", i, "urls", &why);
+		}
+	}
+}
+
+void config_rules(struct config_loader *l)
+{
+	rules_of_listening(l);
+	rules_of_limits(l);
+	rules_of_own_issuer(l);
+	rules_of_issuers(l);
+	rules_of_ice_servers(l);
+}
+
+/* False, with the sentence, when there is a name and no file to read. */
+static bool is_readable(const char *path, struct config_why *why)
+{
+	return !*path || !access(path, R_OK) ||
+		config_refuse(why, "`%s` cannot be read: %s", config_quote(str_of(path)).text,
+			strerror(errno));
+}
+
+void config_rules_of_files(struct config_loader *l)
+{
+	const struct config *c = l->config;
+	struct config_why why = {0};
+	for (const struct config_section *section = config_sections; section->name; section++)
+		for (const struct config_key *key = config_first(section);
+			key < config_end(section); key++)
+			if (!section->record_size && key->type == CONFIG_PATH &&
+				!is_readable(*(const char **)config_slot(l->config, key), &why))
+				fault(l, key->section, key->name, &why);
+	for (size_t i = 0; i < c->issuers.count; i++)
+		if (!is_readable(c->issuers.items[i].jwks_file, &why))
+			fault_in(l, "issuers", i, "jwks_file", &why);
+}
