@@ -23,7 +23,7 @@ check() {
 c_files() { git ls-files -z -- '*.c' '*.h' '*.def'; }
 
 format() {
-	git ls-files -z -- '*.c' '*.h' | xargs -0 -r -n 8 -P 2 clang-format --dry-run 2>&1 |
+	git ls-files -z -- '*.c' '*.h' | xargs -0 -r clang-format --dry-run 2>&1 |
 		sed -nE 's/^([^: ]+):([0-9]+):.*\[-Wclang-format-violations\]$/\1 \2/p' | sort -u -k1,1 |
 		while read -r file line; do
 			echo "$file:$line: not laid out as .clang-format says; run ./dev format"

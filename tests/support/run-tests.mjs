@@ -37,8 +37,9 @@ const configurations = {
 const stages = [
 	{
 		name: 'lint',
+		atATime: 2,
 		programs: () => [
-			...(matches('lint') ? [{name: 'lint', command: ['tests/support/lint.sh'], read: readLines}] : []),
+			...files('tests/support/lint.sh').map((file) => ({name: 'lint', command: [file], read: readLines})),
 			...files('tests/support/*.test.js').map((file) => nodeTest(file)),
 		],
 	},
@@ -84,9 +85,9 @@ const stages = [
 		name: 'bench',
 		build: 'release',
 		programs: () =>
-			existsSync('tests/bench/run')
-				? [{name: 'bench', command: ['tests/bench/run'], env: configurations.release, read: readLines}]
-				: [],
+			files('tests/bench/run').map((file) => ({
+				name: 'bench', command: [file], env: configurations.release, read: readLines,
+			})),
 	},
 ]
 
