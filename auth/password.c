@@ -1,0 +1,195 @@
+#include "auth/password.h"
+
+#include "auth/throttle.h"
+#include "core/mem.h"
+#include "core/metrics.h"
+#include "core/pool.h"
+#include "core/worker.h"
+
+#include <argon2.h>
+#include <arpa/inet.h>
+#include <assert.h>
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+#include <time.h>
+
+enum {
+	PASSES = 2,
+	MEMORY_KIB = 19 * 1024,
+	LANES = 1,
+	SALT_BYTES = 16,
+	HASH_BYTES = 32,
+	ACCOUNT_MAX = 64,
+	ADDRESS_MAX = 48,
+	ACCOUNT_FREE = 10, /* an account's wait stays short, or anybody could lock anybody out */
+	ACCOUNT_WAIT_MAX = 60,
+	ADDRESS_FREE = 50, /* behind one address may be a whole school */
+	ADDRESS_WAIT_MAX = 900,
+};
+
+/* What a password is compared with when there is no such account: nobody knows one that fits, and
+ * it would not be let in. */
+static const char nobody[] = "$argon2id$v=19$m=19456,t=2,p=1$c2lnbmFsYm94LW5vYm9keQ$"
+			     "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+struct password_job {
+	struct job job;
+	password_done *done;
+	void *context;
+	struct password_outcome outcome;
+	bool known; /* there is such an account */
+	size_t password_n, account_n, address_n;
+	char hash[PASSWORD_HASH_MAX];
+	char password[PASSWORD_MAX];
+	char account[ACCOUNT_MAX];
+	char address[ADDRESS_MAX];
+};
+
+/* One thread has to stay one: the throttles belong to it. */
+static struct {
+	struct pool *pool;
+	struct throttle *accounts, *addresses;
+} own;
+
+void password_start(void)
+{
+	own.accounts = throttle_new(ACCOUNT_FREE, ACCOUNT_WAIT_MAX);
+	own.addresses = throttle_new(ADDRESS_FREE, ADDRESS_WAIT_MAX);
+	own.pool = pool_new("passwords", 1, PASSWORD_QUEUE_MAX);
+}
+
+void password_stop(void)
+{
+	if (own.pool)
+		pool_free(&own.pool);
+	throttle_free(&own.accounts);
+	throttle_free(&own.addresses);
+}
+
+enum err password_fit(struct str password)
+{
+	bool fits = password.n >= PASSWORD_MIN && password.n <= PASSWORD_MAX &&
+		str_utf8_valid(password) && !memchr(password.p, 0, password.n);
+	return fits ? ERR_OK : ERR_PARAMS;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void run_hash(struct job *job)
+{
+	struct password_job *j = (struct password_job *)job;
+	unsigned char salt[SALT_BYTES];
+	j->outcome.err = ERR_INTERNAL;
+	if (RAND_bytes(salt, sizeof(salt)) == 1 &&
+		argon2id_hash_encoded(PASSES, MEMORY_KIB, LANES, j->password, j->password_n, salt,
+			sizeof(salt), HASH_BYTES, j->hash, sizeof(j->hash)) == ARGON2_OK)
+		j->outcome.err = ERR_OK;
+	j->outcome.hash = str_of(j->hash);
+	metric_add(METRIC_PASSWORDS_HASHED, 1);
+}
+
+static int64_t must_wait(struct str account, struct str address, int64_t now)
+{
+	int64_t one = throttle_wait(own.accounts, account, now);
+	int64_t other = address.n ? throttle_wait(own.addresses, address, now) : 0;
+	return one > other ? one : other;
+}
+
+static void run_check(struct job *job)
+{
+	struct password_job *j = (struct password_job *)job;
+	struct str account = {j->account, j->account_n}, address = {j->address, j->address_n};
+	int64_t now = now_ms();
+	j->outcome.retry_after = must_wait(account, address, now);
+	if (j->outcome.retry_after) {
+		j->outcome.err = ERR_RATE_LIMITED;
+		return;
+	}
+	bool same = argon2id_verify(j->hash, j->password, j->password_n) == ARGON2_OK;
+	metric_add(METRIC_PASSWORDS_HASHED, 1);
+	if (same && j->known) {
+		j->outcome.err = ERR_OK;
+		throttle_forget(own.accounts, account);
+		return;
+	}
+	j->outcome.err = ERR_UNAUTHENTICATED;
+	throttle_failed(own.accounts, account, now);
+	if (address.n)
+		throttle_failed(own.addresses, address, now);
+}
+
+static void come_back(struct job *job)
+{
+	struct password_job *j = (struct password_job *)job;
+	OPENSSL_cleanse(j->password, sizeof(j->password));
+	j->done(j->context, &j->outcome);
+	free(j);
+}
+
+static size_t put(char *out, size_t room, struct str s)
+{
+	size_t n = s.n < room ? s.n : room;
+	if (n)
+		memcpy(out, s.p, n);
+	return n;
+}
+
+static enum err submit(struct password_job *j)
+{
+	j->job.done = come_back;
+	j->job.worker = worker_self()->index;
+	enum err err = pool_run(own.pool, &j->job);
+	if (err) {
+		OPENSSL_cleanse(j->password, sizeof(j->password));
+		free(j);
+	}
+	return err;
+}
+
+enum err password_hash(struct str password, password_done *done, void *context)
+{
+	assert(password_fit(password) == ERR_OK);
+	struct password_job *j = mem_new(struct password_job);
+	j->job.run = run_hash;
+	j->done = done;
+	j->context = context;
+	j->password_n = put(j->password, sizeof(j->password), password);
+	return submit(j);
+}
+
+/* The account counts under one name however it was typed. */
+static void put_account(struct password_job *j, struct str typed)
+{
+	j->account_n = put(j->account, sizeof(j->account), typed);
+	for (size_t i = 0; i < j->account_n; i++)
+		if (j->account[i] >= 'A' && j->account[i] <= 'Z')
+			j->account[i] = (char)(j->account[i] - 'A' + 'a');
+}
+
+/* Of IPv6 the network counts: everybody has 2^64 addresses in theirs. */
+static void put_address(struct password_job *j, struct str text)
+{
+	struct in6_addr six;
+	j->address_n = put(j->address, sizeof(j->address) - 1, text);
+	if (inet_pton(AF_INET6, j->address, &six) == 1 && !IN6_IS_ADDR_V4MAPPED(&six))
+		j->address_n = put(j->address, sizeof(j->address), (struct str){(char *)&six, 8});
+}
+
+enum err password_check(const struct password_attempt *a, password_done *done, void *context)
+{
+	struct password_job *j = mem_new(struct password_job);
+	j->job.run = run_check;
+	j->done = done;
+	j->context = context;
+	j->known = a->hash.n && a->hash.n < sizeof(j->hash) && !password_fit(a->password);
+	j->password_n = put(j->password, sizeof(j->password), a->password);
+	put(j->hash, sizeof(j->hash) - 1, j->known ? a->hash : str_of(nobody));
+	put_account(j, a->account);
+	put_address(j, a->address);
+	return submit(j);
+}

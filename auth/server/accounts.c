@@ -1,0 +1,208 @@
+/* user.add, user.list, user.disable, user.passwd. */
+#include "auth/password.h"
+#include "auth/server/admin.h"
+#include "core/mem.h"
+#include "store/users.h"
+
+#include <openssl/crypto.h>
+#include <time.h>
+
+/* A password on its way into the store. */
+struct entering {
+	struct call *call;
+	bool made; /* by us: the answer says it */
+	char password[SECRET_TEXT + 1];
+};
+
+enum { MADE_PASSWORD = 20 };
+
+static void forget(struct entering **e)
+{
+	OPENSSL_cleanse(*e, sizeof(**e));
+	free(*e);
+	*e = NULL;
+}
+
+/* The text of the call lies in the call, and with it the password. */
+static void wipe(struct str password)
+{
+	if (password.n)
+		OPENSSL_cleanse((char *)(uintptr_t)password.p, password.n);
+}
+
+static void stored(struct store_op *op, const char *conflict)
+{
+	struct entering *e = op->context;
+	struct call *c = e->call;
+	c->state = NULL;
+	if (op->err == ERR_CONFLICT) {
+		call_refuse(c, op->err, .reason = "name_taken", .message = conflict);
+	} else if (op->err == ERR_NOT_FOUND) {
+		call_refuse(c, op->err, .message = "There is no user of this name.");
+	} else if (op->err) {
+		call_refuse(c, op->err);
+	} else {
+		struct json_out *o = call_result(c);
+		json_open(o, NULL, '{');
+		json_str(o, "name", *(struct str *)c->params);
+		if (e->made)
+			json_text(o, "password", e->password);
+		json_close(o, '}');
+		call_reply(c);
+	}
+	forget(&e);
+}
+
+/* Hashes the given password, or one made here, then done(). */
+static void enter(struct call *c, struct str given, password_done *done)
+{
+	struct entering *e = mem_new(struct entering);
+	struct str password = given;
+	e->call = c;
+	if (!given.n) {
+		e->made = true;
+		secret_make(e->password);
+		e->password[MADE_PASSWORD] = 0;
+		password = str_of(e->password);
+	}
+	c->state = e;
+	enum err err = password_fit(password);
+	if (!err)
+		err = password_hash(password, done, e);
+	wipe(given);
+	if (!err)
+		return;
+	c->state = NULL;
+	forget(&e);
+	call_refuse(c, err, .field = err == ERR_PARAMS ? STR("password") : STR(""));
+}
+
+static void not_hashed(struct entering *e, enum err err)
+{
+	e->call->state = NULL;
+	call_refuse(e->call, err);
+	forget(&e);
+}
+
+/* ---- add ---- */
+
+static void user_added(struct store_op *op)
+{
+	stored(op, "There is a user of this name already (upper and lower case are the same).");
+}
+
+static void user_hashed(void *context, const struct password_outcome *outcome)
+{
+	struct entering *e = context;
+	const struct user_add *p = e->call->params;
+	if (outcome->err) {
+		not_hashed(e, outcome->err);
+		return;
+	}
+	store_ask(STORE_USER_ADD, user_added, e, STORE_TEXT(p->name),
+		STORE_TEXT(p->display_name.n ? p->display_name : p->name),
+		STORE_TEXT(outcome->hash), STORE_INT(time(NULL)), STORE_END);
+}
+
+void user_add_run(struct call *c)
+{
+	const struct user_add *p = c->params;
+	if (!user_name_valid(p->name))
+		call_refuse(c, ERR_PARAMS, .field = STR("name"), .message = USER_NAME_RULE);
+	else if (p->display_name.n && !user_display_name_valid(p->display_name))
+		call_refuse(c, ERR_PARAMS, .field = STR("display_name"),
+			.message = USER_DISPLAY_NAME_RULE);
+	else
+		enter(c, p->password, user_hashed);
+}
+
+/* ---- passwd ---- */
+
+static void passwd_stored(struct store_op *op)
+{
+	stored(op, NULL);
+}
+
+static void passwd_hashed(void *context, const struct password_outcome *outcome)
+{
+	struct entering *e = context;
+	const struct user_passwd *p = e->call->params;
+	if (outcome->err) {
+		not_hashed(e, outcome->err);
+		return;
+	}
+	store_ask(STORE_ACCOUNT_PASSWORD, passwd_stored, e, STORE_TEXT(p->name),
+		STORE_TEXT(outcome->hash), STORE_END);
+}
+
+void user_passwd_run(struct call *c)
+{
+	const struct user_passwd *p = c->params;
+	enter(c, p->password, passwd_hashed);
+}
+
+/* ---- disable ---- */
+
+static void disabled(struct store_op *op)
+{
+	struct call *c = op->context;
+	if (op->err == ERR_NOT_FOUND)
+		call_refuse(c, op->err, .message = "There is no user of this name.");
+	else if (op->err)
+		call_refuse(c, op->err);
+	else
+		call_reply_empty(c);
+}
+
+void user_disable_run(struct call *c)
+{
+	const struct user_name *p = c->params;
+	store_ask(STORE_ACCOUNT_DISABLE, disabled, c, STORE_TEXT(p->name), STORE_INT(time(NULL)),
+		STORE_END);
+}
+
+/* ---- list ---- */
+
+static void write_user(struct json_out *o, struct user_record user)
+{
+	json_open(o, NULL, '{');
+	json_str(o, "name", user.name);
+	json_str(o, "display_name", user.display_name);
+	json_int(o, "created_at", user.created_at);
+	json_bool(o, "disabled", user.disabled_at != 0);
+	json_close(o, '}');
+}
+
+static int64_t limit_of(const struct call *c)
+{
+	const struct user_list *p = c->params;
+	return p->limit.given ? p->limit.n : ADMIN_LIST_MAX;
+}
+
+static void listed(struct store_op *op)
+{
+	struct call *c = op->context;
+	if (op->err) {
+		call_refuse(c, op->err);
+		return;
+	}
+	size_t limit = (size_t)limit_of(c), rows = op->rows < limit ? op->rows : limit;
+	struct json_out *o = call_result(c);
+	json_open(o, NULL, '{');
+	json_open(o, "users", '[');
+	for (size_t i = 0; i < rows; i++)
+		write_user(o, user_record_of(op, i));
+	json_close(o, ']');
+	if (op->rows > rows)
+		json_str(o, "cursor", user_record_of(op, rows - 1).name);
+	json_close(o, '}');
+	call_reply(c);
+}
+
+/* One more than asked for says whether there are more. */
+void user_list_run(struct call *c)
+{
+	const struct user_list *p = c->params;
+	store_ask(STORE_USER_LIST, listed, c, STORE_TEXT(p->cursor), STORE_INT(limit_of(c) + 1),
+		STORE_END);
+}

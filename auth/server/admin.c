@@ -1,0 +1,87 @@
+#include "auth/server/admin.h"
+
+#include "auth/password.h"
+#include "auth/server/server.h"
+#include "store/users.h"
+
+enum { AUDIENCE_MAX = 512, CLAIM_MAX = 4096 };
+
+static const struct field user_add_fields[] = {
+	FIELD(struct user_add, name, STRING, true, 1, USER_NAME_MAX),
+	FIELD(struct user_add, password, STRING, false, PASSWORD_MIN, PASSWORD_MAX),
+	FIELD(struct user_add, display_name, STRING, false, 1, USER_DISPLAY_NAME_MAX),
+	{0},
+};
+
+static const struct field user_list_fields[] = {
+	FIELD(struct user_list, cursor, STRING, false, 0, USER_NAME_MAX),
+	FIELD(struct user_list, limit, INT, false, 1, ADMIN_LIST_MAX),
+	{0},
+};
+
+static const struct field user_disable_fields[] = {
+	FIELD(struct user_name, name, STRING, true, 1, USER_NAME_MAX),
+	{0},
+};
+
+static const struct field user_passwd_fields[] = {
+	FIELD(struct user_passwd, name, STRING, true, 1, USER_NAME_MAX),
+	FIELD(struct user_passwd, password, STRING, false, PASSWORD_MIN, PASSWORD_MAX),
+	{0},
+};
+
+static const struct field client_add_fields[] = {
+	FIELD(struct client_add, name, STRING, true, 1, CLIENT_NAME_MAX),
+	FIELD(struct client_add, grants, ARRAY, true, 0, 256),
+	FIELD(struct client_add, redirect_uris, ARRAY, false, 0, CLIENT_URIS_MAX),
+	FIELD(struct client_add, scope, STRING, false, 0, SCOPE_SET_TEXT_MAX),
+	FIELD(struct client_add, public, BOOL, false, 0, 0),
+	{0},
+};
+
+static const struct field client_list_fields[] = {
+	FIELD(struct client_list, cursor, STRING, false, 0, CLIENT_ID_MAX),
+	FIELD(struct client_list, limit, INT, false, 1, ADMIN_LIST_MAX),
+	{0},
+};
+
+static const struct field client_remove_fields[] = {
+	FIELD(struct client_remove, client_id, STRING, true, 1, CLIENT_ID_MAX),
+	{0},
+};
+
+static const struct field token_mint_fields[] = {
+	FIELD(struct token_mint, user, STRING, false, 1, USER_NAME_MAX),
+	FIELD(struct token_mint, client, STRING, false, 1, CLIENT_ID_MAX),
+	FIELD(struct token_mint, scope, STRING, false, 0, SCOPE_SET_TEXT_MAX),
+	FIELD(struct token_mint, audience, STRING, false, 1, AUDIENCE_MAX),
+	FIELD(struct token_mint, claim, OBJECT, false, 0, CLAIM_MAX),
+	FIELD(struct token_mint, expires, INT, false, 1, EXPIRES_MAX),
+	{0},
+};
+
+#define ADMIN(name, type, run) \
+	{ \
+		name, SCOPE_ADMIN, HOME_CALLER, 0, run##_fields, sizeof(struct type), run##_run \
+	}
+
+const struct method issuer_methods[] = {
+	ADMIN("user.add", user_add, user_add),
+	ADMIN("user.list", user_list, user_list),
+	ADMIN("user.disable", user_name, user_disable),
+	ADMIN("user.passwd", user_passwd, user_passwd),
+	ADMIN("client.add", client_add, client_add),
+	ADMIN("client.list", client_list, client_list),
+	ADMIN("client.remove", client_remove, client_remove),
+	ADMIN("token.mint", token_mint, token_mint),
+	{0},
+};
+
+bool scopes_known(struct str words)
+{
+	struct str word;
+	while ((word = word_next(&words)).n)
+		if (scope_set_empty(scope_set_parse(word)))
+			return false;
+	return true;
+}

@@ -1,0 +1,55 @@
+/* admin.h: the methods that administer accounts, clients and tokens: their params, and the handlers
+ * behind issuer_methods[] (admin.c). The command line and /v1/rpc send them as calls.
+ *
+ * Thread: the caller's worker. Each answers its call once, after the store has committed. */
+#pragma once
+
+#include "auth/server/clients.h"
+#include "core/call.h"
+
+enum { ADMIN_LIST_MAX = 100, EXPIRES_MAX = 366 * 24 * 3600 };
+
+/* accounts.c */
+struct user_add {
+	struct str name, password, display_name;
+};
+struct user_list {
+	struct str cursor;
+	struct param_int limit;
+};
+struct user_name {
+	struct str name;
+};
+struct user_passwd {
+	struct str name, password;
+};
+void user_add_run(struct call *c);
+void user_list_run(struct call *c);
+void user_disable_run(struct call *c);
+void user_passwd_run(struct call *c);
+
+/* clients_admin.c */
+struct client_add {
+	struct str name, grants, redirect_uris, scope;
+	struct param_bool public;
+};
+struct client_list {
+	struct str cursor;
+	struct param_int limit;
+};
+struct client_remove {
+	struct str client_id;
+};
+void client_add_run(struct call *c);
+void client_list_run(struct call *c);
+void client_remove_run(struct call *c);
+
+/* token_mint.c */
+struct token_mint {
+	struct str user, client, scope, audience, claim;
+	struct param_int expires;
+};
+void token_mint_run(struct call *c);
+
+/* Whether every word is a scope: a typing mistake would otherwise be found much later. */
+bool scopes_known(struct str words);

@@ -1,0 +1,33 @@
+/* clients.h: the programs that may ask for tokens, as they are registered here (RFC 6749 section 2).
+ * Their administration is the client.* methods of issuer_methods[] (clients_admin.c).
+ *
+ * Thread: any worker; a client record is its holder's. */
+#pragma once
+
+#include "auth/server/scope_set.h"
+#include "auth/server/secret.h"
+#include "core/err.h"
+
+struct client {
+	struct str id, name;
+	bool confidential; /* it has a secret */
+	unsigned char secret[SECRET_HASH];
+	struct str grants, redirect_uris; /* words */
+	struct scope_set scope;           /* what it may be given */
+};
+
+/* What a client id looks like; the built-in one apart, which is "demo". */
+enum { CLIENT_ID_DIGITS = 20, CLIENT_ID_MAX = 64, CLIENT_NAME_MAX = 64, CLIENT_URIS_MAX = 2048 };
+
+/* Finds it and calls done(), perhaps before this returns. err: OK, and the client is the
+ * callee's; NOT_FOUND; or what the store says. */
+typedef void client_done(void *context, enum err err, struct client *client);
+void client_get(struct str id, client_done *done, void *context);
+void client_free(struct client **client);
+
+bool client_may(const struct client *client, const char *grant);
+bool client_redirects_to(const struct client *client, struct str uri);
+bool client_secret_is(const struct client *client, struct str secret);
+
+/* What is given of what is asked for; for nothing asked, the usual. */
+struct scope_set client_grant(const struct client *client, struct str asked);

@@ -1,0 +1,211 @@
+/* client.add, client.list, client.remove. */
+#include "auth/server/admin.h"
+#include "auth/server/redirect.h"
+#include "core/mem.h"
+#include "store/store.h"
+
+#include <openssl/crypto.h>
+#include <time.h>
+
+enum { ITEMS_MAX = 16 };
+
+static const char *const grants[] = {"authorization_code", "client_credentials", "device_code"};
+
+/* While the store works. */
+struct adding {
+	char id[CLIENT_ID_DIGITS + 1];
+	char secret[SECRET_TEXT + 1];
+	bool confidential;
+};
+
+static bool is_grant(struct str word)
+{
+	for (size_t i = 0; i < sizeof(grants) / sizeof(*grants); i++)
+		if (str_is(word, grants[i]))
+			return true;
+	return false;
+}
+
+/* Makes words of an array of strings, each of which must pass the check. */
+static bool join(struct str array, bool (*check)(struct str), struct buf *words)
+{
+	struct str item;
+	int count = 0;
+	for (struct json_walk w = json_walk(array); json_next(&w, NULL, &item);) {
+		char text[CLIENT_URIS_MAX];
+		size_t n;
+		if (json_kind(item) != JSON_STRING || item.n > sizeof(text) ||
+			json_decode(item, text, &n) || !check((struct str){text, n}) ||
+			++count > ITEMS_MAX)
+			return false;
+		if (words->n)
+			buf_addc(words, ' ');
+		buf_add(words, text, n);
+	}
+	return !words->err;
+}
+
+static const char *wrong_with(const struct client_add *p, struct str grant_words, struct str uris)
+{
+	bool confidential = !p->public.yes;
+	if (!grant_words.n)
+		return "Name at least one grant: authorization_code, client_credentials or "
+		       "device_code.";
+	if (words_have(grant_words, "client_credentials") && !confidential)
+		return "A public client cannot have client_credentials: it has no secret.";
+	if (words_have(grant_words, "authorization_code") && !uris.n)
+		return "A client with authorization_code needs a redirect URI.";
+	return NULL;
+}
+
+static void added(struct store_op *op)
+{
+	struct call *c = op->context;
+	struct adding *a = c->state;
+	c->state = NULL;
+	if (op->err) {
+		call_refuse(c, op->err);
+	} else {
+		struct json_out *o = call_result(c);
+		json_open(o, NULL, '{');
+		json_text(o, "client_id", a->id);
+		if (a->confidential)
+			json_text(o, "client_secret", a->secret);
+		json_close(o, '}');
+		call_reply(c);
+	}
+	OPENSSL_cleanse(a, sizeof(*a));
+	free(a);
+}
+
+/* Openid and profile say who somebody is: any client that signs people in may ask for them. */
+static struct scope_set allowed(const struct client_add *p, struct str grant_words)
+{
+	struct scope_set scope = {SCOPES_DEFAULT, false, false};
+	if (p->scope.n)
+		scope = scope_set_parse(p->scope);
+	if (words_have(grant_words, "authorization_code"))
+		scope.openid = scope.profile = true;
+	return scope;
+}
+
+static void add(struct call *c, struct str grant_words, struct str uris)
+{
+	const struct client_add *p = c->params;
+	struct adding *a = mem_new(struct adding);
+	unsigned char hash[SECRET_HASH];
+	char scope[SCOPE_SET_TEXT_MAX];
+	a->confidential = !p->public.yes;
+	secret_make_hex(a->id, CLIENT_ID_DIGITS);
+	secret_make(a->secret);
+	secret_hash(str_of(a->secret), hash);
+	struct store_value secret = STORE_NULL;
+	if (a->confidential)
+		secret = STORE_BLOB(((struct str){(char *)hash, sizeof(hash)}));
+	c->state = a;
+	store_ask(STORE_CLIENT_ADD, added, c, STORE_TEXT(str_of(a->id)), STORE_TEXT(p->name),
+		secret, STORE_TEXT(grant_words), STORE_TEXT(uris),
+		STORE_TEXT(scope_set_text(allowed(p, grant_words), scope)), STORE_INT(time(NULL)),
+		STORE_END);
+}
+
+void client_add_run(struct call *c)
+{
+	const struct client_add *p = c->params;
+	struct buf words = BUF_INIT(256), uris = BUF_INIT(CLIENT_URIS_MAX);
+	const char *wrong = NULL;
+	if (!join(p->grants, is_grant, &words))
+		call_refuse(c, ERR_PARAMS, .field = STR("grants"),
+			.message = "Grants are authorization_code, client_credentials and "
+				   "device_code.");
+	else if (!join(p->redirect_uris, redirect_valid, &uris))
+		call_refuse(c, ERR_PARAMS, .field = STR("redirect_uris"),
+			.message = "A redirect URI is https, http on this machine (localhost, "
+				   "127.0.0.1, [::1]) or of a scheme with a dot, without fragment, "
+				   "and at most 512 bytes; at most 16 of them.");
+	else if (!scopes_known(p->scope))
+		call_refuse(c, ERR_PARAMS, .field = STR("scope"),
+			.message = "One of these words is not a scope.");
+	else if ((wrong = wrong_with(p, buf_str(&words), buf_str(&uris))))
+		call_refuse(c, ERR_PARAMS, .message = wrong);
+	else
+		add(c, buf_str(&words), buf_str(&uris));
+	buf_free(&words);
+	buf_free(&uris);
+}
+
+/* ---- list ---- */
+
+static void write_words(struct json_out *o, const char *key, struct str words)
+{
+	struct str word;
+	json_open(o, key, '[');
+	while ((word = word_next(&words)).n)
+		json_str(o, NULL, word);
+	json_close(o, ']');
+}
+
+static void write_client(struct json_out *o, const struct store_op *op, size_t row)
+{
+	json_open(o, NULL, '{');
+	json_str(o, "client_id", store_str(op, row, 0));
+	json_str(o, "name", store_str(op, row, 1));
+	json_bool(o, "public", store_int(op, row, 2) != 0);
+	write_words(o, "grants", store_str(op, row, 3));
+	write_words(o, "redirect_uris", store_str(op, row, 4));
+	json_str(o, "scope", store_str(op, row, 5));
+	json_int(o, "created_at", store_int(op, row, 6));
+	json_close(o, '}');
+}
+
+static int64_t limit_of(const struct call *c)
+{
+	const struct client_list *p = c->params;
+	return p->limit.given ? p->limit.n : ADMIN_LIST_MAX;
+}
+
+static void listed(struct store_op *op)
+{
+	struct call *c = op->context;
+	if (op->err) {
+		call_refuse(c, op->err);
+		return;
+	}
+	size_t limit = (size_t)limit_of(c), rows = op->rows < limit ? op->rows : limit;
+	struct json_out *o = call_result(c);
+	json_open(o, NULL, '{');
+	json_open(o, "clients", '[');
+	for (size_t i = 0; i < rows; i++)
+		write_client(o, op, i);
+	json_close(o, ']');
+	if (op->rows > rows)
+		json_str(o, "cursor", store_str(op, rows - 1, 0));
+	json_close(o, '}');
+	call_reply(c);
+}
+
+void client_list_run(struct call *c)
+{
+	const struct client_list *p = c->params;
+	store_ask(STORE_CLIENT_LIST, listed, c, STORE_TEXT(p->cursor), STORE_INT(limit_of(c) + 1),
+		STORE_END);
+}
+
+/* ---- remove ---- */
+
+static void removed(struct store_op *op)
+{
+	struct call *c = op->context;
+	if (op->err == ERR_NOT_FOUND)
+		call_refuse(c, op->err, .message = "There is no client of this id.");
+	else if (op->err)
+		call_refuse(c, op->err);
+	else
+		call_reply_empty(c);
+}
+
+void client_remove_run(struct call *c)
+{
+	const struct client_remove *p = c->params;
+	store_ask(STORE_CLIENT_REMOVE, removed, c, STORE_TEXT(p->client_id), STORE_END);
+}

@@ -1,0 +1,26 @@
+/* issuer.h: what the files of the authorization server share: its configuration, read-only while
+ * workers run. Nobody outside of auth/server/ includes this. */
+#pragma once
+
+#include "auth/server/server.h"
+
+struct issuer {
+	struct str url; /* without a slash at the end */
+	struct str audience;
+	bool secure; /* https: cookies are Secure and have the __Host- prefix */
+	bool sign_up_open, demo_client;
+	int64_t access_token_lifetime;
+};
+
+extern const struct issuer *const issuer;
+
+enum { LOGIN_LIFETIME = 7 * 24 * 3600 }; /* seconds that a browser stays signed in */
+
+struct id_token_request {
+	struct str user, name, client, nonce, access_token;
+	bool profile; /* say who it is */
+	int64_t auth_time, issued_at;
+};
+
+/* Appends an ID token (OpenID Connect Core section 2). ERR_INTERNAL. */
+enum err issuer_mint_id(const struct id_token_request *request, struct buf *ret_token);

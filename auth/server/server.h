@@ -1,0 +1,52 @@
+/* server.h: the embedded OAuth2 authorization server: accounts sign in on its pages, clients get
+ * tokens. RFC 6749 (authorization code, client credentials), 7636, 8252, 8414, 9068, 9207, 9728,
+ * OpenID Connect Core and Discovery as far as the documents it serves say.
+ *
+ * Thread: issuer_start() and issuer_stop() on the main thread, with the store open and no worker
+ * running; routes and methods on any worker; the rest on any thread between start and stop. */
+#pragma once
+
+#include "core/call.h"
+#include "core/http.h"
+
+struct issuer_options {
+	struct str url;      /* "https://chat.example": an origin, without path */
+	struct str audience; /* of access tokens; n 0: the issuer */
+	bool sign_up_open;
+	bool demo_client; /* a public client "demo" for pages of the issuer and of loopback */
+	int access_token_lifetime; /* seconds; 0: ACCESS_TOKEN_LIFETIME */
+};
+
+enum { ACCESS_TOKEN_LIFETIME = 3600, ISSUER_WHY_MAX = 256 };
+
+/* Makes the signing keys when there are none yet. ERR_PARAMS, ERR_INTERNAL: nothing has started, and
+ * a sentence for the operator is in ret_why (ISSUER_WHY_MAX bytes). */
+enum err issuer_start(const struct issuer_options *options, char *ret_why);
+void issuer_stop(void);
+
+/* Pages and endpoints; ends with a NULL path. */
+extern const struct http_route issuer_routes[];
+
+/* Accounts, clients and tokens for those who administer them: user.*, client.*, token.mint. */
+extern const struct method issuer_methods[];
+
+/* The public keys as a JWK set, what /oauth/jwks serves: for the check of tokens. */
+struct str issuer_jwks(void);
+
+struct mint_request {
+	struct str user;     /* whom it speaks for; n 0: the client itself */
+	struct str client;   /* client_id */
+	struct str name;     /* for people; may be empty */
+	struct str scope;    /* words */
+	struct str audience; /* n 0: the default one */
+	struct str claims;   /* more claims, as one JSON object; may be empty */
+	int64_t issued_at;   /* Unix seconds; 0: now */
+	int64_t lifetime;    /* seconds; 0: the configured one */
+};
+
+enum { TOKEN_MAX_BYTES = 8192 };
+
+/* Appends one signed access token (RFC 9068, ES256) to the buffer. ERR_PARAMS: the claims are no
+ * object, hold a member twice, or one that is the issuer's to say; ERR_TOO_LARGE: past
+ * TOKEN_MAX_BYTES; ERR_INTERNAL. The buffer is empty then. */
+enum err issuer_mint(const struct mint_request *request, struct buf *ret_token);
