@@ -13,8 +13,8 @@ enum http_verb { HTTP_GET = 1, HTTP_POST = 2, HTTP_OPTIONS = 4 };
 
 struct http_request {
 	enum http_verb verb; /* HEAD comes as GET; the body is then not sent */
-	struct str path;     /* decoded? no: as it came, without the query */
-	struct str query;    /* as it came, without '?' */
+	struct str path;     /* decoded and without dot segments, without the query */
+	struct str query;    /* as a form (core/form.h) reads it, without '?' */
 	struct str body;
 	struct str host, origin, authorization, cookie, content_type, accept, if_none_match;
 	struct str user_agent, accept_language;
@@ -33,7 +33,14 @@ struct http_route {
 	unsigned verbs;   /* of enum http_verb; others get 405 */
 	void (*serve)(struct http_exchange *x);
 	size_t body_max;  /* 413 past it */
-	bool cors;        /* may be read by the pages of the Origin list (public JSON: any page) */
+	int cors;         /* enum http_cors */
+	bool internal;    /* for operators: moves to the internal listener when there is one */
+};
+
+enum http_cors {
+	HTTP_CORS_NONE,
+	HTTP_CORS_ANY,    /* every page may read it: public, or guarded by what the page itself sends */
+	HTTP_CORS_LISTED, /* pages of the Origin list; others are refused with 403 */
 };
 
 /* Adds a header to the answer; both are copied. Values with control characters are refused by an

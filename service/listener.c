@@ -1,0 +1,318 @@
+#include "service/listener.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/metrics.h"
+#include "service/lws.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libwebsockets.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	LISTENERS_MAX = 17,
+	BACKLOG = 1024,
+	ACCEPTS_A_TURN = 64,
+	PAUSE_MS = 100, /* when descriptors run out */
+	URL_MAX = 96,
+};
+
+struct listener {
+	char url[URL_MAX];
+	unsigned port;
+	bool internal;
+	int fds[WORKERS_MAX]; /* one a worker */
+};
+
+static struct listener listeners[LISTENERS_MAX];
+static size_t listener_count;
+static int worker_count;
+static const struct config *config;
+
+/* ---- opening ---- */
+
+/* "127.0.0.1:8080" or "[::1]:8080": the configuration has checked the form. */
+static enum err resolve(const char *text, struct sockaddr_storage *ret, socklen_t *ret_n)
+{
+	char host[64];
+	const char *colon = strrchr(text, ':');
+	struct str h = {text, colon ? (size_t)(colon - text) : 0};
+	if (h.n >= 2 && h.p[0] == '[')
+		h = (struct str){h.p + 1, h.n - 2};
+	if (!colon || h.n >= sizeof(host))
+		return ERR_PARAMS;
+	memcpy(host, h.p, h.n);
+	host[h.n] = 0;
+	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+				.ai_socktype = SOCK_STREAM},
+			*found = NULL;
+	if (strcmp(host, "localhost") == 0)
+		memcpy(host, "127.0.0.1", sizeof("127.0.0.1"));
+	if (getaddrinfo(h.n ? host : NULL, colon + 1, &hints, &found))
+		return ERR_PARAMS;
+	memcpy(ret, found->ai_addr, found->ai_addrlen);
+	*ret_n = found->ai_addrlen;
+	freeaddrinfo(found);
+	return ERR_OK;
+}
+
+static bool is_loopback(const struct sockaddr_storage *a)
+{
+	if (a->ss_family == AF_INET6)
+		return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
+	const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)a;
+	return ntohl(in->sin_addr.s_addr) >> 24 == 127;
+}
+
+static void set_port(struct sockaddr_storage *a, unsigned port)
+{
+	if (a->ss_family == AF_INET6)
+		((struct sockaddr_in6 *)(void *)a)->sin6_port = htons((uint16_t)port);
+	else
+		((struct sockaddr_in *)(void *)a)->sin_port = htons((uint16_t)port);
+}
+
+/* A listening socket, or -1 with errno. shared: with the other workers. */
+static int open_one(const struct sockaddr_storage *a, socklen_t n, bool shared)
+{
+	int on = 1;
+	int fd = socket(a->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (a->ss_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+	if (shared)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+	if (bind(fd, (const struct sockaddr *)a, n) == 0 && (!shared || listen(fd, BACKLOG) == 0))
+		return fd;
+	int saved = errno;
+	close(fd);
+	errno = saved;
+	return -1;
+}
+
+static enum err open_all(struct listener *l, struct sockaddr_storage *a, socklen_t n)
+{
+	/* With SO_REUSEPORT a second program would get the port and half of the clients without a
+	 * word: so ask for it alone first. */
+	int probe = open_one(a, n, false);
+	if (probe < 0)
+		return ERR_CONFLICT;
+	socklen_t size = sizeof(*a);
+	getsockname(probe, (struct sockaddr *)a, &size);
+	close(probe);
+	for (int i = 0; i < worker_count; i++) {
+		l->fds[i] = open_one(a, n, true);
+		if (l->fds[i] < 0) {
+			while (i-- > 0)
+				close(l->fds[i]);
+			return ERR_CONFLICT;
+		}
+	}
+	return ERR_OK;
+}
+
+static void name_listener(struct listener *l, const struct sockaddr_storage *a, socklen_t n)
+{
+	char host[64], port[8];
+	getnameinfo((const struct sockaddr *)a, n, host, sizeof(host), port, sizeof(port),
+		NI_NUMERICHOST | NI_NUMERICSERV);
+	const char *scheme = config->tls.certificate[0] && !l->internal ? "https" : "http";
+	bool v6 = a->ss_family == AF_INET6;
+	snprintf(l->url, sizeof(l->url), "%s://%s%s%s:%s", scheme, v6 ? "[" : "", host,
+		v6 ? "]" : "", port);
+	l->port = (unsigned)strtoul(port, NULL, 10);
+}
+
+static enum err open_listener(const char *text, bool internal, struct buf *why)
+{
+	struct sockaddr_storage a = {0};
+	socklen_t n = 0;
+	struct listener *l = &listeners[listener_count];
+	*l = (struct listener){.internal = internal};
+	if (resolve(text, &a, &n)) {
+		buf_addf(why, "%s is no address to listen on: write ADDRESS:PORT with a numeric "
+			      "address, [::1]:8080 for IPv6.\n", text);
+		return ERR_PARAMS;
+	}
+	if (!internal && !is_loopback(&a) && !config->tls.certificate[0] &&
+		!config->server.behind_proxy) {
+		buf_addf(why, "%s can be reached from other machines, and without TLS everybody on "
+			      "the way reads the tokens. Set tls.certificate and tls.key, or "
+			      "server.behind_proxy: true when a proxy in front does TLS.\n", text);
+		return ERR_FORBIDDEN;
+	}
+	/* Port 0: every address gets the port that the first one got. */
+	if (listener_count && !internal && ntohs(((struct sockaddr_in *)(void *)&a)->sin_port) == 0)
+		set_port(&a, listeners[0].port);
+	if (open_all(l, &a, n)) {
+		int reason = errno;
+		if (listener_count && a.ss_family == AF_INET6 &&
+			(reason == EADDRNOTAVAIL || reason == EAFNOSUPPORT)) {
+			log_warn("no IPv6 on this machine", LOG_TEXT("address", text));
+			return ERR_OK;
+		}
+		buf_addf(why, "cannot listen on %s: %s%s.\n", text, strerror(reason),
+			reason == EADDRINUSE ? " (another program has it: stop that, or take another "
+					       "port with --listen)" : "");
+		return ERR_CONFLICT;
+	}
+	name_listener(l, &a, n);
+	listener_count++;
+	return ERR_OK;
+}
+
+enum err listeners_open(const struct config *c, int workers, struct buf *why)
+{
+	config = c;
+	worker_count = workers;
+	enum err err = ERR_OK;
+	for (size_t i = 0; !err && i < c->server.listen.count; i++)
+		err = open_listener(c->server.listen.items[i], false, why);
+	if (!err && c->server.internal_listen[0])
+		err = open_listener(c->server.internal_listen, true, why);
+	if (err)
+		listeners_close();
+	return err;
+}
+
+const char *listener_url(size_t i)
+{
+	return i < listener_count && !listeners[i].internal ? listeners[i].url : NULL;
+}
+
+unsigned listener_port(void)
+{
+	return listeners[0].port;
+}
+
+void listeners_close(void)
+{
+	while (listener_count > 0) {
+		listener_count--;
+		for (int i = 0; i < worker_count; i++)
+			if (listeners[listener_count].fds[i] >= 0)
+				close(listeners[listener_count].fds[i]);
+	}
+}
+
+/* ---- accepting ---- */
+
+struct acceptor {
+	uv_poll_t poll;
+	uv_timer_t pause;
+	struct lws_vhost *vhost;
+	int fd;
+};
+
+static _Thread_local struct acceptor acceptors[LISTENERS_MAX];
+
+static void on_readable(uv_poll_t *poll, int status, int events);
+
+static void on_pause_over(uv_timer_t *timer)
+{
+	struct acceptor *a = timer->data;
+	uv_poll_start(&a->poll, UV_READABLE, on_readable);
+}
+
+/* Out of descriptors the socket stays readable: polling on would only burn the processor. */
+static void pause_accepting(struct acceptor *a)
+{
+	log_error("no descriptor for a new connection", LOG_INT("errno", errno));
+	uv_poll_stop(&a->poll);
+	uv_timer_start(&a->pause, on_pause_over, PAUSE_MS, 0);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+	(void)status, (void)events;
+	struct acceptor *a = poll->data;
+	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+		int on = 1;
+		int fd = accept4(a->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd < 0) {
+			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+				pause_accepting(a);
+			return;
+		}
+		metric_add(METRIC_ACCEPTED, 1);
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		lws_adopt_socket_vhost(a->vhost, fd); /* closes it when it fails */
+	}
+}
+
+static struct lws_vhost *make_vhost(struct worker *w, bool internal)
+{
+	static const char internal_mark[] = "internal";
+	struct lws_protocols protocols[] = {conn_http_protocol, conn_ws_protocol, {0}};
+	/* The vhost keeps the table, not a copy. */
+	static _Thread_local struct lws_protocols kept[3];
+	memcpy(kept, protocols, sizeof(kept));
+	struct lws_context_creation_info info = {
+		.port = CONTEXT_PORT_NO_LISTEN_SERVER,
+		.vhost_name = internal ? "internal" : "public",
+		.protocols = kept,
+		.user = internal ? (void *)(uintptr_t)internal_mark : NULL,
+		.alpn = "http/1.1",
+		.retry_and_idle_policy = conn_liveness(),
+		.keepalive_timeout = 15,
+		.timeout_secs = 20,
+		.options = LWS_SERVER_OPTION_DISABLE_IPV6,
+	};
+	if (!internal && config->tls.certificate[0]) {
+		info.ssl_cert_filepath = config->tls.certificate;
+		info.ssl_private_key_filepath = config->tls.key;
+		info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
+	}
+	return lws_create_vhost(w->lws, &info);
+}
+
+static enum err start(struct worker *w)
+{
+	struct lws_vhost *vhosts[2] = {make_vhost(w, false), NULL};
+	for (size_t i = 0; i < listener_count; i++) {
+		if (listeners[i].internal)
+			vhosts[1] = make_vhost(w, true);
+		struct acceptor *a = &acceptors[i];
+		a->fd = listeners[i].fds[w->index];
+		a->vhost = vhosts[listeners[i].internal];
+		if (!a->vhost) {
+			log_error("cannot serve", LOG_TEXT("address", listeners[i].url),
+				LOG_TEXT("hint", "are tls.certificate and tls.key a pair in PEM form?"));
+			return ERR_INTERNAL;
+		}
+		uv_poll_init(&w->loop, &a->poll, a->fd);
+		uv_timer_init(&w->loop, &a->pause);
+		a->poll.data = a->pause.data = a;
+		uv_poll_start(&a->poll, UV_READABLE, on_readable);
+	}
+	return ERR_OK;
+}
+
+static void drain(struct worker *w)
+{
+	(void)w;
+	for (size_t i = 0; i < listener_count; i++) {
+		uv_timer_stop(&acceptors[i].pause);
+		uv_poll_stop(&acceptors[i].poll);
+	}
+}
+
+static void stop(struct worker *w)
+{
+	(void)w;
+	for (size_t i = 0; i < listener_count; i++) {
+		uv_close((uv_handle_t *)&acceptors[i].pause, NULL);
+		uv_close((uv_handle_t *)&acceptors[i].poll, NULL);
+	}
+	conn_ws_thread_stop();
+}
+
+const struct worker_part listener_part = {
+	.name = "listeners", .start = start, .drain = drain, .stop = stop};
