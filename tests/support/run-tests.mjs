@@ -158,14 +158,16 @@ function ownNetwork() {
 // A reader takes lines and calls report(name, outcome, ms, reason).
 
 function readCmocka(report) {
-	let started = 0
+	let started // what its closing lists name has ended before
 	return (line) => {
 		const [, word, name] = /^\[ +(RUN|OK|FAILED|SKIPPED) +\] (\w+)/.exec(line) ?? []
-		if (word === 'RUN') started = performance.now()
-		else if (word === 'OK') report(name, 'passed', performance.now() - started)
-		else if (word === 'SKIPPED') report(name, 'skipped', 0)
-		else if (word === 'FAILED' && started) report(name, 'failed', performance.now() - started)
-		if (word && word !== 'RUN') started = 0 // its closing list names the failed ones once more
+		if (word === 'RUN') {
+			started = performance.now()
+		} else if (word && started !== undefined) {
+			const outcome = {OK: 'passed', FAILED: 'failed', SKIPPED: 'skipped'}[word]
+			report(name, outcome, performance.now() - started)
+			started = undefined
+		}
 	}
 }
 

@@ -48,6 +48,11 @@ const cases = {
 			echo '[  FAILED  ] two' >&2; exit 1`),
 		'1 passed, 1 failed', /a\.c:7: error/, /failed: unit test_a: two/,
 	],
+	'a unit test that is skipped': [
+		unit(`echo '[ RUN      ] one'; echo '[  SKIPPED ] one'; echo '[ RUN      ] two'; echo '[       OK ] two'
+			echo '[  SKIPPED ] tests: 1 test(s), listed below:'; echo '[  SKIPPED ] one'`),
+		'1 passed, 0 failed, 1 skipped', /skipped: unit test_a: one/,
+	],
 	'a unit program that runs no test': [unit('true'), '0 passed, 1 failed', /ran no test/],
 	'a unit program that leaks': [
 		unit("echo '[ RUN      ] one'; echo '[       OK ] one'; echo leak >&2; exit 23"),
