@@ -203,8 +203,7 @@ const struct store_driver *store_fault(
 		struct str item = cut(&rest, ',');
 		if (fault_count == FAULTS_MAX || !parse_fault(item, &faults[fault_count])) {
 			snprintf(ret_why, STORE_WHY_MAX,
-				"the store's plan of faults has '" STR_FMT
-				"', which is not "
+				"the store's plan of faults has '" STR_FMT "', which is not "
 				"VERB|any|begin|commit:NUMBER|*:ERROR|commit|delay=MS",
 				STR_ARG(item));
 			return NULL;
@@ -222,4 +221,9 @@ const struct store_driver *store_fault_from_environment(
 		return inner;
 	log_warn("the store will fail as planned", LOG_TEXT("SIGNALBOX_STORE_FAULT", plan));
 	return store_fault(inner, plan, ret_why);
+}
+
+unsigned store_fault_seen(size_t entry)
+{
+	return entry < fault_count ? atomic_load(&faults[entry].seen) : 0;
 }

@@ -27,3 +27,6 @@ const struct store_driver *store_fault(
 /* The same with the plan in the environment's SIGNALBOX_STORE_FAULT; without one: inner itself. */
 const struct store_driver *store_fault_from_environment(
 	const struct store_driver *inner, char *ret_why);
+
+/* How often what this entry of the plan (from 0) is about has happened. Any thread. */
+unsigned store_fault_seen(size_t entry);
