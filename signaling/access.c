@@ -1,0 +1,48 @@
+#include "signaling/access.h"
+
+static const struct {
+	enum err err;
+	const char *reason, *message;
+} denials[] = {{ERR_OK, NULL, NULL},
+#define DENIAL(name, error, reason, message) {ERR_##error, reason, message},
+	DENIALS(DENIAL)
+#undef DENIAL
+};
+
+void deny(struct call *c, enum denial why, size_t limit)
+{
+	call_refuse(c, denials[why].err, .reason = denials[why].reason,
+		.message = denials[why].message, .limit = (int64_t)limit);
+}
+
+void deny_too_large(struct call *c, const char *field, size_t limit)
+{
+	call_refuse(c, ERR_TOO_LARGE, .field = str_of(field), .limit = (int64_t)limit);
+}
+
+void deny_param(struct call *c, const char *field, const char *message)
+{
+	call_refuse(c, ERR_PARAMS, .field = str_of(field), .message = message);
+}
+
+enum role access_role(const struct place *p, const struct principal *who)
+{
+	return p->rules ? rules_role(p->rules, who) : ROLE_MEMBER;
+}
+
+enum denial access_look(const struct place *p, const struct principal *who)
+{
+	if (!principal_sees_room(who, p->name))
+		return DENIAL_NOT_IN_TOKEN;
+	if (!p->room)
+		return DENIAL_NO_ROOM;
+	enum role role = access_role(p, who);
+	return role == ROLE_BANNED  ? DENIAL_BANNED
+		: role == ROLE_NONE ? DENIAL_PRIVATE
+				    : DENIAL_NONE;
+}
+
+struct member *access_member(const struct place *p, const struct call *c)
+{
+	return p->room ? room_by_endpoint(p->room, c->from) : NULL;
+}

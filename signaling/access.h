@@ -1,0 +1,46 @@
+/* access.h: who may come near a room, and the words of every refusal of this folder.
+ * Thread: the room's own worker. */
+#pragma once
+
+#include "signaling/rooms.h"
+
+/* DENIAL(name, error, reason, message) */
+#define DENIALS(DENIAL) \
+	DENIAL(NO_ROOM, NOT_FOUND, "no_such_room", "There is no room of this name.") \
+	DENIAL(NOT_IN_TOKEN, FORBIDDEN, "room_not_in_token", "The token is for other rooms.") \
+	DENIAL(BANNED, FORBIDDEN, "banned", "This user is banned from the room.") \
+	DENIAL(PRIVATE, FORBIDDEN, "room_private", \
+		"The room is private and gave this user no role.") \
+	DENIAL(LOCKED, FORBIDDEN, "room_locked", "The room is locked; nobody new may join.") \
+	DENIAL(ROOM_FULL, FULL, "room_full", "The room has as many members as it may have.") \
+	DENIAL(TOO_MANY_ROOMS, FULL, "too_many_rooms", \
+		"The session is in as many rooms as it may be in.") \
+	DENIAL(NOT_MEMBER, FORBIDDEN, "not_a_member", \
+		"This session is not in the room; join it first.") \
+	DENIAL(NOT_PRESENT, FORBIDDEN, "not_a_member", \
+		"To publish, be in the room, or be its owner or a moderator.") \
+	DENIAL(VIEWER, FORBIDDEN, "viewer", "A viewer receives, but does not signal or publish.") \
+	DENIAL(NO_PEER, NOT_FOUND, "no_such_peer", "This peer is not in the room.") \
+	DENIAL(NO_USER, NOT_FOUND, "no_such_user", "No other peer of this user is in the room.") \
+	DENIAL(EXISTS, CONFLICT, "room_exists", "There is a room of this name already.")
+
+enum denial {
+	DENIAL_NONE,
+#define DENIAL(name, error, reason, message) DENIAL_##name,
+	DENIALS(DENIAL)
+#undef DENIAL
+};
+
+/* Refuses the call, which the caller has no more. limit 0: none. */
+void deny(struct call *c, enum denial why, size_t limit);
+void deny_too_large(struct call *c, const char *field, size_t limit);
+void deny_param(struct call *c, const char *field, const char *message);
+
+/* What the caller is in this room, by token and rules; in an ephemeral room a member. */
+enum role access_role(const struct place *p, const struct principal *who);
+
+/* Whether the room is there and may be looked at. */
+enum denial access_look(const struct place *p, const struct principal *who);
+
+/* The member that the caller is, or NULL. */
+struct member *access_member(const struct place *p, const struct call *c);

@@ -1,0 +1,73 @@
+/* methods.h: what each method of this folder is given. The tables that fill these are in methods.c;
+ * docs/PROTOCOL.md says what they mean. Where a room is named, it comes first: the call finds its
+ * worker by it.
+ *
+ * Thread: a run function runs on the home of its call; see core/call.h. */
+#pragma once
+
+#include "core/call.h"
+
+enum { NAME_MAX_BYTES = 255, KEY_MAX_BYTES = 128, TYPE_MAX_LETTERS = 32, TO_MAX_BYTES = 4096 };
+
+struct room_params {
+	struct str room;
+};
+
+struct create_params {
+	struct str room, title, visibility, metadata;
+	struct param_int max_members;
+};
+
+struct list_params {
+	struct str cursor;
+	struct param_int limit;
+	/* the handler's own, while it asks the store */
+	int64_t after;
+	size_t listed, rounds;
+};
+
+struct join_params {
+	struct str room, state, since;
+	/* the handler's own */
+	struct str epoch; /* of since */
+	struct param_int offset;
+	bool has_place; /* among the rooms of its session */
+};
+
+struct state_params {
+	struct str room, state;
+};
+
+struct publish_params {
+	struct str room, data, idempotency_key;
+};
+
+struct presence_params {
+	struct str room, cursor;
+};
+
+struct signal_params {
+	struct str room, to, type, data;
+};
+
+struct signal_to {
+	struct str peer, user;
+};
+
+struct since_params {
+	struct str epoch;
+	struct param_int offset;
+};
+
+extern const struct field signal_to_fields[], since_fields[];
+
+void room_create_run(struct call *c);
+void room_get_run(struct call *c);
+void room_list_run(struct call *c);
+void room_join_run(struct call *c);
+void room_leave_run(struct call *c);
+void room_state_run(struct call *c);
+void room_publish_run(struct call *c);
+void room_presence_run(struct call *c);
+void signal_send_run(struct call *c);
+void ice_servers_run(struct call *c);

@@ -1,0 +1,6 @@
+/* options.h: the options in force, for this folder. Read-only once the workers run; any thread. */
+#pragma once
+
+#include "signaling/signaling.h"
+
+const struct signaling_options *options(void);

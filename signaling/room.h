@@ -1,0 +1,68 @@
+/* room.h: one room while it is in memory: who is in it, in the order they came, whom to tell, and
+ * what was published last. It knows nothing of rules, calls or the store.
+ *
+ * Thread: the room's own worker (see rooms.h). Nothing here fails: limits are the caller's. */
+#pragma once
+
+#include "core/addr.h"
+#include "core/map.h"
+#include "core/principal.h"
+#include "signaling/recent.h"
+#include "signaling/ring.h"
+#include "signaling/role.h"
+
+enum { PEER_CHARS = 22, EPOCH_CHARS = 12, ADDR_KEY_BYTES = 10 };
+
+/* One endpoint's membership of one room. */
+struct member {
+	struct room *room;
+	char peer[PEER_CHARS + 1]; /* 16 random bytes as base64url: cannot be guessed */
+	struct addr addr;
+	char addr_key[ADDR_KEY_BYTES]; /* the address as a key of maps */
+	struct principal *who;
+	enum role role;
+	bool connected;
+	struct str state;            /* JSON as it came, its own copy; n 0: none */
+	uint64_t seq;                /* later joiners have larger ones */
+	struct member *next_of_user; /* in this room */
+	/* its endpoint's other memberships on this worker: attendance.h */
+	struct member *previous_of_endpoint, *next_of_endpoint;
+};
+
+struct room {
+	struct str name;
+	char epoch[EPOCH_CHARS + 1]; /* random; another one when the history is lost */
+	struct member **members;     /* by seq */
+	size_t count, size;
+	uint64_t last_seq;
+	struct map by_peer, by_endpoint, by_user;
+	struct audience *audience; /* all members; NULL until asked for after a change */
+	struct ring ring;
+	struct recent recent;
+};
+
+/* An empty room with a new epoch; the name is copied. */
+struct room *room_new(struct str name, struct ring_limits limits);
+/* Frees *room and nulls it. It must be empty: asserted. */
+void room_free(struct room **room);
+
+/* Adds a member and tells nobody. who is referenced, state copied. The endpoint is not a member. */
+struct member *room_add(struct room *room, const struct principal *who, struct addr addr,
+	enum role role, struct str state);
+/* Takes the member out and frees it; tells nobody. */
+void room_remove(struct member **member);
+
+void member_set_state(struct member *m, struct str state); /* copied */
+
+struct member *room_by_endpoint(const struct room *room, struct addr addr);
+struct member *room_by_peer(const struct room *room, struct str peer);
+struct member *room_by_user(const struct room *room, struct str user); /* then next_of_user */
+
+/* Where in members those begin whose seq is larger. */
+size_t room_index_after(const struct room *room, uint64_t seq);
+
+/* Sends an event to all members but one ({0}: to all); takes the reference. */
+void room_tell(struct room *room, struct addr but, struct frame *f);
+
+/* An address as bytes, to be a key of maps; out has room for ADDR_KEY_BYTES. */
+struct str addr_key(struct addr a, char *out);

@@ -1,0 +1,182 @@
+/* room.join and room.leave. */
+#include "core/metrics.h"
+#include "signaling/access.h"
+#include "signaling/attendance.h"
+#include "signaling/ice.h"
+#include "signaling/methods.h"
+#include "signaling/options.h"
+#include "signaling/roster.h"
+
+enum { RECOVERY_MAX_BYTES = 128 * 1024 };
+
+static bool may_be_made(struct str room, const struct principal *who)
+{
+	if (!(who->scopes & SCOPE_ROOMS_CREATE))
+		return false;
+	for (size_t i = 0; i < options()->ephemeral_count; i++)
+		if (str_glob(options()->ephemeral[i], room))
+			return true;
+	return false;
+}
+
+static size_t most_members(const struct place *p)
+{
+	size_t most = options()->members_per_room;
+	if (p->rules && p->rules->max_members && (uint64_t)p->rules->max_members < most)
+		most = (size_t)p->rules->max_members;
+	return most;
+}
+
+/* Whether one more may come in, as what, and to how many. */
+static enum denial admit(const struct place *p, const struct call *c, size_t *ret_limit)
+{
+	const struct join_params *in = c->params;
+	enum denial why = access_look(p, c->who);
+	if (why)
+		return why;
+	if (p->rules && p->rules->locked && access_role(p, c->who) < ROLE_MODERATOR)
+		return DENIAL_LOCKED;
+	if (p->room->count >= most_members(p)) {
+		*ret_limit = most_members(p);
+		return DENIAL_ROOM_FULL;
+	}
+	if (!in->has_place) {
+		*ret_limit = options()->rooms_per_session;
+		return DENIAL_TOO_MANY_ROOMS;
+	}
+	return DENIAL_NONE;
+}
+
+static void write_recovery(struct json_out *o, struct room *room, const struct join_params *in)
+{
+	ring_expire(&room->ring, uv_now(&worker_self()->loop));
+	uint64_t offset = (uint64_t)in->offset.n;
+	bool recovered = in->offset.given && str_is(in->epoch, room->epoch) &&
+		ring_holds_after(&room->ring, offset, RECOVERY_MAX_BYTES);
+	json_text(o, "epoch", room->epoch);
+	json_int(o, "offset", (int64_t)room->ring.top);
+	json_bool(o, "recovered", recovered);
+	json_open(o, "messages", '[');
+	while (recovered && offset < room->ring.top)
+		json_raw(o, NULL, ring_at(&room->ring, ++offset));
+	json_close(o, ']');
+}
+
+static void answer(struct call *c, const struct member *m)
+{
+	struct json_out *o = call_result(c);
+	json_open(o, NULL, '{');
+	json_str(o, "room", m->room->name);
+	json_text(o, "peer", m->peer);
+	json_text(o, "role", role_word(m->role));
+	roster_write(o, m->room, m, 0);
+	write_recovery(o, m->room, c->params);
+	ice_write(o, c->who->user, ice_expiry());
+	json_close(o, '}');
+	call_reply(c);
+}
+
+/* Once more by who is a member: the same peer, and everything told again. */
+static void join_again(struct call *c, struct member *m)
+{
+	const struct join_params *in = c->params;
+	if (in->has_place)
+		attendance_give_back(c->from); /* it has one */
+	if (in->state.p) {
+		member_set_state(m, in->state);
+		roster_tell_state(m);
+	}
+	answer(c, m);
+}
+
+static void join(struct place *p, struct call *c)
+{
+	const struct join_params *in = c->params;
+	struct member *m = room_add(p->room, c->who, c->from, access_role(p, c->who), in->state);
+	attendance_add(m);
+	metric_add(METRIC_MEMBERS, 1);
+	roster_tell_joined(m);
+	answer(c, m);
+}
+
+static void join_visit(struct place *p, struct call *c)
+{
+	const struct join_params *in = c->params;
+	struct member *m = access_member(p, c);
+	if (m) {
+		join_again(c, m);
+		return;
+	}
+	if (p->kind == PLACE_ABSENT && may_be_made(p->name, c->who))
+		rooms_make_ephemeral(p);
+	size_t limit = 0;
+	enum denial why = admit(p, c, &limit);
+	if (!why) {
+		join(p, c);
+		return;
+	}
+	if (in->has_place)
+		attendance_give_back(c->from);
+	deny(c, why, limit);
+}
+
+static bool read_since(struct call *c)
+{
+	struct join_params *in = c->params;
+	struct since_params since = {0};
+	struct params_problem problem;
+	if (!in->since.p)
+		return true;
+	if (params_decode(in->since, since_fields, &since, &problem)) {
+		deny_param(c, "since", "since must be {\"epoch\": string, \"offset\": number}.");
+		return false;
+	}
+	in->epoch = since.epoch;
+	in->offset = since.offset;
+	return true;
+}
+
+static void arrive(struct post *p)
+{
+	rooms_visit((struct call *)p, VISIT_LOADED, join_visit);
+}
+
+void room_join_run(struct call *c)
+{
+	struct join_params *in = c->params;
+	if (in->state.n > options()->state_max) {
+		deny_too_large(c, "state", options()->state_max);
+		return;
+	}
+	if (!read_since(c))
+		return;
+	in->has_place = attendance_take_place(c->from, options()->rooms_per_session);
+	struct worker *home = worker_home(in->room);
+	c->post.run = arrive;
+	if (home == worker_self()) {
+		arrive(&c->post);
+		return;
+	}
+	struct endpoint *from = addr_find(c->from);
+	if (from)
+		from->workers_called |= UINT64_C(1) << home->index;
+	if (!worker_post_call(home, &c->post))
+		return;
+	if (in->has_place)
+		attendance_give_back(c->from);
+	call_refuse(c, ERR_OVERLOADED, .retry_after = 1);
+}
+
+/* Who is not there has left already. */
+static void leave_visit(struct place *p, struct call *c)
+{
+	struct member *m = access_member(p, c);
+	if (m)
+		rooms_end_membership(m, "left");
+	call_reply_empty(c);
+}
+
+void room_leave_run(struct call *c)
+{
+	rooms_visit(c, VISIT_ANY, leave_visit);
+}

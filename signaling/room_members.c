@@ -1,0 +1,53 @@
+/* room.state and room.presence. */
+#include "signaling/access.h"
+#include "signaling/methods.h"
+#include "signaling/options.h"
+#include "signaling/roster.h"
+
+static void state_visit(struct place *p, struct call *c)
+{
+	const struct state_params *in = c->params;
+	struct member *m = access_member(p, c);
+	if (!m) {
+		deny(c, DENIAL_NOT_MEMBER, 0);
+		return;
+	}
+	member_set_state(m, in->state);
+	roster_tell_state(m);
+	call_reply_empty(c);
+}
+
+void room_state_run(struct call *c)
+{
+	const struct state_params *in = c->params;
+	if (in->state.n > options()->state_max)
+		deny_too_large(c, "state", options()->state_max);
+	else
+		rooms_visit(c, VISIT_ANY, state_visit);
+}
+
+static void presence_visit(struct place *p, struct call *c)
+{
+	const struct presence_params *in = c->params;
+	const struct member *reader = access_member(p, c);
+	enum denial why = reader ? DENIAL_NONE : access_look(p, c->who);
+	uint64_t after = 0;
+	if (why) {
+		deny(c, why, 0);
+		return;
+	}
+	if (roster_cursor(in->cursor, &after)) {
+		deny_param(c, "cursor", "cursor must be a members_cursor that was answered.");
+		return;
+	}
+	struct json_out *o = call_result(c);
+	json_open(o, NULL, '{');
+	roster_write(o, p->room, reader, after);
+	json_close(o, '}');
+	call_reply(c);
+}
+
+void room_presence_run(struct call *c)
+{
+	rooms_visit(c, VISIT_LOADED, presence_visit);
+}

@@ -1,0 +1,202 @@
+/* room.create, room.get and room.list: rooms as they are kept. */
+#include "signaling/access.h"
+#include "signaling/methods.h"
+#include "signaling/options.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <time.h>
+
+enum { LIST_PAGE = 50, LIST_PAGE_BYTES = 160 * 1024, LIST_ROUNDS_MAX = 20 };
+
+/* Creating: kept first, and only then answered. */
+
+static struct rules rules_asked_for(const struct call *c)
+{
+	const struct create_params *in = c->params;
+	return (struct rules){
+		.name = in->room,
+		.title = in->title,
+		.owner = c->who->user,
+		.private = str_is(in->visibility, "private"),
+		.max_members = in->max_members.n,
+		.metadata = in->metadata,
+		.created_at = (int64_t)time(NULL),
+	};
+}
+
+static void write_place(struct call *c, const struct place *p)
+{
+	struct json_out *o = call_result(c);
+	json_open(o, NULL, '{');
+	rules_write(o, p->name, p->rules, access_role(p, c->who));
+	json_int(o, "member_count", (int64_t)p->room->count);
+	json_close(o, '}');
+	call_reply(c);
+}
+
+static void created(struct store_op *op)
+{
+	struct call *c = op->context;
+	struct place *p = c->state;
+	c->state = NULL;
+	if (!op->err) {
+		struct rules rules = rules_asked_for(c);
+		rules.id = store_int(op, 0, 0);
+		rules.created_at = store_int(op, 0, 1);
+		rooms_make_stored(p, rules_new(&rules));
+		write_place(c, p);
+	} else {
+		p->kind = PLACE_UNKNOWN; /* if it is there after all, the next one loads it */
+		if (op->err == ERR_CONFLICT)
+			deny(c, DENIAL_EXISTS, 0);
+		else if (op->err == ERR_OVERLOADED)
+			call_refuse(c, op->err, .retry_after = 1);
+		else
+			call_refuse(c, ERR_INTERNAL);
+	}
+	rooms_release(p);
+}
+
+static struct store_value text_or_null(struct str s)
+{
+	return s.n ? STORE_TEXT(s) : STORE_NULL;
+}
+
+static void create_visit(struct place *p, struct call *c)
+{
+	if (p->room) {
+		deny(c, DENIAL_EXISTS, 0);
+		return;
+	}
+	struct rules r = rules_asked_for(c);
+	c->state = p;
+	rooms_hold(p);
+	store_ask(STORE_ROOM_ADD, created, c, STORE_TEXT(r.name), text_or_null(r.title),
+		STORE_TEXT(r.owner), STORE_TEXT(r.private ? STR("private") : STR("public")),
+		r.max_members ? STORE_INT(r.max_members) : STORE_NULL, text_or_null(r.metadata),
+		STORE_INT(r.created_at), STORE_END);
+}
+
+void room_create_run(struct call *c)
+{
+	const struct create_params *in = c->params;
+	if (!principal_sees_room(c->who, in->room))
+		deny(c, DENIAL_NOT_IN_TOKEN, 0);
+	else if (in->metadata.n > options()->metadata_max)
+		deny_too_large(c, "metadata", options()->metadata_max);
+	else if (in->visibility.p && !str_is(in->visibility, "public") &&
+		!str_is(in->visibility, "private"))
+		deny_param(c, "visibility", "visibility must be \"public\" or \"private\".");
+	else if (in->max_members.n > (int64_t)options()->members_per_room)
+		call_refuse(c, ERR_PARAMS, .field = STR("max_members"),
+			.message = "max_members is larger than this server allows.",
+			.limit = (int64_t)options()->members_per_room);
+	else
+		rooms_visit(c, VISIT_ANY, create_visit);
+}
+
+static void get_visit(struct place *p, struct call *c)
+{
+	enum denial why = access_member(p, c) ? DENIAL_NONE : access_look(p, c->who);
+	if (why)
+		deny(c, why, 0);
+	else
+		write_place(c, p);
+}
+
+void room_get_run(struct call *c)
+{
+	rooms_visit(c, VISIT_LOADED, get_visit);
+}
+
+/* Listing: the store leaves out what the user may not see; what the token's own list hides is left
+ * out here, so a page may take more than one question. */
+
+static void list_more(struct call *c);
+
+static size_t list_limit(const struct list_params *in)
+{
+	return in->limit.given ? (size_t)in->limit.n : LIST_PAGE;
+}
+
+/* Writes the rows that the token sees, until the page is full. False: it is. */
+static bool write_rows(struct call *c, const struct store_op *op)
+{
+	struct list_params *in = c->params;
+	struct json_out *o = &c->writer;
+	for (size_t i = 0; i < op->rows; i++) {
+		if (in->listed == list_limit(in) || c->out.n > LIST_PAGE_BYTES)
+			return false;
+		struct rules r = rules_of_row(op, i);
+		in->after = r.id;
+		if (!principal_sees_room(c->who, r.name))
+			continue;
+		json_open(o, NULL, '{');
+		rules_write(o, r.name, &r,
+			rules_role_granted(&r, c->who, role_parse(store_str(op, i, 9))));
+		json_close(o, '}');
+		in->listed++;
+	}
+	return true;
+}
+
+static void finish_list(struct call *c, bool more)
+{
+	const struct list_params *in = c->params;
+	json_close(&c->writer, ']');
+	if (more) {
+		char cursor[24];
+		snprintf(cursor, sizeof(cursor), "%" PRId64, in->after);
+		json_text(&c->writer, "cursor", cursor);
+	}
+	json_close(&c->writer, '}');
+	call_reply(c);
+}
+
+static void listed(struct store_op *op)
+{
+	struct call *c = op->context;
+	struct list_params *in = c->params;
+	rooms_asked_store(-1);
+	if (op->err) {
+		buf_free(&c->out);
+		if (op->err == ERR_OVERLOADED)
+			call_refuse(c, op->err, .retry_after = 1);
+		else
+			call_refuse(c, ERR_INTERNAL);
+		return;
+	}
+	bool room_left = write_rows(c, op);
+	if (!room_left)
+		finish_list(c, true);
+	else if (op->rows < list_limit(in) + 1)
+		finish_list(c, false);
+	else if (++in->rounds == LIST_ROUNDS_MAX)
+		finish_list(c, true);
+	else
+		list_more(c);
+}
+
+/* One row more than a page: so the last page knows that it is. */
+static void list_more(struct call *c)
+{
+	const struct list_params *in = c->params;
+	bool all = c->who->scopes & (SCOPE_ADMIN | SCOPE_ROOMS_MODERATE);
+	rooms_asked_store(1);
+	store_ask(STORE_ROOM_LIST, listed, c, STORE_INT(in->after), STORE_TEXT(c->who->user),
+		STORE_INT(all), STORE_INT(list_limit(in) + 1), STORE_END);
+}
+
+void room_list_run(struct call *c)
+{
+	struct list_params *in = c->params;
+	if (in->cursor.p && json_decode_int(in->cursor, &in->after)) {
+		deny_param(c, "cursor", "cursor must be one that was answered.");
+		return;
+	}
+	struct json_out *o = call_result(c);
+	json_open(o, NULL, '{');
+	json_open(o, "rooms", '[');
+	list_more(c);
+}

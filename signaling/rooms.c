@@ -1,0 +1,391 @@
+#include "signaling/rooms.h"
+
+#include "core/mem.h"
+#include "core/metrics.h"
+#include "signaling/attendance.h"
+#include "signaling/options.h"
+#include "signaling/roster.h"
+
+#include <assert.h>
+
+enum { ROLES_PAGE = 1000, SWEEP_MIN_MS = 10, SWEEP_MAX_MS = 10000 };
+
+/* What waits at a place: a call, or the end of an endpoint. */
+struct waiting {
+	struct waiting *next;
+	struct call *call; /* NULL: the end */
+	enum visit_needs needs;
+	place_visit *visit;
+	struct addr gone;
+	bool clean;
+};
+
+static _Thread_local struct {
+	struct map places;
+	struct place *listed; /* where something waits */
+	uv_timer_t sweep;
+	int asked; /* operations of the store that have not come back */
+} here;
+
+void rooms_asked_store(int n)
+{
+	here.asked += n;
+}
+
+/* Places */
+
+static struct place *find_or_make(struct str name)
+{
+	struct place *p = map_get(&here.places, name);
+	if (p)
+		return p;
+	p = mem_new(struct place);
+	p->name = (struct str){mem_copy(name), name.n};
+	p->last = &p->first;
+	map_put(&here.places, p->name, p);
+	return p;
+}
+
+static void free_place(struct place *p)
+{
+	assert(!p->busy && !p->held && !p->first && !p->listed);
+	map_remove(&here.places, p->name);
+	metric_add(METRIC_ROOMS, p->room ? -1 : 0);
+	room_free(&p->room);
+	rules_free(&p->rules);
+	free((char *)(uintptr_t)p->name.p);
+	free(p);
+}
+
+static void list(struct place *p)
+{
+	if (p->listed)
+		return;
+	p->listed = true;
+	p->previous = NULL;
+	p->next = here.listed;
+	if (here.listed)
+		here.listed->previous = p;
+	here.listed = p;
+}
+
+static void unlist(struct place *p)
+{
+	if (!p->listed)
+		return;
+	p->listed = false;
+	if (p->next)
+		p->next->previous = p->previous;
+	if (p->previous)
+		p->previous->next = p->next;
+	else
+		here.listed = p->next;
+}
+
+static void make_room(struct place *p, enum place_kind kind)
+{
+	const struct signaling_options *o = options();
+	assert(!p->room);
+	p->kind = kind;
+	p->room = room_new(p->name,
+		(struct ring_limits){
+			o->history_messages, o->history_bytes, UINT64_C(1000) * o->history_age_s});
+	metric_add(METRIC_ROOMS, 1);
+}
+
+void rooms_make_ephemeral(struct place *p)
+{
+	make_room(p, PLACE_EPHEMERAL);
+}
+
+void rooms_make_stored(struct place *p, struct rules *rules)
+{
+	p->rules = rules;
+	make_room(p, PLACE_STORED);
+}
+
+/* Waiting and running */
+
+static void append(struct place *p, struct waiting w)
+{
+	struct waiting *own = mem_new(struct waiting);
+	*own = w;
+	*p->last = own;
+	p->last = &own->next;
+	p->waiting++;
+	list(p);
+}
+
+static struct waiting take(struct place *p)
+{
+	struct waiting *own = p->first;
+	struct waiting w = *own;
+	p->first = own->next;
+	if (!p->first)
+		p->last = &p->first;
+	p->waiting--;
+	free(own);
+	return w;
+}
+
+static void end_here(struct place *p, struct addr endpoint, bool clean)
+{
+	struct member *m = p->room ? room_by_endpoint(p->room, endpoint) : NULL;
+	if (m)
+		rooms_end_membership(m, clean ? "left" : "lost");
+}
+
+/* Nothing runs or waits here any more: is the place still of use? */
+static void settle(struct place *p)
+{
+	unlist(p);
+	if (p->room && p->room->count)
+		return;
+	if (p->kind == PLACE_STORED)
+		p->empty_since = uv_now(&worker_self()->loop);
+	else
+		free_place(p);
+}
+
+static void load(struct place *p);
+
+static void advance(struct place *p)
+{
+	if (p->busy)
+		return;
+	p->busy = true;
+	while (!p->held && p->first) {
+		if (p->first->call && p->first->needs == VISIT_LOADED && p->kind == PLACE_UNKNOWN) {
+			load(p);
+			break;
+		}
+		struct waiting w = take(p);
+		if (w.call)
+			w.visit(p, w.call);
+		else
+			end_here(p, w.gone, w.clean);
+	}
+	p->busy = false;
+	if (!p->held)
+		settle(p);
+}
+
+void rooms_visit(struct call *c, enum visit_needs needs, place_visit *visit)
+{
+	struct place *p = find_or_make(*(struct str *)c->params);
+	if (p->waiting >= WAITING_MAX) {
+		call_refuse(c, ERR_OVERLOADED, .reason = "room_busy", .retry_after = 1);
+		return;
+	}
+	bool must_load = needs == VISIT_LOADED && p->kind == PLACE_UNKNOWN;
+	if (p->busy || p->held || p->first || must_load) {
+		append(p, (struct waiting){.call = c, .needs = needs, .visit = visit});
+	} else {
+		p->busy = true;
+		visit(p, c);
+		p->busy = false;
+	}
+	advance(p);
+}
+
+void rooms_hold(struct place *p)
+{
+	assert(!p->held);
+	p->held = true;
+	here.asked++;
+	list(p);
+}
+
+void rooms_release(struct place *p)
+{
+	assert(p->held);
+	p->held = false;
+	here.asked--;
+	advance(p);
+}
+
+/* Loading */
+
+static void refuse_all(struct place *p, enum err err)
+{
+	struct waiting *all = p->first;
+	p->first = NULL;
+	p->last = &p->first;
+	p->waiting = 0;
+	p->busy = true; /* what comes meanwhile is not refused: it asks again */
+	for (struct waiting *w = all, *next; w; w = next) {
+		next = w->next;
+		if (w->call && err == ERR_OVERLOADED)
+			call_refuse(w->call, err, .retry_after = 1);
+		else if (w->call)
+			call_refuse(w->call, ERR_INTERNAL);
+		free(w);
+	}
+	p->busy = false;
+}
+
+static void load_failed(struct place *p, enum err err)
+{
+	rules_free(&p->rules);
+	refuse_all(p, err);
+	rooms_release(p);
+}
+
+static void roles_loaded(struct store_op *op);
+
+static void ask_roles(struct place *p, struct str after)
+{
+	store_ask(STORE_ROOM_ROLES, roles_loaded, p, STORE_INT(p->rules->id), STORE_TEXT(after),
+		STORE_INT(ROLES_PAGE), STORE_END);
+}
+
+static void roles_loaded(struct store_op *op)
+{
+	struct place *p = op->context;
+	if (op->err) {
+		load_failed(p, op->err);
+		return;
+	}
+	for (size_t i = 0; i < op->rows; i++)
+		rules_put_role(p->rules, store_str(op, i, 0), role_parse(store_str(op, i, 1)));
+	if (op->rows == ROLES_PAGE) {
+		ask_roles(p, store_str(op, op->rows - 1, 0));
+		return;
+	}
+	make_room(p, PLACE_STORED);
+	rooms_release(p);
+}
+
+static void loaded(struct store_op *op)
+{
+	struct place *p = op->context;
+	if (op->err == ERR_NOT_FOUND) {
+		p->kind = PLACE_ABSENT;
+		rooms_release(p);
+	} else if (op->err) {
+		load_failed(p, op->err);
+	} else {
+		struct rules row = rules_of_row(op, 0);
+		p->rules = rules_new(&row);
+		ask_roles(p, STR(""));
+	}
+}
+
+static void load(struct place *p)
+{
+	rooms_hold(p);
+	store_ask(STORE_ROOM_GET, loaded, p, STORE_TEXT(p->name), STORE_END);
+}
+
+/* Endings */
+
+void rooms_end_membership(struct member *m, const char *reason)
+{
+	roster_tell_left(m, reason);
+	attendance_give_back(m->addr);
+	attendance_remove(m);
+	room_remove(&m);
+	metric_add(METRIC_MEMBERS, -1);
+}
+
+static bool waits_here(const struct place *p, struct addr endpoint)
+{
+	for (const struct waiting *w = p->first; w; w = w->next)
+		if (w->call && addr_eq(w->call->from, endpoint))
+			return true;
+	return p->room && room_by_endpoint(p->room, endpoint);
+}
+
+void rooms_gone(struct addr endpoint, bool clean)
+{
+	for (struct place *p = here.listed; p; p = p->next)
+		if (waits_here(p, endpoint))
+			append(p, (struct waiting){.gone = endpoint, .clean = clean});
+	struct member *m = attendance_first(endpoint), *next;
+	for (; m; m = next) {
+		next = m->next_of_endpoint;
+		struct place *p = map_get(&here.places, m->room->name);
+		assert(!p->busy); /* endings come by the inbox, never within a visit */
+		if (p->first || p->held)
+			continue; /* its turn comes */
+		rooms_end_membership(m, clean ? "left" : "lost");
+		settle(p);
+	}
+	attendance_forget(endpoint);
+}
+
+/* Forgets what is too old, and rooms that nobody has been in for a while. */
+static void sweep(uv_timer_t *timer)
+{
+	uint64_t now = uv_now(timer->loop);
+	struct place *p, *idle = NULL;
+	for (size_t i = 0; (p = map_next(&here.places, &i));) {
+		if (!p->room || p->listed)
+			continue;
+		ring_expire(&p->room->ring, now);
+		if (p->room->count || p->room->ring.count ||
+			now - p->empty_since < options()->room_idle_ms)
+			continue;
+		p->next = idle;
+		idle = p;
+	}
+	while ((p = idle)) {
+		idle = p->next;
+		free_place(p);
+	}
+}
+
+enum err rooms_start(struct worker *w)
+{
+	uint64_t every = options()->room_idle_ms / 4;
+	if (every < SWEEP_MIN_MS)
+		every = SWEEP_MIN_MS;
+	if (every > SWEEP_MAX_MS)
+		every = SWEEP_MAX_MS;
+	uv_timer_init(&w->loop, &here.sweep);
+	uv_timer_start(&here.sweep, sweep, every, every);
+	return ERR_OK;
+}
+
+bool rooms_drained(struct worker *w)
+{
+	(void)w;
+	return !here.asked;
+}
+
+/* The store has been closed: what waits for it waits in vain. Nobody is told. */
+static void clear(struct place *p)
+{
+	p->held = false;
+	while (p->first) {
+		struct waiting w = take(p);
+		call_free(&w.call);
+	}
+	while (p->room && p->room->count) {
+		struct member *m = p->room->members[p->room->count - 1];
+		attendance_remove(m);
+		room_remove(&m);
+		metric_add(METRIC_MEMBERS, -1);
+	}
+	free_place(p);
+}
+
+void rooms_stop(struct worker *w)
+{
+	(void)w;
+	uv_close((uv_handle_t *)&here.sweep, NULL);
+	struct place *p, *all = NULL;
+	here.listed = NULL;
+	for (size_t i = 0; (p = map_next(&here.places, &i));) {
+		p->listed = false;
+		p->next = all;
+		all = p;
+	}
+	while ((p = all)) {
+		all = p->next;
+		clear(p);
+	}
+	map_free(&here.places);
+	here.places = (struct map){0};
+	attendance_stop();
+}

@@ -1,0 +1,73 @@
+/* rooms.h: the rooms of this worker by name, and how a call gets to one. A room that is not in memory
+ * is asked for from the store; until the answer is there, everything for it waits in the order it
+ * came, the end of an endpoint too: so nobody is overtaken and no dead member stays behind.
+ *
+ * A visit is one handler with one room. It ends with the call's answer as the last thing it does:
+ * answering may bring the next call at once, which then waits its turn. A visit that must ask the
+ * store itself holds the room meanwhile.
+ *
+ * Errors: what waits when the store fails is refused with `internal` (or `overloaded`), and nothing
+ * of the room is left. WAITING_MAX calls may wait at one room; then `overloaded`.
+ * Thread: every worker has its own. */
+#pragma once
+
+#include "core/call.h"
+#include "core/worker.h"
+#include "signaling/room.h"
+#include "signaling/rules.h"
+
+enum { WAITING_MAX = 4096 };
+
+enum place_kind {
+	PLACE_UNKNOWN,   /* the store has not been asked */
+	PLACE_ABSENT,    /* the store has no such room, and there is no ephemeral one */
+	PLACE_STORED,    /* rules and room are there */
+	PLACE_EPHEMERAL, /* room is there */
+};
+
+/* A name, and what this worker knows of it. */
+struct place {
+	struct str name;
+	enum place_kind kind;
+	struct rules *rules; /* PLACE_STORED */
+	struct room *room;   /* PLACE_STORED, PLACE_EPHEMERAL; else NULL */
+	/* rooms.c's own */
+	bool busy; /* a visit is running */
+	bool held; /* the store has been asked */
+	struct waiting *first, **last;
+	size_t waiting;
+	bool listed; /* among those where something waits */
+	struct place *previous, *next;
+	uint64_t empty_since;
+};
+
+typedef void place_visit(struct place *p, struct call *c);
+
+enum visit_needs {
+	VISIT_ANY,    /* also a place that is unknown: without members, then */
+	VISIT_LOADED, /* never an unknown one */
+};
+
+/* Brings the call to the place of its room: the name is the first member of its params. */
+void rooms_visit(struct call *c, enum visit_needs needs, place_visit *visit);
+
+/* Within a visit that asks the store: later ones wait until rooms_release. */
+void rooms_hold(struct place *p);
+void rooms_release(struct place *p);
+
+/* Gives an absent or unknown place its room. */
+void rooms_make_ephemeral(struct place *p);
+void rooms_make_stored(struct place *p, struct rules *rules); /* owns the rules */
+
+/* Ends a membership: tells the others why, gives the endpoint's place back. */
+void rooms_end_membership(struct member *m, const char *reason);
+
+/* All memberships of an endpoint end, behind what it sent. */
+void rooms_gone(struct addr endpoint, bool clean);
+
+enum err rooms_start(struct worker *w);
+bool rooms_drained(struct worker *w); /* nothing waits for the store */
+void rooms_stop(struct worker *w);
+
+/* Stores asked by others of this folder; for rooms_drained. */
+void rooms_asked_store(int n);

@@ -1,0 +1,41 @@
+#include "signaling/signaling.h"
+
+#include "signaling/options.h"
+#include "signaling/rooms.h"
+
+#include <assert.h>
+
+const struct signaling_options signaling_defaults = {
+	.members_per_room = 1000,
+	.rooms_per_session = 128,
+	.state_max = 4096,
+	.data_max = 65536,
+	.metadata_max = 16384,
+	.history_messages = 100,
+	.history_bytes = 1024 * 1024,
+	.history_age_s = 3600,
+	.room_idle_ms = 60000,
+	.ice_lifetime_s = 3600,
+};
+
+static struct signaling_options in_force;
+
+void signaling_configure(const struct signaling_options *given)
+{
+	assert(given->state_max <= STATE_CEILING && given->data_max <= DATA_CEILING &&
+		given->metadata_max <= METADATA_CEILING);
+	in_force = *given;
+}
+
+const struct signaling_options *options(void)
+{
+	return &in_force;
+}
+
+const struct worker_part signaling_part = {
+	.name = "signaling",
+	.start = rooms_start,
+	.drained = rooms_drained,
+	.stop = rooms_stop,
+	.gone = rooms_gone,
+};

@@ -1,0 +1,43 @@
+/* signaling.h: rooms, who is in them, and what members send each other. Everything that this folder
+ * offers to the one above: its methods, its part of each worker, its options.
+ *
+ * Thread: a room lives on the worker that worker_home(its name) says, and only there; its handlers
+ * run there. Options are set once, before the workers start, and only read afterwards. */
+#pragma once
+
+#include "core/call.h"
+#include "core/worker.h"
+
+/* A STUN or TURN server. With a secret (coturn's static-auth-secret) every caller gets credentials
+ * of their own for a while; else username and credential are told as they are, if there are any. */
+struct ice_server {
+	const struct str *urls;
+	size_t url_count;
+	struct str secret;
+	struct str username, credential;
+};
+
+struct signaling_options {
+	size_t members_per_room;
+	size_t rooms_per_session;
+	const struct str *ephemeral; /* globs: rooms of these names are made by their first join */
+	size_t ephemeral_count;
+	size_t state_max, data_max, metadata_max; /* bytes; at most the ceilings below */
+	size_t history_messages;                  /* a room; kept in memory */
+	size_t history_bytes;
+	unsigned history_age_s;
+	unsigned room_idle_ms; /* an empty room that is stored leaves memory after this */
+	const struct ice_server *ice;
+	size_t ice_count;
+	unsigned ice_lifetime_s; /* of credentials made from a secret */
+};
+
+enum { STATE_CEILING = 16384, DATA_CEILING = 65536, METADATA_CEILING = 65536 };
+
+extern const struct signaling_options signaling_defaults;
+
+/* What is pointed to is not copied and outlives the workers. */
+void signaling_configure(const struct signaling_options *options);
+
+extern const struct method signaling_methods[];
+extern const struct worker_part signaling_part;
