@@ -1,0 +1,237 @@
+#include "service/control.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "service/dispatch.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { LINE_MAX_BYTES = 256 * 1024, ANSWER_MAX = 32 << 20, READ_BYTES = 16384, BACKLOG = 16 };
+
+static const char *path;
+static _Thread_local uv_pipe_t listener;
+static _Thread_local struct control *controls;
+static _Thread_local bool listening;
+
+struct control {
+	struct caller caller;
+	struct control *next, **back;
+	uv_pipe_t pipe;
+	struct buf line;
+	bool closing;
+	char chunk[READ_BYTES];
+};
+
+void control_configure(const char *p)
+{
+	path = p;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct control *c = handle->data;
+	buf_free(&c->line);
+	free(c);
+}
+
+static void close_control(struct control *c)
+{
+	if (c->closing)
+		return;
+	c->closing = true;
+	*c->back = c->next;
+	if (c->next)
+		c->next->back = c->back;
+	caller_end(&c->caller, true);
+	uv_close((uv_handle_t *)&c->pipe, on_closed);
+}
+
+struct reply {
+	uv_write_t request;
+	struct buf bytes;
+};
+
+static void on_written(uv_write_t *request, int status)
+{
+	(void)status;
+	struct reply *r = (struct reply *)(void *)request;
+	buf_free(&r->bytes);
+	free(r);
+}
+
+static void on_answers(struct caller *caller, struct answer *list, size_t count, bool array)
+{
+	struct control *c = (struct control *)caller;
+	struct reply *r = mem_new(struct reply);
+	r->bytes = BUF_INIT(ANSWER_MAX);
+	for (size_t i = 0; i < count; i++) {
+		if (array)
+			buf_addc(&r->bytes, i ? ',' : '[');
+		buf_adds(&r->bytes, frame_str(list[i].frame));
+		frame_unref(&list[i].frame);
+	}
+	if (array && count)
+		buf_addc(&r->bytes, ']');
+	buf_addc(&r->bytes, '\n');
+	uv_buf_t out = uv_buf_init(r->bytes.p, (unsigned)r->bytes.n);
+	if (!count || uv_write(&r->request, (uv_stream_t *)&c->pipe, &out, 1, on_written))
+		on_written(&r->request, 0);
+}
+
+static void on_event(struct caller *c, struct frame *f)
+{
+	(void)c;
+	frame_unref(&f);
+}
+
+static const struct caller_ops ops = {.answers = on_answers, .event = on_event};
+
+static void on_alloc(uv_handle_t *handle, size_t wanted, uv_buf_t *ret)
+{
+	(void)wanted;
+	struct control *c = handle->data;
+	*ret = uv_buf_init(c->chunk, sizeof(c->chunk));
+}
+
+static void take_lines(struct control *c)
+{
+	char *newline;
+	while (!c->line.err && c->line.n && (newline = memchr(c->line.p, '\n', c->line.n))) {
+		size_t n = (size_t)(newline - c->line.p);
+		dispatch(&c->caller, (struct str){c->line.p, n});
+		c->line.n -= n + 1;
+		memmove(c->line.p, newline + 1, c->line.n);
+	}
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *in)
+{
+	struct control *c = stream->data;
+	if (n > 0) {
+		buf_add(&c->line, in->base, (size_t)n);
+		take_lines(c);
+	}
+	if (n < 0 || c->line.err)
+		close_control(c);
+}
+
+static struct principal *administrator(void)
+{
+	return principal_new(&(struct principal){.user = STR("control"),
+		.name = STR("The command line"), .scopes = (1u << SCOPE_BITS) - 1,
+		.expires_at = INT64_MAX});
+}
+
+static void on_connection(uv_stream_t *server, int status)
+{
+	if (status)
+		return;
+	struct control *c = mem_new(struct control);
+	c->line = BUF_INIT(LINE_MAX_BYTES);
+	uv_pipe_init(server->loop, &c->pipe, 0);
+	c->pipe.data = c;
+	c->back = &controls;
+	c->next = controls;
+	if (c->next)
+		c->next->back = &c->next;
+	controls = c;
+	struct principal *who = administrator();
+	caller_begin(&c->caller, &ops, who);
+	principal_unref(&who);
+	if (uv_accept(server, (uv_stream_t *)&c->pipe) ||
+		uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read))
+		close_control(c);
+}
+
+static enum err start(struct worker *w)
+{
+	if (w->index)
+		return ERR_OK;
+	unlink(path); /* we own the directory: a socket here is left over */
+	mode_t before = umask(0177);
+	uv_pipe_init(&w->loop, &listener, 0);
+	int failed = uv_pipe_bind(&listener, path);
+	umask(before);
+	if (!failed)
+		failed = uv_listen((uv_stream_t *)&listener, BACKLOG, on_connection);
+	listening = true;
+	if (!failed)
+		return ERR_OK;
+	log_error("the control socket cannot be opened", LOG_TEXT("path", path),
+		LOG_TEXT("reason", uv_strerror(failed)));
+	return ERR_INTERNAL;
+}
+
+static void drain(struct worker *w)
+{
+	(void)w;
+	if (!listening)
+		return;
+	listening = false;
+	uv_close((uv_handle_t *)&listener, NULL);
+	while (controls)
+		close_control(controls);
+}
+
+const struct worker_part control_part = {
+	.name = "control socket", .start = start, .drain = drain, .stop = drain};
+
+/* ---- the other side ---- */
+
+int control_connect(const char *at)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	size_t n = strlen(at);
+	if (n >= sizeof(a.sun_path)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	memcpy(a.sun_path, at, n);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && connect(fd, (const struct sockaddr *)&a, sizeof(a)) == 0)
+		return fd;
+	int saved = errno;
+	if (fd >= 0)
+		close(fd);
+	errno = saved;
+	return -1;
+}
+
+static bool write_all(int fd, struct str s)
+{
+	while (s.n) {
+		ssize_t n = write(fd, s.p, s.n);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		s.p += n;
+		s.n -= (size_t)n;
+	}
+	return true;
+}
+
+char *control_ask(int fd, struct str line)
+{
+	struct buf answer = BUF_INIT(ANSWER_MAX);
+	char chunk[READ_BYTES];
+	bool sent = write_all(fd, line) && write_all(fd, STR("\n"));
+	while (sent && (!answer.n || answer.p[answer.n - 1] != '\n')) {
+		ssize_t n = read(fd, chunk, sizeof(chunk));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		buf_add(&answer, chunk, (size_t)n);
+	}
+	if (!answer.n || answer.p[answer.n - 1] != '\n') {
+		buf_free(&answer);
+		return NULL;
+	}
+	answer.p[--answer.n] = 0;
+	return buf_take(&answer);
+}

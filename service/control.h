@@ -1,0 +1,16 @@
+/* control.h: <data>/control.sock, where commands reach the running service: JSON-RPC 2.0, one
+ * message a line, with all scopes. Who may open the socket (0600) owns the data anyway.
+ *
+ * Thread: worker 0. */
+#pragma once
+
+#include "core/worker.h"
+
+void control_configure(const char *path); /* before the workers start; kept, not copied */
+
+extern const struct worker_part control_part;
+
+/* The other side: connects, or -1 with errno. Any thread. */
+int control_connect(const char *path);
+/* Sends one line, reads one line (caller frees); NULL when the other side hung up. */
+char *control_ask(int fd, struct str line);

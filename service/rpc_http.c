@@ -1,0 +1,110 @@
+#include "service/rpc_http.h"
+
+#include "core/mem.h"
+#include "core/metrics.h"
+#include "service/authn.h"
+#include "service/dispatch.h"
+
+enum { BODY_MAX = 128 * 1024, ANSWER_MAX = 32 << 20 };
+
+struct rpc {
+	struct caller caller;
+	struct authn check;
+	struct http_exchange *x;
+};
+
+static void finish(struct rpc *r, int status, struct buf *answer)
+{
+	if (answer->n || answer->err)
+		http_reply_json(r->x, status, answer);
+	else
+		http_reply(r->x, 204, NULL, STR(""));
+	caller_end(&r->caller, true);
+	free(r);
+}
+
+static void on_answers(struct caller *c, struct answer *list, size_t count, bool array)
+{
+	struct rpc *r = (struct rpc *)c;
+	struct buf b = BUF_INIT(ANSWER_MAX);
+	for (size_t i = 0; i < count; i++) {
+		if (array)
+			buf_addc(&b, i ? ',' : '[');
+		buf_adds(&b, frame_str(list[i].frame));
+		frame_unref(&list[i].frame);
+	}
+	if (array && count)
+		buf_addc(&b, ']');
+	finish(r, 200, &b);
+}
+
+/* Nothing subscribes without a session. */
+static void on_event(struct caller *c, struct frame *f)
+{
+	(void)c;
+	frame_unref(&f);
+}
+
+static const struct caller_ops ops = {.answers = on_answers, .event = on_event};
+
+static void refuse(struct http_exchange *x, enum err err, const char *challenge)
+{
+	struct buf b = BUF_INIT(4096);
+	struct json_out o = JSON_OUT(&b);
+	call_error_text(&o, (struct str){0}, err, &(struct refusal){.retry_after =
+		err == ERR_OVERLOADED ? 5 : 0});
+	if (challenge)
+		http_header(x, "WWW-Authenticate", str_of(challenge));
+	if (err == ERR_OVERLOADED)
+		http_header(x, "Retry-After", STR("5"));
+	http_reply_json(x, err_info(err)->http, &b);
+}
+
+static void on_checked(struct authn *a, enum err err, struct principal *who, const char *why)
+{
+	(void)why;
+	struct rpc *r = (struct rpc *)(void *)((char *)a - offsetof(struct rpc, check));
+	if (err) {
+		metric_add(METRIC_AUTH_FAILED, 1);
+		refuse(r->x, err, err == ERR_UNAUTHENTICATED ? "Bearer error=\"invalid_token\"" :
+			err == ERR_FORBIDDEN ? "Bearer error=\"insufficient_scope\"" : NULL);
+		free(r);
+		return;
+	}
+	caller_begin(&r->caller, &ops, who);
+	principal_unref(&who);
+	struct str body = r->x->in.body;
+	size_t at = 0;
+	if (json_check(body, &at)) { /* told by the status, too */
+		struct buf b = BUF_INIT(4096);
+		struct json_out o = JSON_OUT(&b);
+		call_error_text(&o, (struct str){0}, ERR_PARSE, &(struct refusal){0});
+		finish(r, 400, &b);
+		return;
+	}
+	dispatch(&r->caller, body);
+}
+
+static void serve(struct http_exchange *x)
+{
+	struct str token = {0};
+	enum err err = authn_bearer_token(x->in.authorization, &token);
+	if (x->in.query.n) {
+		refuse(x, ERR_REQUEST, NULL);
+	} else if (err == ERR_NOT_FOUND) {
+		refuse(x, ERR_UNAUTHENTICATED, "Bearer");
+	} else if (err) {
+		refuse(x, ERR_REQUEST, "Bearer error=\"invalid_request\"");
+	} else {
+		struct rpc *r = mem_new(struct rpc);
+		r->x = x;
+		r->check.done = on_checked;
+		authn_check(&r->check, token);
+	}
+}
+
+const struct http_route rpc_routes[] = {
+	{.path = "/v1/rpc", .verbs = HTTP_POST, .serve = serve, .body_max = BODY_MAX,
+		.cors = HTTP_CORS_LISTED},
+	{0},
+};
