@@ -20,10 +20,11 @@ check() {
 	fi
 }
 
-c_files() { git ls-files -z -- '*.c' '*.h' '*.def'; }
+# tracked PATTERN...: the names of tracked files that are there, each with a NUL behind it.
+tracked() { git ls-files -- "$@" | grep -vxFf <(git ls-files --deleted) | tr '\n' '\0'; }
 
 format() {
-	git ls-files -z -- '*.c' '*.h' | xargs -0 -r clang-format --dry-run 2>&1 |
+	tracked '*.c' '*.h' | xargs -0 -r clang-format --dry-run 2>&1 |
 		sed -nE 's/^([^: ]+):([0-9]+):.*\[-Wclang-format-violations\]$/\1 \2/p' | sort -u -k1,1 |
 		while read -r file line; do
 			echo "$file:$line: not laid out as .clang-format says; run ./dev format"
@@ -33,7 +34,7 @@ format() {
 # The code without comments, strings and characters, line by line, as "file:line:code"; of includes
 # the name stays.
 bare_code() {
-	c_files | xargs -0 -r awk '
+	tracked '*.c' '*.h' '*.def' | xargs -0 -r awk '
 		FNR == 1 { comment = 0 }
 		{
 			line = $0
@@ -128,22 +129,22 @@ banned() {
 
 # A path that only one machine has.
 paths() {
-	git ls-files -z -- ':!*package-lock.json' |
+	tracked ':!*package-lock.json' |
 		xargs -0 -r grep -nIoE '(^|[^A-Za-z0-9_.~%*)}-])/(home|root|work|Users|private|Volumes)/[A-Za-z0-9_.-]+' |
 		sed -E 's|^([^:]+:[0-9]+):[^/]*(/.*)|\1: \2 is a path of one machine; make it relative to the tree, or an option|'
 }
 
 readmes() {
 	local folder
-	git ls-files -- '*/*' | sed -nE 's|^([^./][^/]*)/.*|\1|p' | sort -u | grep -vxE 'cmake|docs' |
+	tracked '*/*' | tr '\0' '\n' | sed -nE 's|^([^./][^/]*)/.*|\1|p' | sort -u | grep -vxE 'cmake|docs' |
 		while read -r folder; do
-			[ -n "$(git ls-files -- "$folder/README.md")" ] ||
+			git ls-files --error-unmatch "$folder/README.md" >/dev/null 2>&1 ||
 				echo "$folder/README.md:1: is missing; write what lives there, which header to read first, who may call it"
 		done
 }
 
 scripts() {
-	git ls-files -z -- dev .ci/run '*.sh' '*/run' |
+	tracked dev .ci/run '*.sh' '*/run' |
 		xargs -0 -r awk 'FNR == 1 && /^#!.*[/ ](ba)?sh/ { print FILENAME }' |
 		xargs -r -d '\n' shellcheck --severity=warning --format=gcc
 }
@@ -154,16 +155,16 @@ types() {
 }
 
 lengths() {
-	git ls-files -z -- '*.c' |
+	tracked '*.c' |
 		xargs -0 -r ctags --languages=C --kinds-C=f -x --_xformat='%F %n %{end} %N' |
 		awk '$3 - $2 >= 60 { print $1 ":" $2 ": warning: " $4 " has " $3 - $2 + 1 " lines; split it, or say why above it" }'
-	git ls-files -z -- '*.c' '*.h' '*.js' '*.mjs' | xargs -0 -r wc -l |
+	tracked '*.c' '*.h' '*.js' '*.mjs' | xargs -0 -r wc -l |
 		awk '$2 != "total" && $1 > 800 { print $2 ":1: warning: the file has " $1 " lines; split it" }'
 }
 
 tidy() {
 	[ -f build/dev/compile_commands.json ] || { echo "dev:1: nothing to look at; run ./dev build dev first" && return; }
-	git ls-files -z -- '*.c' ':!tests' | xargs -0 -r -n 1 -P 2 clang-tidy --quiet -p build/dev 2>/dev/null |
+	tracked '*.c' ':!tests' | xargs -0 -r -n 1 -P 2 clang-tidy --quiet -p build/dev 2>/dev/null |
 		grep -E '^[^ ].*(warning|error):' | sed "s|^$PWD/||" | sort -u
 }
 
