@@ -2,7 +2,7 @@
 // earlier stages run, runs each test program as a process group of its own, reads what it says, and
 // closes with the slowest tests and one line "N passed, N failed".
 //   run-tests.mjs [-k] [--seconds N] [STAGE [PATTERN]]
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, globSync, mkdirSync, rmSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { createInterface } from "node:readline";
@@ -27,7 +27,7 @@ const files = (glob) =>
 		.sort();
 const sourceName = (file) => basename(file, ".c");
 
-const results = []; // {stage, name, ms, outcome: 'passed' | 'failed' | 'skipped', reason}
+const results = []; // {stage, program, name, ms, outcome: passed, failed or skipped, reason}
 const groups = new Set(); // process groups that are running
 
 // ---- the stages, fast ones first ----
@@ -48,7 +48,7 @@ const stages = [
 			...files("tests/support/lint.sh").map((file) => ({
 				name: "lint",
 				command: [file],
-				read: readLines,
+				read: readLines(/: warning: /),
 			})),
 			...files("tests/support/*.test.js").map((file) => nodeTest(file)),
 		],
@@ -99,7 +99,7 @@ const stages = [
 				name: "bench",
 				command: [file],
 				env: configurations.release,
-				read: readLines,
+				read: readLines(/./),
 			})),
 	},
 ];
@@ -169,39 +169,43 @@ function fixedAddresses(configuration) {
 	return configuration === "tsan" ? ["setarch", "--addr-no-randomize"] : [];
 }
 
-// Browsers get a network that has nothing but loopback, and processes that end with them.
+// Browsers get a network that has nothing but loopback, and processes that end with them; without
+// the rights for that (nobody's root, a plain container) they share ours.
+let network;
 function ownNetwork() {
-	if (process.getuid() !== 0) return [];
-	const inside = 'ip link set lo up && exec "$@"';
-	return [
-		"unshare",
-		"--net",
-		"--pid",
-		"--fork",
-		"--kill-child",
-		"--mount-proc",
-		"sh",
-		"-c",
-		inside,
-		"sh",
-	];
+	network ??= isolated();
+	return network;
+}
+
+function isolated() {
+	const apart = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"];
+	if (spawnSync(apart[0], [...apart.slice(1), "true"]).status === 0)
+		return [...apart, "sh", "-c", 'ip link set lo up && exec "$@"', "sh"];
+	console.log("no right to make a network namespace: browsers share this machine's network");
+	return [];
 }
 
 // ---- what the programs say ----
-// A reader takes lines and calls report(name, outcome, ms, reason).
+// A reader is given report(name, outcome, ms, reason) and keep(line), for what is shown when
+// something has failed, and returns what is to be called with each line.
 
-function readCmocka(report) {
-	let started; // what its closing lists name has ended before
-	return (line) => {
+function readCmocka(report, keep) {
+	let started;
+	let running; // none in its closing lists, which name once more what has ended before
+	const read = (line) => {
+		keep(line);
 		const [, word, name] = /^\[ +(RUN|OK|FAILED|SKIPPED) +\] (\w+)/.exec(line) ?? [];
 		if (word === "RUN") {
 			started = performance.now();
-		} else if (word && started !== undefined) {
+			running = name;
+		} else if (word && running) {
 			const outcome = { OK: "passed", FAILED: "failed", SKIPPED: "skipped" }[word];
 			report(name, outcome, performance.now() - started);
-			started = undefined;
+			running = undefined;
 		}
 	};
+	read.running = () => running;
+	return read;
 }
 
 function readNode(report, keep) {
@@ -230,19 +234,24 @@ function readFuzzer(report, keep) {
 	};
 }
 
-// "ok NAME" and "not ok NAME"; what stands before a "not ok" is its reason.
-function readLines(report, keep) {
-	let before = [];
-	let started = performance.now();
-	return (line) => {
-		const [, not, name] = /^(not )?ok (.+)/.exec(line) ?? [];
-		if (!name) {
-			before.push(line);
-			return line.includes(": warning: ") || line.startsWith("  ") ? console.log(line) : undefined;
-		}
-		report(name, not ? "failed" : "passed", performance.now() - started, before.join("\n"));
-		before = [];
-		started = performance.now();
+// "ok NAME" and "not ok NAME"; what stands before a "not ok" is its reason. Lines like `shown` are
+// told in any case.
+function readLines(shown) {
+	return (report) => {
+		let before = [];
+		let started = performance.now();
+		return (line) => {
+			const [, not, name] = /^(not )?ok (.+)/.exec(line) ?? [];
+			if (shown.test(line)) console.log(`  ${line}`);
+			if (name) {
+				const outcome = not ? "failed" : "passed";
+				report(name, outcome, performance.now() - started, before.join("\n"));
+				before = [];
+				started = performance.now();
+			} else {
+				before.push(line);
+			}
+		};
 	};
 }
 
@@ -301,10 +310,7 @@ async function runProgram(stage, program) {
 	const child = start(program.command, program.env);
 	const read = program.read(report, keep);
 	for (const stream of [child.stdout, child.stderr])
-		createInterface({ input: stream, crlfDelay: Infinity }).on("line", (line) => {
-			if (program.read !== readNode && program.read !== readFuzzer) keep(line);
-			read(line);
-		});
+		createInterface({ input: stream, crlfDelay: Infinity }).on("line", read);
 	let late = "";
 	const limit = program.limit ?? 240;
 	const timer = setTimeout(() => {
@@ -314,10 +320,10 @@ async function runProgram(stage, program) {
 	const how = await exited(child);
 	clearTimeout(timer);
 	const failed = () => mine.some((result) => result.outcome === "failed");
-	if (how && !failed())
-		report("the whole program", "failed", performance.now() - began, late || how);
-	if (mine.length === 0)
-		report("the whole program", "failed", performance.now() - began, "ran no test");
+	const whole = (reason) =>
+		report(read.running?.() ?? "the whole program", "failed", performance.now() - began, reason);
+	if (how && !failed()) whole(late || how);
+	if (mine.length === 0) whole("ran no test");
 	const count = (outcome) => mine.filter((result) => result.outcome === outcome).length;
 	const took = ((performance.now() - began) / 1000).toFixed(2);
 	const skipped = count("skipped") ? `, ${count("skipped")} skipped` : "";
@@ -325,7 +331,7 @@ async function runProgram(stage, program) {
 		`  ${program.name}: ${count("passed")} passed, ${count("failed")} failed${skipped} (${took} s)`,
 	);
 	if (!failed()) return;
-	if (program.read !== readLines && said.length) console.log(indent(said.join("\n")));
+	if (said.length) console.log(indent(said.join("\n")));
 	for (const { name, outcome, reason } of mine)
 		if (outcome === "failed")
 			console.log(`  FAILED ${program.name}: ${name}${reason ? `\n${indent(reason)}` : ""}`);
@@ -388,7 +394,7 @@ const buildTimes = [];
 // ---- the end ----
 
 function summary(began) {
-	const count = (outcome, of = results) => of.filter((result) => result.outcome === outcome).length;
+	const count = (outcome) => results.filter((result) => result.outcome === outcome).length;
 	const time = (ms) => (ms / 1000).toFixed(ms < 10_000 ? 2 : 0).padStart(7);
 	console.log("\nTimes in seconds");
 	for (const [configuration, ms] of buildTimes)
@@ -399,8 +405,8 @@ function summary(began) {
 				`${time(stage.took)}  ${stage.name}${stage.waited > 500 ? `, of them ${time(stage.waited).trim()} for its build` : ""}`,
 			);
 	console.log(`${time(performance.now() - began)}  everything\nThe slowest tests`);
-	const chosenTime = (result) => result.stage === "fuzz"; // as long as it was told to
-	const slowest = results.filter((result) => !chosenTime(result)).sort((a, b) => b.ms - a.ms);
+	const asLongAsTold = (result) => result.stage === "fuzz";
+	const slowest = results.filter((result) => !asLongAsTold(result)).sort((a, b) => b.ms - a.ms);
 	for (const { ms, stage, program, name } of slowest.slice(0, 10))
 		console.log(`${time(ms)}  ${stage} ${program}: ${name}`);
 	for (const outcome of ["skipped", "failed"])

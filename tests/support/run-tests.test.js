@@ -73,6 +73,7 @@ const cases = {
 		unit("echo '[ RUN      ] one'; kill -SEGV $$"),
 		"0 passed, 1 failed",
 		/ended by SIGSEGV/,
+		/failed: unit test_a: one/,
 	],
 	"a unit program that was not built": [
 		{ "tests/unit/test_a.c": "" },
