@@ -1,0 +1,255 @@
+#include "auth/server/pages.h"
+
+#include "auth/password.h"
+#include "auth/server/issuer.h"
+#include "auth/server/redirect.h"
+#include "auth/server/secret.h"
+#include "core/embedded.h"
+#include "core/form.h"
+#include "store/users.h"
+
+enum { PAGE_MAX_BYTES = 64 * 1024, HEADER_MAX = 1024 };
+
+_Static_assert((int)CSRF_TEXT == (int)SECRET_TEXT, "the CSRF token is a secret");
+
+void html_add(struct buf *b, struct str text)
+{
+	for (size_t i = 0; i < text.n; i++) {
+		static const char marks[] = "&<>\"'";
+		static const char *const names[] = {"&amp;", "&lt;", "&gt;", "&quot;", "&#39;"};
+		const char *mark = text.p[i] ? strchr(marks, text.p[i]) : NULL;
+		if (mark)
+			buf_adds(b, str_of(names[mark - marks]));
+		else
+			buf_addc(b, text.p[i]);
+	}
+}
+
+/* ---- the frame of a page ---- */
+
+static void begin(struct buf *b, const char *title)
+{
+	buf_addf(b,
+		"<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+		"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+		"<title>%s - Signalbox</title>\n"
+		"<link rel=\"stylesheet\" href=\"/oauth/pages.css\">\n</head>\n"
+		"<body class=\"page\">\n<main class=\"card\">\n<h1>%s</h1>\n",
+		title, title);
+}
+
+/* Chromium holds form-action against the redirects behind a form, too: the place where the sign-in
+ * ends is therefore allowed by name. */
+static void add_policy(struct http_exchange *x, struct str redirect_uri)
+{
+	struct buf b = BUF_INIT(HEADER_MAX);
+	buf_addf(&b,
+		"default-src 'none'; style-src 'self'; frame-ancestors 'none'; "
+		"base-uri 'none'; form-action 'self'");
+	if (redirect_uri.n) {
+		buf_addc(&b, ' ');
+		redirect_add_source(&b, redirect_uri);
+	}
+	http_header(x, "Content-Security-Policy", buf_str(&b));
+	buf_free(&b);
+}
+
+static void finish(struct http_exchange *x, int status, struct buf *b, struct str redirect_uri)
+{
+	buf_addf(b, "</main>\n</body>\n</html>\n");
+	add_policy(x, redirect_uri);
+	if (b->err)
+		http_reply(x, 500, "text/plain; charset=utf-8", STR("The page is too large.\n"));
+	else
+		http_reply(x, status, "text/html; charset=utf-8", buf_str(b));
+	buf_free(b);
+}
+
+void page_error(struct http_exchange *x, int status, const char *title, const char *sentence)
+{
+	struct buf b = BUF_INIT(PAGE_MAX_BYTES);
+	begin(&b, title);
+	buf_addf(&b, "<p class=\"error\" role=\"alert\">%s</p>\n", sentence);
+	finish(x, status, &b, STR(""));
+}
+
+void page_failed(struct http_exchange *x, enum err err)
+{
+	bool busy = err == ERR_OVERLOADED;
+	if (busy)
+		http_header(x, "Retry-After", STR("5"));
+	page_error(x, 503, busy ? "Too busy" : "Something failed",
+		busy ? "Many people are signing in right now. Wait a few seconds, then go back "
+		       "and try again."
+		     : "The service could not reach its records, and nothing was changed. Go back "
+		       "and try again in a minute; if it stays so, tell the operator.");
+}
+
+/* ---- forms ---- */
+
+static void begin_form(struct buf *b, const struct form_page *p, const char *action)
+{
+	if (p->client_name.n) {
+		buf_addf(b, "<p class=\"hint\">to continue to <strong>");
+		html_add(b, p->client_name);
+		buf_addf(b, "</strong></p>\n");
+	}
+	if (p->problem)
+		buf_addf(b, "<p class=\"error\" role=\"alert\">%s</p>\n", p->problem);
+	buf_addf(b, "<form method=\"post\" action=\"%s?", action);
+	html_add(b, p->query);
+	buf_addf(b, "\">\n<input type=\"hidden\" name=\"csrf\" value=\"");
+	html_add(b, p->csrf);
+	buf_addf(b, "\">\n");
+}
+
+static void add_input(
+	struct buf *b, const char *id, const char *label, struct str value, const char *attributes)
+{
+	buf_addf(b,
+		"<label for=\"%s\">%s</label>\n"
+		"<input id=\"%s\" name=\"%s\" %s value=\"",
+		id, label, id, id, attributes);
+	html_add(b, value);
+	buf_addf(b, "\">\n");
+}
+
+static void add_link(struct buf *b, const struct form_page *p, const char *to, const char *text)
+{
+	buf_addf(b, "<p class=\"links\"><a href=\"%s?", to);
+	html_add(b, p->query);
+	buf_addf(b, "\">%s</a></p>\n", text);
+}
+
+void page_sign_in(struct http_exchange *x, const struct form_page *p)
+{
+	struct buf b = BUF_INIT(PAGE_MAX_BYTES);
+	begin(&b, "Sign in");
+	begin_form(&b, p, "/oauth/login");
+	add_input(&b, "name", "Name", p->name,
+		p->name.n ? "type=\"text\" autocomplete=\"username\" autocapitalize=\"none\" "
+			    "spellcheck=\"false\" maxlength=\"64\" required"
+			  : "type=\"text\" autocomplete=\"username\" autocapitalize=\"none\" "
+			    "spellcheck=\"false\" maxlength=\"64\" required autofocus");
+	add_input(&b, "password", "Password", STR(""),
+		p->name.n ? "type=\"password\" autocomplete=\"current-password\" "
+			    "maxlength=\"256\" required autofocus"
+			  : "type=\"password\" autocomplete=\"current-password\" "
+			    "maxlength=\"256\" required");
+	buf_addf(&b, "<button type=\"submit\">Sign in</button>\n</form>\n");
+	if (p->sign_up_open)
+		add_link(&b, p, "/oauth/signup", "No account yet? Sign up");
+	finish(x, p->status, &b, p->redirect_uri);
+}
+
+void page_sign_up(struct http_exchange *x, const struct form_page *p)
+{
+	struct buf b = BUF_INIT(PAGE_MAX_BYTES);
+	begin(&b, "Sign up");
+	begin_form(&b, p, "/oauth/signup");
+	add_input(&b, "name", "Name", p->name,
+		"type=\"text\" autocomplete=\"username\" autocapitalize=\"none\" "
+		"spellcheck=\"false\" maxlength=\"64\" pattern=\"[A-Za-z0-9][A-Za-z0-9._\\-]*\" "
+		"aria-describedby=\"name-hint\" required autofocus");
+	buf_addf(&b,
+		"<p class=\"hint\" id=\"name-hint\">Up to %d letters, digits, dots, _ and -. "
+		"It stays the same for ever.</p>\n",
+		USER_NAME_MAX);
+	add_input(&b, "display_name", "Name that others see (optional)", p->display_name,
+		"type=\"text\" autocomplete=\"nickname\" maxlength=\"128\"");
+	add_input(&b, "password", "Password", STR(""),
+		"type=\"password\" autocomplete=\"new-password\" minlength=\"8\" "
+		"maxlength=\"256\" aria-describedby=\"password-hint\" required");
+	buf_addf(&b, "<p class=\"hint\" id=\"password-hint\">At least %d characters.</p>\n",
+		PASSWORD_MIN);
+	buf_addf(&b, "<button type=\"submit\">Sign up</button>\n</form>\n");
+	add_link(&b, p, "/oauth/login", "You have an account? Sign in");
+	finish(x, p->status, &b, p->redirect_uri);
+}
+
+/* ---- cookies ---- */
+
+/* Behind https the name makes browsers refuse the cookie from a sibling domain. */
+static const char *cookie_name(bool login)
+{
+	if (login)
+		return issuer->secure ? "__Host-signalbox" : "signalbox";
+	return issuer->secure ? "__Host-signalbox-form" : "signalbox-form";
+}
+
+static void set_cookie(struct http_exchange *x, bool login, struct str value)
+{
+	struct buf b = BUF_INIT(HEADER_MAX);
+	buf_addf(&b, "%s=" STR_FMT "; Path=/; HttpOnly; SameSite=Lax", cookie_name(login),
+		STR_ARG(value));
+	if (issuer->secure)
+		buf_addf(&b, "; Secure");
+	if (login)
+		buf_addf(&b, "; Max-Age=%d", LOGIN_LIFETIME);
+	http_header(x, "Set-Cookie", buf_str(&b));
+	buf_free(&b);
+}
+
+static bool is_secret(struct str text)
+{
+	if (text.n != SECRET_TEXT)
+		return false;
+	for (size_t i = 0; i < text.n; i++) {
+		char c = text.p[i];
+		bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+			(c >= '0' && c <= '9') || c == '-' || c == '_';
+		if (!fine)
+			return false;
+	}
+	return true;
+}
+
+static struct str secret_cookie(const struct http_exchange *x, bool login)
+{
+	struct str value = cookie_get(x->in.cookie, cookie_name(login));
+	return is_secret(value) ? value : STR("");
+}
+
+struct str page_login_cookie(const struct http_exchange *x)
+{
+	return secret_cookie(x, true);
+}
+
+void page_set_login_cookie(struct http_exchange *x, struct str value)
+{
+	set_cookie(x, true, value);
+}
+
+/* Double submit: the cookie is kept while the browser is open, so that two open forms both work. */
+struct str page_csrf(struct http_exchange *x, char *out)
+{
+	struct str cookie = secret_cookie(x, false);
+	if (cookie.n) {
+		memcpy(out, cookie.p, cookie.n);
+	} else {
+		char made[SECRET_TEXT + 1];
+		secret_make(made);
+		memcpy(out, made, SECRET_TEXT);
+		set_cookie(x, false, str_of(made));
+	}
+	return (struct str){out, CSRF_TEXT};
+}
+
+bool page_csrf_fits(struct http_exchange *x, struct str from_form)
+{
+	struct str cookie = secret_cookie(x, false);
+	return cookie.n && str_eq_secret(cookie, from_form);
+}
+
+/* ---- the style ---- */
+
+void serve_style(struct http_exchange *x)
+{
+	for (const struct embedded_file *f = embedded_files; f->path; f++)
+		if (strcmp(f->path, "web/pages/pages.css") == 0) {
+			http_header(x, "Cache-Control", STR("public, max-age=300"));
+			http_reply(x, 200, "text/css; charset=utf-8", embedded_bytes(f));
+			return;
+		}
+	http_reply(x, 404, "text/plain; charset=utf-8", STR("There is no style sheet.\n"));
+}

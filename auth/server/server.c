@@ -1,0 +1,241 @@
+#include "auth/server/server.h"
+
+#include "auth/password.h"
+#include "auth/server/authorize.h"
+#include "auth/server/issuer.h"
+#include "auth/server/keys.h"
+#include "auth/server/pages.h"
+#include "auth/server/redirect.h"
+#include "auth/server/signin.h"
+#include "auth/server/token.h"
+#include "core/json_out.h"
+#include "core/mem.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+enum { DOCUMENT_MAX = 64 * 1024, FORM_MAX = 16 * 1024 };
+
+static struct issuer own;
+const struct issuer *const issuer = &own;
+
+/* What is served as it is: written once, at the start. */
+static struct {
+	char *jwks, *openid, *resource;
+} documents;
+
+/* ---- discovery ---- */
+
+static void write_list(struct json_out *o, const char *key, const char *const *items)
+{
+	json_open(o, key, '[');
+	while (*items)
+		json_text(o, NULL, *items++);
+	json_close(o, ']');
+}
+#define LIST(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static void write_address(struct json_out *o, const char *key, const char *path)
+{
+	char text[1024];
+	int n = snprintf(text, sizeof(text), STR_FMT "%s", STR_ARG(own.url), path);
+	json_str(o, key, (struct str){text, (size_t)n});
+}
+
+static void write_scopes(struct json_out *o)
+{
+	json_open(o, "scopes_supported", '[');
+	json_text(o, NULL, "openid");
+	json_text(o, NULL, "profile");
+	for (unsigned i = 0; i < SCOPE_BITS; i++)
+		json_text(o, NULL, scope_word((enum scope)(1u << i)));
+	json_close(o, ']');
+}
+
+/* Exactly what is there. One document answers for OpenID Connect and for RFC 8414. */
+static void write_openid(struct json_out *o)
+{
+	json_open(o, NULL, '{');
+	json_str(o, "issuer", own.url);
+	write_address(o, "authorization_endpoint", "/oauth/authorize");
+	write_address(o, "token_endpoint", "/oauth/token");
+	write_address(o, "jwks_uri", "/oauth/jwks");
+	write_scopes(o);
+	write_list(o, "response_types_supported", LIST("code"));
+	write_list(o, "response_modes_supported", LIST("query"));
+	write_list(o, "grant_types_supported", LIST("authorization_code", "client_credentials"));
+	write_list(o, "token_endpoint_auth_methods_supported",
+		LIST("client_secret_basic", "client_secret_post", "none"));
+	write_list(o, "code_challenge_methods_supported", LIST("S256"));
+	write_list(o, "subject_types_supported", LIST("public"));
+	write_list(o, "id_token_signing_alg_values_supported", LIST("ES256"));
+	write_list(o, "claims_supported",
+		LIST("iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "at_hash", "name",
+			"preferred_username"));
+	if (own.sign_up_open)
+		write_list(o, "prompt_values_supported",
+			LIST("none", "login", "select_account", "create"));
+	else
+		write_list(o, "prompt_values_supported", LIST("none", "login", "select_account"));
+	json_bool(o, "authorization_response_iss_parameter_supported", true);
+	json_bool(o, "claims_parameter_supported", false);
+	json_bool(o, "request_parameter_supported", false);
+	json_bool(o, "request_uri_parameter_supported", false);
+	json_close(o, '}');
+}
+
+/* RFC 9728 */
+static void write_resource(struct json_out *o)
+{
+	json_open(o, NULL, '{');
+	json_str(o, "resource", own.url);
+	json_open(o, "authorization_servers", '[');
+	json_str(o, NULL, own.url);
+	json_close(o, ']');
+	json_open(o, "scopes_supported", '[');
+	for (unsigned i = 0; i < SCOPE_BITS; i++)
+		json_text(o, NULL, scope_word((enum scope)(1u << i)));
+	json_close(o, ']');
+	write_list(o, "bearer_methods_supported", LIST("header"));
+	json_text(o, "resource_name", "Signalbox");
+	json_close(o, '}');
+}
+
+static char *document(void (*write)(struct json_out *o))
+{
+	struct buf b = BUF_INIT(DOCUMENT_MAX);
+	struct json_out o = JSON_OUT(&b);
+	write(&o);
+	return buf_take(&b);
+}
+
+static void serve_document(struct http_exchange *x, const char *text)
+{
+	http_header(x, "Cache-Control", STR("public, max-age=300"));
+	http_reply(x, 200, "application/json", str_of(text));
+}
+
+static void serve_openid(struct http_exchange *x)
+{
+	serve_document(x, documents.openid);
+}
+
+static void serve_resource(struct http_exchange *x)
+{
+	serve_document(x, documents.resource);
+}
+
+static void serve_jwks(struct http_exchange *x)
+{
+	serve_document(x, documents.jwks);
+}
+
+struct str issuer_jwks(void)
+{
+	return str_of(documents.jwks);
+}
+
+/* ---- routes ---- */
+
+#define DOCUMENT(path_, serve_) \
+	{ \
+		.path = path_, .verbs = HTTP_GET, .serve = serve_, .cors = HTTP_CORS_ANY \
+	}
+#define PAGE(path_, serve_) \
+	{ \
+		.path = path_, .verbs = HTTP_GET | HTTP_POST, .serve = serve_, \
+		.body_max = FORM_MAX \
+	}
+
+const struct http_route issuer_routes[] = {
+	DOCUMENT("/.well-known/openid-configuration", serve_openid),
+	DOCUMENT("/.well-known/oauth-authorization-server", serve_openid),
+	DOCUMENT("/.well-known/oauth-protected-resource", serve_resource),
+	DOCUMENT("/oauth/jwks", serve_jwks),
+	{.path = "/oauth/authorize", .verbs = HTTP_GET, .serve = serve_authorize},
+	PAGE("/oauth/login", serve_login),
+	PAGE("/oauth/signup", serve_signup),
+	{.path = "/oauth/pages.css", .verbs = HTTP_GET, .serve = serve_style},
+	{.path = "/oauth/token",
+		.verbs = HTTP_POST,
+		.serve = serve_token,
+		.body_max = FORM_MAX,
+		.cors = HTTP_CORS_LISTED},
+	{0},
+};
+
+/* ---- start and stop ---- */
+
+/* An origin: scheme, host, perhaps a port, and at most a slash behind. */
+static bool is_origin(struct str url, struct str *ret_origin)
+{
+	if (url.n && url.p[url.n - 1] == '/')
+		url.n--;
+	size_t scheme = str_starts(url, STR("https://")) ? 8
+		: str_starts(url, STR("http://"))        ? 7
+							 : 0;
+	if (!scheme || url.n == scheme || url.n > REDIRECT_MAX)
+		return false;
+	for (size_t i = scheme; i < url.n; i++)
+		if (url.p[i] <= ' ' || url.p[i] >= 0x7f || strchr("/?#@\\\"<>", url.p[i]))
+			return false;
+	*ret_origin = url;
+	return true;
+}
+
+static void forget(void)
+{
+	free((char *)(uintptr_t)own.url.p);
+	free((char *)(uintptr_t)own.audience.p);
+	free(documents.jwks);
+	free(documents.openid);
+	free(documents.resource);
+	own = (struct issuer){0};
+	memset(&documents, 0, sizeof(documents));
+}
+
+static struct str keep(struct str s)
+{
+	return (struct str){mem_copy(s), s.n};
+}
+
+enum err issuer_start(const struct issuer_options *options, char *ret_why)
+{
+	struct str origin;
+	assert(!own.url.p);
+	if (!is_origin(options->url, &origin)) {
+		snprintf(ret_why, ISSUER_WHY_MAX,
+			"the issuer must be an address like https://chat.example, without path");
+		return ERR_PARAMS;
+	}
+	enum err err = keys_start();
+	if (err) {
+		snprintf(ret_why, ISSUER_WHY_MAX,
+			"the issuer's signing keys cannot be read or made; the log says more");
+		return err;
+	}
+	own = (struct issuer){
+		.url = keep(origin),
+		.audience = keep(options->audience.n ? options->audience : origin),
+		.secure = str_starts(origin, STR("https://")),
+		.sign_up_open = options->sign_up_open,
+		.demo_client = options->demo_client,
+		.access_token_lifetime = options->access_token_lifetime
+			? options->access_token_lifetime
+			: ACCESS_TOKEN_LIFETIME,
+	};
+	documents.jwks = document(keys_write);
+	documents.openid = document(write_openid);
+	documents.resource = document(write_resource);
+	password_start();
+	return ERR_OK;
+}
+
+void issuer_stop(void)
+{
+	if (!own.url.p)
+		return;
+	password_stop();
+	keys_stop();
+	forget();
+}

@@ -1,0 +1,267 @@
+#include "auth/server/signin.h"
+
+#include "auth/password.h"
+#include "auth/server/issuer.h"
+#include "auth/server/pages.h"
+#include "core/form.h"
+#include "core/log.h"
+#include "core/mem.h"
+
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <time.h>
+
+/* ---- pages ---- */
+
+static struct form_page form_page(struct authorize *a, int status, const char *problem, char *csrf)
+{
+	return (struct form_page){
+		.status = status,
+		.query = a->x->in.query,
+		.redirect_uri = a->redirect_uri,
+		.client_name = a->client->name,
+		.csrf = page_csrf(a->x, csrf),
+		.name = a->name.n ? a->name : a->login_hint,
+		.display_name = a->display_name,
+		.problem = problem,
+		.sign_up_open = issuer->sign_up_open,
+	};
+}
+
+/* The page is written before the request is freed that its texts belong to; only the exchange
+ * outlives it. */
+static void show(struct authorize *a, int status, const char *problem,
+	void (*page)(struct http_exchange *, const struct form_page *))
+{
+	char csrf[CSRF_TEXT];
+	struct form_page p = form_page(a, status, problem, csrf);
+	page(a->x, &p);
+	a->x = NULL;
+	authorize_leave(&a);
+}
+
+void show_sign_in(struct authorize *a, int status, const char *problem)
+{
+	show(a, status, problem, page_sign_in);
+}
+
+void show_sign_up(struct authorize *a, int status, const char *problem)
+{
+	show(a, status, problem, page_sign_up);
+}
+
+/* ---- reading a form ---- */
+
+static const char expired[] = "This form was too old, or your browser does not keep cookies for "
+			      "this site. Allow them and send the form again.";
+
+static struct str field(struct authorize *a, const char *name, char **at, bool *broken)
+{
+	struct str value = {"", 0};
+	enum err err = form_get(a->x->in.body, name, *at, &value);
+	if (err == ERR_OK)
+		*at += value.n;
+	else if (err != ERR_NOT_FOUND)
+		*broken = true;
+	return value;
+}
+
+/* The body held a password in clear, and is read only once. */
+static void wipe_body(struct http_exchange *x)
+{
+	if (x->in.body.n)
+		OPENSSL_cleanse((char *)(uintptr_t)x->in.body.p, x->in.body.n);
+	x->in.body.n = 0;
+}
+
+/* False: the form is no form of ours. */
+static bool read_form(struct authorize *a)
+{
+	struct str type = STR("application/x-www-form-urlencoded");
+	bool broken = !str_starts(a->x->in.content_type, type);
+	a->form_n = 2 * a->x->in.body.n + 1;
+	a->form = mem_alloc(a->form_n);
+	char *at = a->form;
+	a->csrf = field(a, "csrf", &at, &broken);
+	a->name = field(a, "name", &at, &broken);
+	a->display_name = field(a, "display_name", &at, &broken);
+	a->password = field(a, "password", &at, &broken);
+	wipe_body(a->x);
+	return !broken && page_csrf_fits(a->x, a->csrf);
+}
+
+/* ---- what both end in: a new login of this browser, then back to the client ---- */
+
+static void login_added(struct store_op *op)
+{
+	struct authorize *a = op->context;
+	if (op->err) {
+		page_failed(authorize_leave(&a), op->err);
+		return;
+	}
+	page_set_login_cookie(a->x, str_of(a->login));
+	authorize_grant(a);
+}
+
+static void let_in(struct authorize *a)
+{
+	struct str before = page_login_cookie(a->x);
+	unsigned char hash[SECRET_HASH], old[SECRET_HASH];
+	struct store_value replaced = STORE_NULL;
+	secret_make(a->login);
+	secret_hash(str_of(a->login), hash);
+	if (before.n) {
+		secret_hash(before, old);
+		replaced = STORE_BLOB(((struct str){(char *)old, sizeof(old)}));
+	}
+	a->auth_time = time(NULL);
+	store_ask(STORE_LOGIN_ADD, login_added, a,
+		STORE_BLOB(((struct str){(char *)hash, sizeof(hash)})), STORE_TEXT(str_of(a->user)),
+		STORE_INT(a->auth_time + LOGIN_LIFETIME), STORE_INT(a->auth_time), replaced,
+		STORE_END);
+}
+
+/* Never past its end: names that come here are checked ones. */
+static void set_user(struct authorize *a, struct str name)
+{
+	size_t n = name.n < sizeof(a->user) ? name.n : sizeof(a->user) - 1;
+	memcpy(a->user, name.p, n);
+	a->user[n] = 0;
+}
+
+/* ---- signing in ---- */
+
+static void show_wait(struct authorize *a, int64_t seconds)
+{
+	char text[160], after[24];
+	snprintf(after, sizeof(after), "%lld", (long long)seconds);
+	snprintf(text, sizeof(text),
+		"There were too many attempts that failed. Wait %s second%s, then try again.",
+		after, seconds == 1 ? "" : "s");
+	http_header(a->x, "Retry-After", str_of(after));
+	show_sign_in(a, 429, text);
+}
+
+static void checked(void *context, const struct password_outcome *outcome)
+{
+	struct authorize *a = context;
+	if (outcome->err == ERR_OK) {
+		let_in(a);
+		return;
+	}
+	log_info("sign-in failed", LOG_STR("user", a->name), LOG_STR("peer", a->x->in.peer),
+		LOG_TEXT("why", err_info(outcome->err)->reason));
+	if (outcome->err == ERR_RATE_LIMITED)
+		show_wait(a, outcome->retry_after);
+	else if (outcome->err == ERR_UNAUTHENTICATED)
+		show_sign_in(
+			a, 403, "The name or the password is wrong. Check both and try again.");
+	else
+		page_failed(authorize_leave(&a), outcome->err);
+}
+
+/* An account that is unknown, disabled or without a password looks like one whose password is
+ * wrong, and takes as long. */
+static void got_user(struct store_op *op)
+{
+	struct authorize *a = op->context;
+	struct password_attempt attempt = {
+		.password = a->password, .account = a->name, .address = a->x->in.peer};
+	enum err err = op->err == ERR_NOT_FOUND ? ERR_OK : op->err;
+	if (!op->err) {
+		struct user_record user = user_record_of(op, 0);
+		set_user(a, user.name);
+		if (!user.disabled_at)
+			attempt.hash = user.password;
+	}
+	if (!err)
+		err = password_check(&attempt, checked, a);
+	if (err)
+		page_failed(authorize_leave(&a), err);
+}
+
+static void login_posted(struct authorize *a)
+{
+	if (!read_form(a)) {
+		show_sign_in(a, 403, expired);
+		return;
+	}
+	if (a->name.n > USER_NAME_MAX) /* there is no such account; the question costs the same */
+		a->name.n = USER_NAME_MAX;
+	store_ask(STORE_USER_GET, got_user, a, STORE_TEXT(a->name), STORE_END);
+}
+
+static void login_asked(struct authorize *a)
+{
+	show_sign_in(a, 200, NULL);
+}
+
+void serve_login(struct http_exchange *x)
+{
+	authorize_begin(x, x->in.verb == HTTP_POST ? login_posted : login_asked);
+}
+
+/* ---- signing up ---- */
+
+static void user_added(struct store_op *op)
+{
+	struct authorize *a = op->context;
+	if (op->err == ERR_CONFLICT)
+		show_sign_up(a, 409, "This name is taken. Choose another one.");
+	else if (op->err)
+		page_failed(authorize_leave(&a), op->err);
+	else
+		let_in(a);
+}
+
+static void hashed(void *context, const struct password_outcome *outcome)
+{
+	struct authorize *a = context;
+	if (outcome->err) {
+		page_failed(authorize_leave(&a), outcome->err);
+		return;
+	}
+	set_user(a, a->name);
+	store_ask(STORE_USER_ADD, user_added, a, STORE_TEXT(a->name),
+		STORE_TEXT(a->display_name.n ? a->display_name : a->name),
+		STORE_TEXT(outcome->hash), STORE_INT(time(NULL)), STORE_END);
+}
+
+static const char *wrong_with(const struct authorize *a)
+{
+	if (!user_name_valid(a->name))
+		return USER_NAME_RULE;
+	if (a->display_name.n && !user_display_name_valid(a->display_name))
+		return USER_DISPLAY_NAME_RULE;
+	if (password_fit(a->password))
+		return "A password has 8 to 256 characters. Choose a longer one.";
+	return NULL;
+}
+
+static void signup_posted(struct authorize *a)
+{
+	bool ours = read_form(a);
+	const char *wrong = ours ? wrong_with(a) : expired;
+	if (wrong) {
+		show_sign_up(a, ours ? 400 : 403, wrong);
+		return;
+	}
+	enum err err = password_hash(a->password, hashed, a);
+	if (err)
+		page_failed(authorize_leave(&a), err);
+}
+
+static void signup_asked(struct authorize *a)
+{
+	show_sign_up(a, 200, NULL);
+}
+
+void serve_signup(struct http_exchange *x)
+{
+	if (issuer->sign_up_open)
+		authorize_begin(x, x->in.verb == HTTP_POST ? signup_posted : signup_asked);
+	else
+		page_error(x, 403, "Sign-up is closed",
+			"Accounts are made by the operator here. Ask them for one, then go back "
+			"and sign in.");
+}

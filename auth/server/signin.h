@@ -1,0 +1,13 @@
+/* signin.h: the forms that sign people in and up, and what comes of them.
+ * Thread: the exchange's worker. */
+#pragma once
+
+#include "auth/server/authorize.h"
+
+/* Answers with the page; problem: a sentence above the form, or NULL. */
+void show_sign_in(struct authorize *a, int status, const char *problem);
+void show_sign_up(struct authorize *a, int status, const char *problem);
+
+/* GET and POST of /oauth/login and /oauth/signup, each with the query of an authorization request */
+void serve_login(struct http_exchange *x);
+void serve_signup(struct http_exchange *x);
