@@ -4,16 +4,15 @@
  * Thread: the worker's own. done() may run before authn_check() returns. */
 #pragma once
 
+#include "core/buf.h"
 #include "core/principal.h"
-#include "core/err.h"
 #include "core/worker.h"
 
 /* One check under way; embedded in whoever waits for it. */
 struct authn {
 	void (*done)(struct authn *a, enum err err, struct principal *who, const char *why);
-	struct authn *next, **back; /* while it waits for keys */
-	char *token;
-	size_t token_n;
+	struct authn *next, **back; /* while it waits for an issuer's keys */
+	char *token;                /* a copy, while it waits */
 };
 
 /* Calls done with a reference the callee owns, or with ERR_UNAUTHENTICATED, ERR_FORBIDDEN or
@@ -24,5 +23,15 @@ void authn_cancel(struct authn *a); /* done will not be called; also when nothin
 /* The token in an Authorization header. ERR_NOT_FOUND: none was sent; ERR_PARAMS: not one Bearer
  * token (RFC 6750 section 2.1). */
 enum err authn_bearer_token(struct str header, struct str *ret_token);
+
+/* Before the workers start. The embedded issuer's url is n 0 when there is none; its keys are a JWK
+ * set as text. Configuration and texts are kept, not copied. On failure *why holds a sentence. */
+struct config;
+struct authn_embedded {
+	struct str url, audience, jwks;
+};
+enum err authn_configure(
+	const struct config *config, const struct authn_embedded *embedded, struct buf *why);
+void authn_finish(void); /* after the workers */
 
 extern const struct worker_part authn_part;

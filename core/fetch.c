@@ -1,0 +1,253 @@
+#include "core/fetch.h"
+
+#include "core/buf.h"
+#include "core/mem.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <curl/curl.h>
+
+struct fetch_private {
+	struct fetch *fetch;
+	CURL *easy;
+	struct buf body;
+	bool local;   /* the address named is this machine's */
+	bool refused; /* it resolved to one that may not be asked */
+	char error[CURL_ERROR_SIZE];
+};
+
+struct socket_poll {
+	uv_poll_t poll;
+	curl_socket_t fd;
+};
+
+static _Thread_local CURLM *multi;
+static _Thread_local uv_timer_t timer;
+static _Thread_local size_t under_way;
+
+static void end(struct fetch_private *own)
+{
+	curl_multi_remove_handle(multi, own->easy);
+	curl_easy_cleanup(own->easy);
+	buf_free(&own->body);
+	free(own);
+	under_way--;
+}
+
+static void finish(struct fetch_private *own, CURLcode code)
+{
+	struct fetch *f = own->fetch;
+	long status = 0;
+	curl_easy_getinfo(own->easy, CURLINFO_RESPONSE_CODE, &status);
+	f->own = NULL;
+	if (own->refused)
+		f->done(f, ERR_FORBIDDEN, STR(""), "the address is on this machine");
+	else if (own->body.err)
+		f->done(f, ERR_TOO_LARGE, STR(""), "the answer is too large");
+	else if (code != CURLE_OK)
+		f->done(f, ERR_OVERLOADED, STR(""),
+			own->error[0] ? own->error : curl_easy_strerror(code));
+	else if (status != 200)
+		f->done(f, ERR_OVERLOADED, STR(""), "the answer's status is not 200");
+	else
+		f->done(f, ERR_OK, buf_str(&own->body), "");
+	end(own);
+}
+
+static void reap(void)
+{
+	CURLMsg *message;
+	int left = 0;
+	while ((message = curl_multi_info_read(multi, &left))) {
+		if (message->msg != CURLMSG_DONE)
+			continue;
+		struct fetch_private *own = NULL;
+		CURLcode code = message->data.result;
+		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &own);
+		finish(own, code);
+	}
+}
+
+/* ---- libcurl on the loop ---- */
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+	struct socket_poll *s = (struct socket_poll *)poll;
+	int flags = status < 0 ? CURL_CSELECT_ERR : 0, running = 0;
+	flags |= events & UV_READABLE ? CURL_CSELECT_IN : 0;
+	flags |= events & UV_WRITABLE ? CURL_CSELECT_OUT : 0;
+	curl_multi_socket_action(multi, s->fd, flags, &running);
+	reap();
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *own)
+{
+	(void)easy, (void)context;
+	struct socket_poll *s = own;
+	if (what == CURL_POLL_REMOVE) {
+		if (s) {
+			curl_multi_assign(multi, fd, NULL);
+			uv_close((uv_handle_t *)&s->poll, on_poll_closed);
+		}
+		return 0;
+	}
+	if (!s) {
+		s = mem_new(struct socket_poll);
+		s->fd = fd;
+		uv_poll_init_socket(&worker_self()->loop, &s->poll, fd);
+		curl_multi_assign(multi, fd, s);
+	}
+	int events = (what & CURL_POLL_IN ? UV_READABLE : 0) |
+		(what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+	uv_poll_start(&s->poll, events, on_poll);
+	return 0;
+}
+
+static void on_timeout(uv_timer_t *t)
+{
+	(void)t;
+	int running = 0;
+	curl_multi_socket_action(multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	reap();
+}
+
+static int on_timer(CURLM *m, long ms, void *context)
+{
+	(void)m, (void)context;
+	if (ms < 0)
+		uv_timer_stop(&timer);
+	else
+		uv_timer_start(&timer, on_timeout, (uint64_t)(ms ? ms : 1), 0);
+	return 0;
+}
+
+/* ---- one request ---- */
+
+static size_t on_bytes(char *bytes, size_t size, size_t count, void *context)
+{
+	struct fetch_private *own = context;
+	buf_add(&own->body, bytes, size * count);
+	return own->body.err ? 0 : size * count;
+}
+
+/* Loopback, "this network" and link-local: RFC 6890. */
+static bool is_inside(const struct sockaddr *a)
+{
+	if (a->sa_family == AF_INET) {
+		uint32_t ip = ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr);
+		return ip >> 24 == 127 || ip >> 24 == 0 || ip >> 16 == 0xa9fe;
+	}
+	if (a->sa_family != AF_INET6)
+		return true;
+	const struct in6_addr *ip = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
+	if (IN6_IS_ADDR_V4MAPPED(ip)) {
+		struct sockaddr_in v4 = {.sin_family = AF_INET};
+		memcpy(&v4.sin_addr, ip->s6_addr + 12, 4);
+		return is_inside((const struct sockaddr *)&v4);
+	}
+	return IN6_IS_ADDR_LOOPBACK(ip) || IN6_IS_ADDR_UNSPECIFIED(ip) || IN6_IS_ADDR_LINKLOCAL(ip);
+}
+
+static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_sockaddr *a)
+{
+	struct fetch_private *own = context;
+	if (purpose == CURLSOCKTYPE_IPCXN && is_inside(&a->addr) != own->local) {
+		own->refused = true;
+		return CURL_SOCKET_BAD;
+	}
+	return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+}
+
+/* Whether the address may be fetched, and whether it names this machine. */
+static enum err check_url(const char *url, bool *ret_local)
+{
+	CURLU *u = curl_url();
+	char *scheme = NULL, *host = NULL;
+	enum err err = ERR_PARAMS;
+	if (u && !curl_url_set(u, CURLUPART_URL, url, 0) &&
+		!curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) &&
+		!curl_url_get(u, CURLUPART_HOST, &host, 0)) {
+		*ret_local = strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
+			strncmp(host, "127.", 4) == 0;
+		if (strcmp(scheme, "https") == 0 || (*ret_local && strcmp(scheme, "http") == 0))
+			err = ERR_OK;
+	}
+	curl_free(scheme);
+	curl_free(host);
+	curl_url_cleanup(u);
+	return err;
+}
+
+enum err fetch_start(struct fetch *f, const char *url, const struct fetch_limits *limits)
+{
+	assert(!f->own);
+	bool local = false;
+	enum err err = check_url(url, &local);
+	CURL *easy = err ? NULL : curl_easy_init();
+	if (!easy)
+		return err ? err : ERR_NOMEM;
+	struct fetch_private *own = mem_new(struct fetch_private);
+	*own = (struct fetch_private){
+		.fetch = f, .easy = easy, .local = local, .body = BUF_INIT(limits->bytes)};
+	f->own = own;
+	curl_easy_setopt(easy, CURLOPT_URL, url);
+	curl_easy_setopt(easy, CURLOPT_PRIVATE, own);
+	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, own->error);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_bytes);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, own);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, own);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, limits->timeout_ms);
+	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* the address looked at is the one asked */
+	curl_easy_setopt(easy, CURLOPT_USERAGENT, "Signalbox/" SIGNALBOX_VERSION);
+	under_way++;
+	curl_multi_add_handle(multi, easy);
+	return ERR_OK;
+}
+
+void fetch_cancel(struct fetch *f)
+{
+	if (f->own)
+		end(f->own);
+	f->own = NULL;
+}
+
+/* ---- the worker's part ---- */
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void init_curl(void)
+{
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+static enum err start(struct worker *w)
+{
+	pthread_once(&once, init_curl);
+	uv_timer_init(&w->loop, &timer);
+	multi = curl_multi_init();
+	if (!multi)
+		return ERR_NOMEM;
+	curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+	curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer);
+	return ERR_OK;
+}
+
+static void stop(struct worker *w)
+{
+	(void)w;
+	assert(!under_way);
+	curl_multi_cleanup(multi);
+	multi = NULL;
+	uv_close((uv_handle_t *)&timer, NULL);
+}
+
+const struct worker_part fetch_part = {.name = "fetch", .start = start, .stop = stop};

@@ -1,0 +1,321 @@
+#include "service/serve.h"
+
+#include "auth/password.h"
+#include "auth/server/server.h"
+#include "core/fetch.h"
+#include "core/log.h"
+#include "core/mem.h"
+#include "service/authn.h"
+#include "service/conn.h"
+#include "service/control.h"
+#include "service/directory.h"
+#include "service/dispatch.h"
+#include "service/listener.h"
+#include "service/methods.h"
+#include "service/routes.h"
+#include "service/rpc_http.h"
+#include "service/service_methods.h"
+#include "service/session.h"
+#include "service/site.h"
+#include "signaling/signaling.h"
+#include "store/fault.h"
+#include "store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { STORE_QUEUE_MAX = 16384, DRAIN_MS = 5000, DEFAULT_PORT = 8080 };
+
+static int lock_fd = -1;
+static char *control_path, *store_path;
+static char *issuer_url;
+static struct ice_server *ice;
+static struct str *ephemeral;
+
+/* What runs on every worker, in order of start; what is above may use what is below it. */
+static const struct worker_part *const all_parts[] = {&fetch_part, &authn_part, &directory_part,
+	&signaling_part, &session_part, &control_part, &listener_part, NULL};
+static const struct worker_part *const quiet_parts[] = {&fetch_part, &authn_part, &directory_part,
+	&signaling_part, &session_part, &control_part, NULL};
+
+/* ---- the data directory ---- */
+
+static char *path_in(const struct config *config, const char *name)
+{
+	struct buf b = BUF_INIT(8192);
+	buf_addf(&b, "%s/%s", config->data.directory, name);
+	return buf_take(&b);
+}
+
+char *serve_control_path(const struct config *config)
+{
+	return path_in(config, "control.sock");
+}
+
+static enum err own_directory(const struct config *config, struct buf *why)
+{
+	const char *directory = config->data.directory;
+	if (mkdir(directory, 0700) && errno != EEXIST) {
+		buf_addf(why, "cannot make the data directory %s: %m\n", directory);
+		return ERR_INTERNAL;
+	}
+	char *path = path_in(config, "lock");
+	lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (lock_fd < 0)
+		buf_addf(why, "cannot write to the data directory %s: %m\n", directory);
+	free(path);
+	if (lock_fd < 0)
+		return ERR_INTERNAL;
+	if (flock(lock_fd, LOCK_EX | LOCK_NB) == 0)
+		return ERR_OK;
+	buf_addf(why,
+		"the data directory %s is in use by another signalbox: stop that one first, or give "
+		"this one a directory of its own with --data.\n", directory);
+	close(lock_fd);
+	lock_fd = -1;
+	return ERR_CONFLICT;
+}
+
+static void leave_directory(void)
+{
+	if (lock_fd >= 0)
+		close(lock_fd);
+	lock_fd = -1;
+}
+
+/* ---- the parts ---- */
+
+static enum err open_store(const struct config *config, struct buf *why)
+{
+	char reason[STORE_WHY_MAX] = "";
+	store_path = path_in(config, "signalbox.db");
+	const struct store_driver *driver = store_fault_from_environment(&store_sqlite, reason);
+	enum err err = driver ? store_open(driver, store_path, STORE_QUEUE_MAX, reason) : ERR_PARAMS;
+	if (err)
+		buf_addf(why, "%s\n", reason);
+	return err;
+}
+
+/* The embedded issuer's name is chosen once: tokens and accounts hang on it. */
+static enum err choose_issuer_url(const struct config *config, unsigned port, struct buf *why)
+{
+	free(issuer_url);
+	issuer_url = NULL;
+	if (config->issuer.url[0]) {
+		issuer_url = mem_copy(str_of(config->issuer.url));
+		return ERR_OK;
+	}
+	struct store_op *op = store_ask_now(STORE_SETTING_GET, STORE_TEXT(STR("issuer")), STORE_END);
+	enum err err = op->err;
+	if (!err)
+		issuer_url = mem_copy(store_str(op, 0, 0));
+	store_op_free(&op);
+	if (err != ERR_NOT_FOUND)
+		return err;
+	struct buf url = BUF_INIT(256);
+	buf_addf(&url, "%s://localhost:%u", config->tls.certificate[0] ? "https" : "http", port);
+	op = store_ask_now(STORE_SETTING_PUT, STORE_TEXT(STR("issuer")), STORE_TEXT(buf_str(&url)),
+		STORE_END);
+	err = op->err;
+	store_op_free(&op);
+	issuer_url = buf_take(&url);
+	if (err)
+		buf_addf(why, "the store does not take the issuer's name\n");
+	return err;
+}
+
+static enum err start_issuer(const struct config *config, struct buf *why)
+{
+	struct issuer_options options = {.url = str_of(issuer_url),
+		.audience = str_of(config->issuer.audience),
+		.sign_up_open = config->issuer.sign_up == CONFIG_SIGN_UP_OPEN,
+		.demo_client = config->server.demo,
+		.access_token_lifetime = (int)(config->issuer.access_token_lifetime / 1000)};
+	char reason[ISSUER_WHY_MAX] = "";
+	enum err err = issuer_start(&options, reason);
+	if (err)
+		buf_addf(why, "%s\n", reason);
+	return err;
+}
+
+static enum err start_tokens(const struct config *config, struct buf *why)
+{
+	struct authn_embedded embedded = {0};
+	if (config->issuer.enabled) {
+		embedded.url = str_of(issuer_url);
+		embedded.audience = config->issuer.audience[0] ? str_of(config->issuer.audience) :
+			embedded.url;
+		embedded.jwks = issuer_jwks();
+	}
+	return authn_configure(config, &embedded, why);
+}
+
+static struct str *strs(const struct config_list *list)
+{
+	struct str *out = mem_alloc((list->count + 1) * sizeof(*out));
+	for (size_t i = 0; i < list->count; i++)
+		out[i] = str_of(list->items[i]);
+	return out;
+}
+
+static void configure_signaling(const struct config *c)
+{
+	struct signaling_options options = signaling_defaults;
+	ice = mem_alloc((c->ice_servers.count + 1) * sizeof(*ice));
+	for (size_t i = 0; i < c->ice_servers.count; i++) {
+		const struct config_ice_server *from = &c->ice_servers.items[i];
+		ice[i] = (struct ice_server){.urls = strs(&from->urls),
+			.url_count = from->urls.count,
+			.secret = str_of(from->secret),
+			.username = str_of(from->username),
+			.credential = str_of(from->credential)};
+	}
+	ephemeral = strs(&c->rooms.ephemeral_names);
+	options.members_per_room = c->limits.members_per_room;
+	options.rooms_per_session = c->limits.rooms_per_session;
+	options.ephemeral = ephemeral;
+	options.ephemeral_count = c->rooms.ephemeral ? c->rooms.ephemeral_names.count : 0;
+	options.data_max = c->limits.data;
+	options.history_messages = c->rooms.history_messages;
+	options.history_age_s = (unsigned)(c->rooms.history_age / 1000);
+	options.ice = ice;
+	options.ice_count = c->ice_servers.count;
+	options.ice_lifetime_s = (unsigned)(c->ice.credential_lifetime / 1000);
+	signaling_configure(&options);
+}
+
+static void free_signaling(const struct config *c)
+{
+	for (size_t i = 0; ice && i < c->ice_servers.count; i++)
+		free((void *)(uintptr_t)ice[i].urls);
+	free(ice);
+	free(ephemeral);
+	ice = NULL;
+	ephemeral = NULL;
+}
+
+static void configure_service(const struct config *c)
+{
+	session_configure(&(struct session_options){
+		.open_timeout_ms = c->auth.session_open_timeout,
+		.kept_messages = c->limits.kept_messages,
+		.kept_bytes = c->limits.kept_bytes,
+		.ping_interval_s = c->session.ping_interval / 1000,
+		.message_bytes = c->limits.message,
+		.data_bytes = c->limits.data,
+		.batch = c->limits.batch,
+		.rooms = c->limits.rooms_per_session,
+		.in_flight = c->limits.requests_in_flight});
+	conn_configure(&(struct conn_limits){.message = c->limits.message,
+		.outbound_queue = c->limits.outbound_queue,
+		.ping_seconds = (unsigned)(c->session.ping_interval / 1000),
+		.pong_seconds = (unsigned)(c->session.pong_timeout / 1000)});
+	dispatch_configure(&(struct dispatch_limits){
+		.batch = c->limits.batch, .in_flight = c->limits.requests_in_flight});
+	methods_add(session_methods);
+	methods_add(signaling_methods);
+	methods_add(service_methods);
+	routes_configure(c);
+	routes_add(rpc_routes);
+	if (c->issuer.enabled) {
+		methods_add(issuer_methods);
+		routes_add(issuer_routes);
+	}
+	routes_add(site_routes); /* last: it takes every address */
+	site_configure(c->server.demo);
+}
+
+static int worker_count(const struct serve_options *o)
+{
+	int wanted = (int)o->config->server.workers;
+	if (!o->listen)
+		return 1;
+	if (!wanted)
+		wanted = (int)uv_available_parallelism();
+	return wanted > WORKERS_MAX ? WORKERS_MAX : wanted;
+}
+
+/* The port that clients will reach us by, also when this process does not listen. */
+static unsigned configured_port(const struct config *config)
+{
+	const char *colon = config->server.listen.count ?
+		strrchr(config->server.listen.items[0], ':') : NULL;
+	unsigned port = colon ? (unsigned)strtoul(colon + 1, NULL, 10) : 0;
+	return port ? port : DEFAULT_PORT;
+}
+
+enum err serve_start(const struct serve_options *o, struct buf *why)
+{
+	const struct config *config = o->config;
+	int workers = worker_count(o);
+	enum err err = own_directory(config, why);
+	if (err)
+		return err;
+	err = open_store(config, why);
+	if (err)
+		goto leave;
+	if (o->listen && (err = listeners_open(config, workers, why)))
+		goto close_store;
+	err = choose_issuer_url(config, o->listen ? listener_port() : configured_port(config), why);
+	if (!err && config->issuer.enabled)
+		err = start_issuer(config, why);
+	if (err)
+		goto close_listeners;
+	err = start_tokens(config, why);
+	if (err)
+		goto stop_issuer;
+	configure_signaling(config);
+	configure_service(config);
+	control_path = serve_control_path(config);
+	control_configure(control_path);
+	err = workers_start(&(struct workers_options){.count = workers,
+		.calls_max = config->limits.calls_per_worker,
+		.sockets = o->listen,
+		.parts = o->listen ? all_parts : quiet_parts});
+	if (!err) {
+		site_set_ready(true);
+		return ERR_OK;
+	}
+	buf_addf(why, "the service cannot start; the log says why\n");
+	methods_free();
+	routes_free();
+	free_signaling(config);
+	free(control_path);
+stop_issuer:
+	authn_finish();
+	if (config->issuer.enabled)
+		issuer_stop();
+close_listeners:
+	listeners_close();
+close_store:
+	store_close();
+leave:
+	free(store_path);
+	leave_directory();
+	return err;
+}
+
+void serve_stop(const struct config *config)
+{
+	site_set_ready(false);
+	workers_drain(DRAIN_MS);
+	store_close(); /* answers what waits: the workers still run */
+	workers_stop();
+	listeners_close();
+	if (config->issuer.enabled)
+		issuer_stop();
+	authn_finish();
+	methods_free();
+	routes_free();
+	free_signaling(config);
+	unlink(control_path);
+	free(control_path);
+	free(store_path);
+	free(issuer_url);
+	issuer_url = control_path = store_path = NULL;
+	leave_directory();
+}

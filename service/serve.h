@@ -1,0 +1,21 @@
+/* serve.h: the whole service in this process: the data directory with its lock, the store, the
+ * issuer, the workers with all their parts. Started and stopped by the main thread. */
+#pragma once
+
+#include "core/buf.h"
+#include "service/config.h"
+
+struct serve_options {
+	const struct config *config;
+	bool listen; /* false: only the control socket, for a command that needs the service */
+};
+
+/* On failure nothing runs and *why holds sentences for a person. ERR_CONFLICT: another process owns
+ * the data directory. */
+enum err serve_start(const struct serve_options *options, struct buf *why);
+
+/* Ends sessions, finishes what is under way, commits, frees. */
+void serve_stop(const struct config *config);
+
+/* Where the control socket of this configuration is. The caller frees it. */
+char *serve_control_path(const struct config *config);

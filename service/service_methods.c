@@ -1,0 +1,96 @@
+#include "service/service_methods.h"
+
+#include "core/embedded.h"
+#include "core/mem.h"
+#include "service/authn.h"
+
+/* ---- rpc.discover: the description of every method, event and error (OpenRPC 1.3) ---- */
+
+static void run_discover(struct call *c)
+{
+	for (const struct embedded_file *f = embedded_files; f->path; f++)
+		if (strcmp(f->path, "schema/openrpc.json") == 0) {
+			json_raw(call_result(c), NULL, embedded_bytes(f));
+			call_reply(c);
+			return;
+		}
+	call_refuse(c, ERR_NOT_FOUND);
+}
+
+/* ---- token.verify: the whole check of an access token, for operators ---- */
+
+struct verify_params {
+	struct str token;
+};
+
+static const struct field verify_fields[] = {
+	FIELD(struct verify_params, token, STRING, true, 1, 16384),
+	{0},
+};
+
+struct verify {
+	struct authn check;
+	struct call *call;
+};
+
+static void write_globs(
+	struct json_out *o, const char *key, bool limited, const struct str *globs, size_t count)
+{
+	if (!limited)
+		return;
+	json_open(o, key, '[');
+	for (size_t i = 0; i < count; i++)
+		json_str(o, NULL, globs[i]);
+	json_close(o, ']');
+}
+
+static void write_principal(struct json_out *o, const struct principal *p)
+{
+	char scopes[SCOPES_TEXT_MAX];
+	json_open(o, NULL, '{');
+	json_str(o, "user", p->user);
+	json_str(o, "name", p->name);
+	json_str(o, "issuer", p->issuer);
+	json_str(o, "subject", p->subject);
+	json_str(o, "client", p->client);
+	json_str(o, "jti", p->jti);
+	json_str(o, "scope", scopes_text(p->scopes, scopes));
+	write_globs(o, "rooms", p->rooms_limited, p->rooms, p->room_count);
+	write_globs(o, "datasets", p->datasets_limited, p->datasets, p->dataset_count);
+	json_int(o, "expires_at", p->expires_at);
+	json_close(o, '}');
+}
+
+static void on_verified(struct authn *a, enum err err, struct principal *who, const char *why)
+{
+	struct verify *v = (struct verify *)a;
+	struct call *c = v->call;
+	c->state = NULL;
+	if (err) {
+		call_refuse(c, err, .message = why);
+	} else {
+		write_principal(call_result(c), who);
+		call_reply(c);
+		principal_unref(&who);
+	}
+	free(v);
+}
+
+static void run_verify(struct call *c)
+{
+	const struct verify_params *p = c->params;
+	struct verify *v = mem_new(struct verify);
+	v->call = c;
+	v->check.done = on_verified;
+	c->state = v;
+	authn_check(&v->check, p->token);
+}
+
+static const struct field no_fields[] = {{0}};
+
+const struct method service_methods[] = {
+	{"rpc.discover", SCOPE_NONE, HOME_CALLER, 0, no_fields, 0, run_discover},
+	{"token.verify", SCOPE_ADMIN, HOME_CALLER, 0, verify_fields, sizeof(struct verify_params),
+		run_verify},
+	{0},
+};
