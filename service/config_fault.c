@@ -15,9 +15,7 @@ const struct config_source *config_source_add(
 	struct config_source *source = mem_new(struct config_source);
 	source->kind = kind;
 	source->name = mem_copy(str_of(name));
-	for (char *p = source->name; *p; p++) /* it stands in lines for people, and in comments */
-		if ((unsigned char)*p < 0x20 || *p == 0x7f)
-			*p = '?';
+	config_plain(source->name, strlen(source->name)); /* it stands in lines for people */
 	source->text = text;
 	source->next = l->config->origins->sources;
 	l->config->origins->sources = source;
@@ -76,10 +74,10 @@ static size_t secret_in(struct str line)
 
 static void add_shown(struct buf *out, struct str part)
 {
-	for (size_t i = 0; i < part.n; i++) {
-		unsigned char c = (unsigned char)part.p[i];
-		buf_addc(out, c < 0x20 || c == 0x7f ? (c == '\t' ? ' ' : '?') : part.p[i]);
-	}
+	size_t before = out->n;
+	buf_adds(out, part);
+	if (!out->err)
+		config_plain(out->p + before, part.n);
 }
 
 /* The line with a caret below. A long line is shown around the place; no secret is shown. */
@@ -88,6 +86,7 @@ static void add_excerpt(struct buf *out, const struct config_origin *at)
 	struct str line = config_line(at->source->text, at->line);
 	struct str open = {line.p, secret_in(line)};
 	size_t behind = byte_of(line, at->column - 1 + at->width);
+	behind += behind < line.n && line.p[behind] == ':';
 	if (at->hide && behind < open.n)
 		open.n = behind;
 	size_t place = byte_of(open, at->column - 1);

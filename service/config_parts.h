@@ -82,7 +82,9 @@ bool config_refuse(struct config_why *why, const char *format, ...)
 void config_instead(struct config_why *why, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* The text as it may be shown: cut after 60 bytes, with `?` for what is no text. */
+/* Puts `?` in the place of control characters, and of all beyond ASCII where it is not UTF-8. */
+void config_plain(char *text, size_t n);
+/* The text as it may be shown: cut after 60 bytes, and made plain. */
 struct config_quote {
 	char text[80];
 };

@@ -64,8 +64,12 @@ static void rules_of_limits(struct config_loader *l)
 	const struct config *c = l->config;
 	struct config_why why = {0};
 	if (c->limits.data > c->limits.message) {
-		config_refuse(&why, "this is more than limits.message, in which it must fit");
-		fault(l, "limits", "data", &why);
+		bool given =
+			l->config->origins->keys[key_of("limits", "data") - config_keys].source;
+		config_refuse(&why,
+			given ? "this is more than limits.message, in which it must fit"
+			      : "limits.data is more than that, and must fit in it");
+		fault(l, "limits", given ? "data" : "message", &why);
 	}
 }
 

@@ -26,27 +26,30 @@ void config_instead(struct config_why *why, const char *format, ...)
 		why->instead[0] = 0; /* half an answer is none */
 }
 
+void config_plain(char *text, size_t n)
+{
+	bool sound = str_utf8_valid((struct str){text, n});
+	for (size_t i = 0; i < n; i++) {
+		unsigned char c = (unsigned char)text[i];
+		if (c == '\t')
+			text[i] = ' ';
+		else if (c < 0x20 || c == 0x7f || (c >= 0x80 && !sound))
+			text[i] = '?';
+		else if (c == 0xc2 && (unsigned char)text[i + 1] < 0xa0) /* a control character */
+			text[i] = text[i + 1] = '?';
+	}
+}
+
 struct config_quote config_quote(struct str text)
 {
 	struct config_quote quote;
-	size_t n = 0, i = 0;
-	bool sound = str_utf8_valid(text);
-	for (; i < text.n && n < 60; i++) {
-		unsigned char c = (unsigned char)text.p[i];
-		bool control = c < 0x20 || c == 0x7f ||
-			(c == 0xc2 && sound && (unsigned char)text.p[i + 1] < 0xa0);
-		i += c == 0xc2 && control;
-		quote.text[n++] = control || (c >= 0x80 && !sound) ? '?' : (char)c;
-	}
-	if (i < text.n) {
-		while (n && ((unsigned char)quote.text[n - 1] & 0xc0) == 0x80)
-			n--;
-		if (n && (unsigned char)quote.text[n - 1] >= 0xc0)
-			n--;
-		memcpy(quote.text + n, "…", sizeof "…");
-	} else {
-		quote.text[n] = 0;
-	}
+	size_t n = text.n < 60 ? text.n : 60;
+	while (n && n < text.n && ((unsigned char)text.p[n] & 0xc0) == 0x80)
+		n--;
+	if (n)
+		memcpy(quote.text, text.p, n);
+	config_plain(quote.text, n);
+	snprintf(quote.text + n, sizeof quote.text - n, "%s", n < text.n ? "…" : "");
 	return quote;
 }
 
@@ -225,7 +228,7 @@ static bool check_keys_url(const struct config_key *key, struct str text, struct
 	if (!text.n || (authority.n && (secure || is_loopback(authority))))
 		return true;
 	if (authority.n && !secure)
-		config_instead(why, "https%.200s", config_quote(text).text + 4);
+		config_instead(why, "https" STR_FMT, (int)text.n - 4, text.p + 4);
 	return config_refuse(why,
 		"`%s` is not an address to take keys from: it begins with https:// (with http:// "
 		"only on this machine)",
@@ -277,6 +280,8 @@ static bool check_word(const struct config_key *key, struct str text, struct con
 			return true;
 		}
 		nearest_try(&n, word);
+		if (!n.word.n && (str_starts(text, word) || (text.n > 1 && str_starts(word, text))))
+			n.word = word; /* `warning` for warn */
 		buf_addf(&all, "%s" STR_FMT, all.n ? ", " : "", STR_ARG(word));
 	}
 	if (n.word.n)

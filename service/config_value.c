@@ -82,11 +82,11 @@ static const char *meant_unit(const struct config_key *key, struct str unit)
 		{CONFIG_SIZE, "KiB", " k kb kib ki "},
 		{CONFIG_SIZE, "MiB", " m mb mib mi "},
 		{CONFIG_SIZE, "GiB", " g gb gib gi "},
-		{CONFIG_DURATION, "ms", " msec "},
-		{CONFIG_DURATION, "s", "  sec secs second seconds "},
-		{CONFIG_DURATION, "m", " min mins minute minutes "},
-		{CONFIG_DURATION, "h", " hr hour hours "},
-		{CONFIG_DURATION, "d", " day days "},
+		{CONFIG_DURATION, "ms", " ms msec "},
+		{CONFIG_DURATION, "s", "  s sec secs second seconds "},
+		{CONFIG_DURATION, "m", " m min mins minute minutes "},
+		{CONFIG_DURATION, "h", " h hr hour hours "},
+		{CONFIG_DURATION, "d", " d day days "},
 	};
 	char spaced[12];
 	if (unit.n > sizeof spaced - 3)
@@ -127,7 +127,13 @@ static bool refuse_quantity(const struct config_key *key, struct str text, struc
 		config_instead(why, "%lld%s", (long long)n, right);
 	else if (digits && unit.n && unit_times(key, unit))
 		config_instead(why, "%lld" STR_FMT, (long long)n, STR_ARG(unit));
-	return config_refuse(why, "`%s` is not %s", config_quote(text).text, words[key->type]);
+	struct buf range = BUF_INIT(128);
+	if (key->type == CONFIG_INT)
+		config_print_range(key, &range);
+	config_refuse(why, "`%s` is not %s%s", config_quote(text).text, words[key->type],
+		buf_str(&range).p);
+	buf_free(&range);
+	return false;
 }
 
 static bool parse_quantity(

@@ -37,6 +37,8 @@ static struct config_origin here(const struct reader *r)
 
 static void fault(struct reader *r, const char *about, const char *text)
 {
+	if (r->event.type == YAML_ALIAS_EVENT && *about)
+		return; /* refuse_extras told of it */
 	struct config_origin at = here(r);
 	struct config_why why = {0};
 	config_refuse(&why, "%s", text);
@@ -60,7 +62,8 @@ static const char *likely(const struct reader *r, const yaml_mark_t *mark)
 static void fault_of_parser(struct reader *r)
 {
 	const yaml_parser_t *p = &r->parser;
-	bool at_end = p->problem && strstr(p->problem, "end of stream");
+	/* At the end of the text there is nothing to point at: what was not ended is better. */
+	bool at_end = !config_line(r->source->text, (unsigned)p->problem_mark.line + 1).n;
 	const yaml_mark_t *mark = at_end && p->context ? &p->context_mark : &p->problem_mark;
 	struct config_origin at = {.source = r->source,
 		.line = (unsigned)mark->line + 1,
@@ -318,11 +321,13 @@ static void read_record_list(struct reader *r, const struct config_section *sect
 static void read_section(struct reader *r, const struct config_section *section)
 {
 	struct config *config = r->l->config;
+	if (is_nothing(r)) /* all that is below it is comments */
+		return;
 	if (section->record_size) {
 		read_record_list(r, section);
 	} else if (r->event.type == YAML_MAPPING_START_EVENT) {
 		read_keys(r, section, config, config->origins->keys + section->first);
-	} else if (!is_nothing(r)) { /* a section whose keys are all comments is fine */
+	} else {
 		fault(r, section->name, "this is a section: its keys stand below it, indented");
 		skip(r);
 	}
