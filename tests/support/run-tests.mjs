@@ -1,7 +1,7 @@
 // The runner behind ./dev test and ./dev fuzz (see tests/README.md). It builds what a stage needs while
 // earlier stages run, runs each test program as a process group of its own, reads what it says, and
 // closes with the slowest tests and one line "N passed, N failed".
-//   run-tests.mjs [-k] [--seconds N] [STAGE [PATTERN]]
+//   run-tests.mjs [-k] [--seconds N] [--keep-finds] [STAGE [PATTERN]]
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, globSync, mkdirSync, rmSync } from "node:fs";
 import { basename, resolve } from "node:path";
@@ -15,6 +15,7 @@ const { values: options, positionals } = parseArgs({
 	options: {
 		"keep-going": { type: "boolean", short: "k" },
 		seconds: { type: "string", default: "5" },
+		"keep-finds": { type: "boolean" },
 	},
 });
 const [onlyStage, pattern] = positionals;
@@ -140,11 +141,12 @@ function nodeTest(file, configuration) {
 function fuzzer(file) {
 	const name = sourceName(file);
 	const short = name.replace("fuzz_", "");
-	// Only a long run keeps what it finds, so that a short one is the same on every machine.
-	const finds = `build/fuzz-${seconds < 30 ? "short" : "corpus"}/${short}`;
+	// ./dev fuzz goes on where it was; the tests begin with the seeds alone, on every machine.
+	const keep = options["keep-finds"];
+	const finds = `build/fuzz-${keep ? "corpus" : "finds"}/${short}`;
 	const seeds = `tests/fuzz/corpus/${short}`;
 	const dictionary = `${seeds}.dict`;
-	if (seconds < 30) rmSync(finds, { recursive: true, force: true });
+	if (!keep) rmSync(finds, { recursive: true, force: true });
 	mkdirSync(finds, { recursive: true });
 	mkdirSync("build/fuzz-crashes", { recursive: true });
 	return {
