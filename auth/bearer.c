@@ -1,0 +1,241 @@
+#include "auth/bearer.h"
+
+#include "core/json_scan.h"
+#include "core/map.h"
+#include "core/mem.h"
+
+#include <assert.h>
+#include <openssl/sha.h>
+
+/* A token that passed. Those in use are in a ring, the one looked at last in front. */
+struct entry {
+	struct entry *before, *behind;
+	struct principal *principal;
+	size_t issuer;
+	unsigned char digest[SHA256_DIGEST_LENGTH]; /* the map's key */
+};
+
+struct bearer {
+	const struct issuer_rule *rules;
+	size_t rule_count, cache;
+	struct jwk_set *sets[BEARER_ISSUERS_MAX];
+	struct map entries;
+	struct entry ring; /* holds no token: what is behind it is newest, before it oldest */
+	uint64_t hits, verified, refused;
+};
+
+struct bearer *bearer_new(const struct issuer_rule *rules, size_t count, size_t cache)
+{
+	assert(count <= BEARER_ISSUERS_MAX);
+	struct bearer *b = mem_new(struct bearer);
+	b->rules = rules;
+	b->rule_count = count;
+	b->cache = cache;
+	b->ring.before = b->ring.behind = &b->ring;
+	return b;
+}
+
+static struct str key_of(const struct entry *e)
+{
+	return (struct str){(const char *)e->digest, sizeof(e->digest)};
+}
+
+static void unlink_entry(struct entry *e)
+{
+	e->before->behind = e->behind;
+	e->behind->before = e->before;
+}
+
+static void put_in_front(struct bearer *b, struct entry *e)
+{
+	e->before = &b->ring;
+	e->behind = b->ring.behind;
+	e->before->behind = e->behind->before = e;
+}
+
+static void drop(struct bearer *b, struct entry *e)
+{
+	map_remove(&b->entries, key_of(e));
+	unlink_entry(e);
+	principal_unref(&e->principal);
+	free(e);
+}
+
+void bearer_free(struct bearer **b)
+{
+	if (!*b)
+		return;
+	bearer_forget(*b, BEARER_ALL, STR(""));
+	for (size_t i = 0; i < BEARER_ISSUERS_MAX; i++)
+		jwk_set_unref(&(*b)->sets[i]);
+	map_free(&(*b)->entries);
+	free(*b);
+	*b = NULL;
+}
+
+static void forget_issuer(struct bearer *b, size_t issuer)
+{
+	struct entry *next;
+	for (struct entry *e = b->ring.behind; e != &b->ring; e = next) {
+		next = e->behind;
+		if (e->issuer == issuer)
+			drop(b, e);
+	}
+}
+
+void bearer_set_keys(struct bearer *b, size_t issuer, struct jwk_set *set)
+{
+	assert(issuer < b->rule_count);
+	struct jwk_set *old = b->sets[issuer];
+	if (!jwk_set_same(old, set))
+		forget_issuer(b, issuer);
+	b->sets[issuer] = set ? jwk_set_ref(set) : NULL;
+	jwk_set_unref(&old);
+}
+
+static bool matches(const struct principal *p, enum bearer_match match, struct str value)
+{
+	switch (match) {
+	case BEARER_JTI:
+		return str_eq(p->jti, value);
+	case BEARER_USER:
+		return str_eq(p->user, value);
+	case BEARER_CLIENT:
+		return str_eq(p->client, value);
+	case BEARER_ALL:
+		break;
+	}
+	return true;
+}
+
+size_t bearer_forget(struct bearer *b, enum bearer_match match, struct str value)
+{
+	struct entry *next;
+	size_t count = 0;
+	for (struct entry *e = b->ring.behind; e != &b->ring; e = next) {
+		next = e->behind;
+		if (!matches(e->principal, match, value))
+			continue;
+		drop(b, e);
+		count++;
+	}
+	return count;
+}
+
+/* Keeps the principal (a reference of its own) for this token; the oldest makes place. */
+static void keep(struct bearer *b, const unsigned char *digest, size_t issuer,
+	const struct principal *principal)
+{
+	if (!b->cache)
+		return;
+	if (b->entries.count >= b->cache)
+		drop(b, b->ring.before);
+	struct entry *e = mem_new(struct entry);
+	memcpy(e->digest, digest, sizeof(e->digest));
+	e->principal = principal_ref(principal);
+	e->issuer = issuer;
+	put_in_front(b, e);
+	map_put(&b->entries, key_of(e), e);
+}
+
+static enum err refuse(const char *why, struct bearer_fail *fail)
+{
+	fail->why = why;
+	return ERR_UNAUTHENTICATED;
+}
+
+/* Which issuer the token says it is of: only to find its keys, which then decide. */
+static int find_rule(const struct bearer *b, struct str payload)
+{
+	struct str iss;
+	if (!claims_peek_issuer(payload, &iss))
+		return -1;
+	for (size_t i = 0; i < b->rule_count; i++)
+		if (json_string_eq(iss, b->rules[i].issuer))
+			return (int)i;
+	return -1;
+}
+
+static void want_keys(const struct jws *jws, struct bearer_fail *fail)
+{
+	fail->wants_keys = true;
+	fail->kid_n = jws->kid.n;
+	memcpy(fail->kid, jws->kid.p, jws->kid.n);
+}
+
+/* Steps 1 to 4. */
+static enum err verify(
+	struct bearer *b, struct str token, struct jws *jws, struct bearer_fail *fail)
+{
+	enum err err = jws_parse(token, jws, &fail->why);
+	if (err) {
+		fail->no_jwt = !jws_form(token);
+		return err;
+	}
+	fail->issuer = find_rule(b, jws->payload);
+	if (fail->issuer < 0)
+		return refuse("the token's iss is none of the issuers", fail);
+	const struct issuer_rule *rule = &b->rules[fail->issuer];
+	const struct jwk_set *set = b->sets[fail->issuer];
+	if (!set) {
+		want_keys(jws, fail);
+		return refuse("the issuer's keys are not there", fail);
+	}
+	err = jws_verify(jws, set, rule->algs, &fail->why);
+	if (err == ERR_NOT_FOUND) {
+		want_keys(jws, fail);
+		err = ERR_UNAUTHENTICATED;
+	}
+	return err;
+}
+
+/* All steps, without the cache. */
+static enum err check(struct bearer *b, struct str token, int64_t now, struct principal **ret,
+	struct bearer_fail *fail)
+{
+	struct jws jws;
+	struct claims claims;
+	enum err err = verify(b, token, &jws, fail);
+	if (err)
+		return err;
+	const struct issuer_rule *rule = &b->rules[fail->issuer];
+	err = claims_read(jws.payload, jws.typ, rule, now, &claims, &fail->why);
+	if (!err)
+		*ret = claims_principal(&claims, rule);
+	return err;
+}
+
+enum err bearer_check(struct bearer *b, struct str token, int64_t now, struct principal **ret,
+	struct bearer_fail *ret_fail)
+{
+	unsigned char digest[SHA256_DIGEST_LENGTH];
+	*ret_fail = (struct bearer_fail){.issuer = -1};
+	if (token.n > JWS_MAX) {
+		b->refused++;
+		return refuse("the token is larger than 8 KiB", ret_fail);
+	}
+	SHA256((const unsigned char *)token.p, token.n, digest);
+	struct entry *e = map_get(&b->entries, (struct str){(char *)digest, sizeof(digest)});
+	if (e && now < e->principal->expires_at) {
+		unlink_entry(e);
+		put_in_front(b, e);
+		b->hits++;
+		*ret = principal_ref(e->principal);
+		return ERR_OK;
+	}
+	if (e)
+		drop(b, e); /* the check below says why it is refused */
+	enum err err = check(b, token, now, ret, ret_fail);
+	if (err) {
+		b->refused++;
+		return err;
+	}
+	b->verified++;
+	keep(b, digest, (size_t)ret_fail->issuer, *ret);
+	return ERR_OK;
+}
+
+struct bearer_counts bearer_counts(const struct bearer *b)
+{
+	return (struct bearer_counts){b->hits, b->verified, b->refused, b->entries.count};
+}
