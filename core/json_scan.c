@@ -379,7 +379,8 @@ bool json_next(struct json_walk *w, struct str *ret_key, struct str *ret_value)
 	w->p = skip_value(p, w->end);
 	if (ret_key)
 		*ret_key = key;
-	*ret_value = (struct str){p, (size_t)(w->p - p)};
+	if (ret_value)
+		*ret_value = (struct str){p, (size_t)(w->p - p)};
 	return true;
 }
 

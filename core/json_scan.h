@@ -37,7 +37,7 @@ enum json_kind json_kind(struct str value);
  * it stands between its quotes, escapes and all; the value without white space around it.
  *   struct json_walk w = json_walk(value);
  *   while (json_next(&w, &key, &item)) …
- * ret_key may be NULL. What is no container has nothing in it. */
+ * Either may be NULL. What is no container has nothing in it. */
 struct json_walk {
 	const char *p, *end;
 	bool object;

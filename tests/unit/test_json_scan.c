@@ -151,6 +151,8 @@ static void walks(void **state)
 	assert_true(json_next(&w, NULL, &value) && str_is(value, "\"]\\\"\""));
 	assert_true(json_next(&w, NULL, &value) && str_is(value, "{\"}\":2}"));
 	assert_false(json_next(&w, NULL, &value));
+	w = json_walk(text);
+	assert_true(json_next(&w, NULL, NULL) && json_next(&w, &key, NULL) && key.n == 5);
 }
 
 static void walks_nothing(void **state)
