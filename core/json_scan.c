@@ -542,7 +542,7 @@ enum err json_decode(struct str value, char *out, size_t *ret_n)
 	while (p < end) {
 		const char *slash = memchr(p, '\\', (size_t)(end - p));
 		size_t run = (size_t)((slash ? slash : end) - p);
-		memcpy(out + n, p, run);
+		memmove(out + n, p, run); /* out may be where the value stands */
 		n += run;
 		p += run;
 		if (p == end)
