@@ -36,7 +36,7 @@ void deny(struct call *c, enum denial why, size_t limit);
 void deny_too_large(struct call *c, const char *field, size_t limit);
 void deny_param(struct call *c, const char *field, const char *message);
 
-/* What the caller is in this room, by token and rules; in an ephemeral room a member. */
+/* What the caller is in this room, by token and rules. */
 enum role access_role(const struct place *p, const struct principal *who);
 
 /* Whether the room is there and may be looked at. */

@@ -81,20 +81,20 @@ enum role rules_role_granted(
 	const struct rules *rules, const struct principal *who, enum role granted)
 {
 	enum role role = granted;
+	if (role == ROLE_NONE && (!rules || !rules->private))
+		role = ROLE_MEMBER;
 	if (role == ROLE_BANNED)
 		return role;
-	if (str_eq(rules->owner, who->user) || who->scopes & SCOPE_ADMIN)
+	if ((rules && str_eq(rules->owner, who->user)) || who->scopes & SCOPE_ADMIN)
 		return ROLE_OWNER;
 	if (role < ROLE_MODERATOR && who->scopes & SCOPE_ROOMS_MODERATE)
 		return ROLE_MODERATOR;
-	if (role == ROLE_NONE && !rules->private)
-		return ROLE_MEMBER;
 	return role;
 }
 
 enum role rules_role(const struct rules *rules, const struct principal *who)
 {
-	const struct granted *g = map_get(&rules->roles, who->user);
+	const struct granted *g = rules ? map_get(&rules->roles, who->user) : NULL;
 	return rules_role_granted(rules, who, g ? g->role : ROLE_NONE);
 }
 

@@ -25,8 +25,8 @@ struct rules rules_of_row(const struct store_op *op, size_t row);
 
 void rules_put_role(struct rules *rules, struct str user, enum role role);
 
-/* What this caller is here. A ban stands above everything; the scopes rooms:moderate and admin make
- * a moderator and an owner of who is less. */
+/* What this caller is here; rules NULL: in an ephemeral room. A ban stands above everything; the
+ * scopes rooms:moderate and admin make a moderator and an owner of who is less. */
 enum role rules_role(const struct rules *rules, const struct principal *who);
 /* The same, when it is known what the store says of the user ("": nothing). */
 enum role rules_role_granted(
