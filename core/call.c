@@ -103,7 +103,7 @@ static void envelope(struct json_out *o, struct str id)
 	if (id.n)
 		json_raw(o, "id", id);
 	else
-		json_null(o, "id");
+		json_nothing(o, "id");
 }
 
 struct json_out *call_result(struct call *c)

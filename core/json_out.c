@@ -86,7 +86,7 @@ void json_text(struct json_out *o, const char *key, const char *s)
 	if (s)
 		json_str(o, key, str_of(s));
 	else
-		json_null(o, key);
+		json_nothing(o, key);
 }
 
 void json_raw(struct json_out *o, const char *key, struct str s)
@@ -106,7 +106,7 @@ void json_bool(struct json_out *o, const char *key, bool yes)
 	json_raw(o, key, yes ? STR("true") : STR("false"));
 }
 
-void json_null(struct json_out *o, const char *key)
+void json_nothing(struct json_out *o, const char *key)
 {
 	json_raw(o, key, STR("null"));
 }

@@ -21,7 +21,7 @@ void json_text(struct json_out *o, const char *key, const char *s); /* same; NUL
 void json_raw(struct json_out *o, const char *key, struct str s);   /* already JSON */
 void json_int(struct json_out *o, const char *key, int64_t n);
 void json_bool(struct json_out *o, const char *key, bool yes);
-void json_null(struct json_out *o, const char *key);
+void json_nothing(struct json_out *o, const char *key);
 
 /* Appends one JSON string with its quotes. */
 void json_add_string(struct buf *b, struct str s);

@@ -10,7 +10,7 @@ static void write_state(struct json_out *o, const struct member *m)
 	if (m->state.n)
 		json_raw(o, "state", m->state);
 	else
-		json_null(o, "state");
+		json_nothing(o, "state");
 }
 
 /* polite: whether the reader gives way to this one. */

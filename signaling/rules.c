@@ -101,7 +101,7 @@ enum role rules_role(const struct rules *rules, const struct principal *who)
 static void write_optional(struct json_out *o, const char *key, struct str s, bool raw)
 {
 	if (!s.n)
-		json_null(o, key);
+		json_nothing(o, key);
 	else if (raw)
 		json_raw(o, key, s);
 	else

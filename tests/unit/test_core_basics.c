@@ -197,7 +197,7 @@ static void json_writes(void **state)
 	json_close(&o, '}');
 	json_open(&o, NULL, '[');
 	json_close(&o, ']');
-	json_null(&o, NULL);
+	json_nothing(&o, NULL);
 	json_close(&o, ']');
 	json_raw(&o, "r", STR("1.10"));
 	json_bool(&o, "b", false);

@@ -1,0 +1,206 @@
+#include "service/cli.h"
+
+#include "core/log.h"
+#include "core/nearest.h"
+#include "service/config.h"
+#include "service/listener.h"
+#include "service/serve.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static int serve(int argc, char **argv);
+static int config(int argc, char **argv);
+static int version(int argc, char **argv);
+static int help(int argc, char **argv);
+
+static const struct {
+	const char *words, *summary;
+	int (*run)(int argc, char **argv);
+} commands[] = {
+	{"serve", "run the service", serve},
+	{"config", "check, show or explain the configuration", config},
+	{"token inspect", "show what a token says, without checking it", cli_token_inspect},
+	{"jws verify", "check a signature against a file of keys (--jwks FILE)", cli_jws_verify},
+	{"version", "say which version this is", version},
+	{"--version", NULL, version},
+	{"help", NULL, help},
+	{"--help", NULL, help},
+	{"-h", NULL, help},
+};
+enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
+
+static int version(int argc, char **argv)
+{
+	(void)argc, (void)argv;
+	printf("signalbox %s\n", SIGNALBOX_VERSION);
+	return EXIT_DONE;
+}
+
+static int help(int argc, char **argv)
+{
+	(void)argc, (void)argv;
+	printf("signalbox: realtime service for signaling, rooms and datasets\n\n"
+	       "usage: signalbox COMMAND [OPTION...]\n\n");
+	for (unsigned i = 0; i < COMMANDS; i++)
+		if (commands[i].summary)
+			printf("  %-16s %s\n", commands[i].words, commands[i].summary);
+	cli_admin_list();
+	printf("\nEvery command has --help. `signalbox serve` alone is enough to begin.\n");
+	return EXIT_DONE;
+}
+
+static int config(int argc, char **argv)
+{
+	return config_command(argc - 1, argv + 1, environ, stdout, stderr);
+}
+
+/* ---- serve ---- */
+
+static void serve_help(void)
+{
+	printf("usage: signalbox serve [--config FILE] [--data DIR] [--listen ADDR:PORT] "
+	       "[--workers N]\n"
+	       "                       [--SECTION.KEY=VALUE...]\n\n"
+	       "Runs the service until SIGTERM or SIGINT. With no option: data in ./signalbox-data,\n"
+	       "listening on 127.0.0.1:8080 and [::1]:8080, with its own issuer and the demo.\n"
+	       "`signalbox config reference` explains every key.\n");
+}
+
+static void greet(const struct config *config)
+{
+	const char *url;
+	for (size_t i = 0; (url = listener_url(i)); i++)
+		log_info("listening", LOG_TEXT("url", url));
+	if (!config->server.demo)
+		return;
+	const char *scheme = config->tls.certificate[0] ? "https" : "http";
+	printf("\nSignalbox %s is ready. Open the demo in two windows:\n\n    %s://localhost:%u/\n\n",
+		SIGNALBOX_VERSION, scheme, listener_port());
+	fflush(stdout);
+}
+
+/* Signals are waited for, not handled: blocked before any thread starts, so in all of them. */
+static void wait_for_end(const sigset_t *set)
+{
+	int number = 0;
+	while (sigwait(set, &number) == 0 && number == SIGHUP)
+		log_info("SIGHUP changes nothing: restart to read the configuration again");
+	log_info("stopping", LOG_TEXT("signal", number == SIGTERM ? "SIGTERM" : "SIGINT"));
+	sigset_t again = *set;
+	sigdelset(&again, SIGHUP);
+	pthread_sigmask(SIG_UNBLOCK, &again, NULL); /* a second one ends the process at once */
+}
+
+static int run_service(const struct config *config)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	struct buf why = BUF_INIT(16384);
+	struct serve_options options = {.config = config, .listen = true};
+	enum err err = serve_start(&options, &why);
+	if (err) {
+		fprintf(stderr, "signalbox: %s", why.p ? why.p : "it failed\n");
+		buf_free(&why);
+		return EXIT_REFUSED;
+	}
+	greet(config);
+	wait_for_end(&set);
+	serve_stop(config);
+	log_info("stopped");
+	return EXIT_DONE;
+}
+
+static int serve(int argc, char **argv)
+{
+	argc--, argv++;
+	for (int i = 0; i < argc;) {
+		int words = config_option_words(argc - i, argv + i);
+		if (!words && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)) {
+			serve_help();
+			return EXIT_DONE;
+		}
+		i += words ? words : 1;
+	}
+	struct config *config = NULL;
+	struct buf errors = BUF_INIT(CONFIG_TEXT_MAX);
+	struct config_input input = {.environment = environ, .argv = argv, .argc = argc};
+	enum err err = config_load(&input, &config, &errors);
+	if (err) {
+		fprintf(stderr, "%s", errors.p ? errors.p : "");
+		buf_free(&errors);
+		return err == ERR_REQUEST ? EXIT_USAGE : EXIT_REFUSED;
+	}
+	log_configure((enum log_level)config->log.level,
+		config->log.format == CONFIG_LOG_JSON, STDERR_FILENO);
+	int code = run_service(config);
+	config_free(&config);
+	return code;
+}
+
+/* ---- finding the command ---- */
+
+static bool is_command(const char *words, int argc, char **argv)
+{
+	const char *space = strchr(words, ' ');
+	struct str first = {words, space ? (size_t)(space - words) : strlen(words)};
+	if (argc < 1 || !str_is(first, argv[0]))
+		return false;
+	return !space || (argc > 1 && strcmp(space + 1, argv[1]) == 0);
+}
+
+static int unknown(int argc, char **argv)
+{
+	char typed[NEAREST_MAX + 1];
+	snprintf(typed, sizeof(typed), "%s%s%s", argv[0], argc > 1 && argv[1][0] != '-' ? " " : "",
+		argc > 1 && argv[1][0] != '-' ? argv[1] : "");
+	struct nearest n = nearest_to(str_of(typed));
+	const char *words;
+	for (unsigned i = 0; i < COMMANDS; i++)
+		nearest_try(&n, str_of(commands[i].words));
+	for (unsigned i = 0; (words = cli_admin_words(i)); i++)
+		nearest_try(&n, str_of(words));
+	fprintf(stderr, "signalbox: there is no command `%s`", typed);
+	if (n.word.n)
+		fprintf(stderr, "; did you mean `" STR_FMT "`?", STR_ARG(n.word));
+	fprintf(stderr, "\n`signalbox help` lists them all.\n");
+	return EXIT_USAGE;
+}
+
+int cli_main(int argc, char **argv)
+{
+	if (argc < 2) {
+		help(argc, argv);
+		return EXIT_USAGE;
+	}
+	argc--, argv++;
+	for (unsigned i = 0; i < COMMANDS; i++)
+		if (is_command(commands[i].words, argc, argv))
+			return commands[i].run(argc, argv);
+	int code = cli_admin(argc, argv);
+	return code >= 0 ? code : unknown(argc, argv);
+}
+
+char *cli_read_input(unsigned long max)
+{
+	struct buf b = BUF_INIT(max + 1);
+	char chunk[4096];
+	size_t n;
+	while ((n = fread(chunk, 1, sizeof(chunk), stdin)))
+		buf_add(&b, chunk, n);
+	while (b.n && (b.p[b.n - 1] == '\n' || b.p[b.n - 1] == '\r'))
+		b.p[--b.n] = 0;
+	if (!b.err && !ferror(stdin))
+		return buf_take(&b);
+	fprintf(stderr, "signalbox: standard input is too large (at most %lu bytes)\n", max);
+	buf_free(&b);
+	return NULL;
+}

@@ -1,0 +1,21 @@
+/* cli.h: the command line. Exit codes: 0 done, 1 refused or failed, 2 usage.
+ * Thread: main. */
+#pragma once
+
+enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2 };
+
+int cli_main(int argc, char **argv);
+
+/* Commands that are carried out by the service (user, client, room, token): cli_admin.c. argv begins
+ * with the command's own words. -1: no such command. */
+int cli_admin(int argc, char **argv);
+void cli_admin_list(void);                   /* a line each, for --help */
+const char *cli_admin_words(unsigned index); /* "user add", …; NULL: no more */
+
+/* Commands that look at what they are given: cli_look.c. */
+int cli_token_inspect(int argc, char **argv);
+int cli_jws_verify(int argc, char **argv);
+
+/* All of standard input but the newline at its end, at most max bytes; the caller frees it. NULL:
+ * it is larger, or cannot be read; that has been said. */
+char *cli_read_input(unsigned long max);

@@ -1,0 +1,426 @@
+#include "service/cli.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/nearest.h"
+#include "service/config.h"
+#include "service/control.h"
+#include "service/serve.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+extern char **environ;
+
+enum { OPTIONS_MAX = 8, INPUT_MAX = 64 * 1024 };
+
+enum kind {
+	AS_TEXT,
+	AS_YES,      /* no value */
+	AS_LIST,     /* may be there several times: an array */
+	AS_DURATION, /* "1h": seconds */
+	AS_JSON,
+	AS_INPUT, /* no value: the text on standard input */
+};
+
+struct option {
+	const char *flag; /* NULL ends the list */
+	const char *param;
+	enum kind kind;
+	const char *help;
+};
+
+struct command {
+	const char *words, *method;
+	const char *argument;      /* the param that stands without a flag; NULL: none */
+	const char *argument_word; /* in the usage */
+	struct option options[OPTIONS_MAX];
+	const char *list;   /* the array in the result that is printed as a table; NULL: none */
+	const char *only;   /* of the result print this member only */
+	const char *summary;
+};
+
+static const struct command commands[] = {
+	{"user add", "user.add", "name", "NAME",
+		{{"--password-stdin", "password", AS_INPUT, "read the password from standard input"},
+			{"--display-name", "display_name", AS_TEXT, "how others see the name"}},
+		NULL, NULL, "add an account; without a password one is made and printed"},
+	{"user list", "user.list", NULL, NULL, {{0}}, "users", NULL, "list the accounts"},
+	{"user disable", "user.disable", "name", "NAME", {{0}}, NULL, NULL,
+		"disable an account: no more sign-ins, and its sessions end"},
+	{"user passwd", "user.passwd", "name", "NAME",
+		{{"--password-stdin", "password", AS_INPUT, "read the password from standard input"}},
+		NULL, NULL, "set another password"},
+	{"client add", "client.add", "name", "NAME",
+		{{"--grant", "grants", AS_LIST,
+			 "authorization_code, client_credentials or device_code"},
+			{"--redirect", "redirect_uris", AS_LIST, "where a sign-in may return to"},
+			{"--scope", "scope", AS_TEXT, "\"A B\": the most that its tokens may allow"},
+			{"--public", "public", AS_YES, "a page or an app: it can keep no secret"}},
+		NULL, NULL, "add an OAuth2 client; prints client_id and client_secret"},
+	{"client list", "client.list", NULL, NULL, {{0}}, "clients", NULL, "list the clients"},
+	{"client remove", "client.remove", "client_id", "ID", {{0}}, NULL, NULL, "remove a client"},
+	{"room list", "room.list", NULL, NULL, {{0}}, "rooms", NULL, "list the rooms that are kept"},
+	{"room show", "room.get", "room", "NAME", {{0}}, NULL, NULL, "show a room"},
+	{"token mint", "token.mint", NULL, NULL,
+		{{"--user", "user", AS_TEXT, "for this account"},
+			{"--client", "client", AS_TEXT, "for this client"},
+			{"--scope", "scope", AS_TEXT, "\"A B\": what it allows"},
+			{"--expires", "expires", AS_DURATION, "how long it is good for: 30m, 1h, 7d"},
+			{"--audience", "audience", AS_TEXT, "whom it is for"},
+			{"--claim", "claim", AS_JSON, "more claims, as a JSON object"}},
+		NULL, "token", "print an access token of the embedded issuer"},
+	{"token verify", "token.verify", NULL, NULL, {{0}}, NULL, NULL,
+		"check the token on standard input as the service does"},
+};
+enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
+
+/* ---- help ---- */
+
+void cli_admin_list(void)
+{
+	for (unsigned i = 0; i < COMMANDS; i++)
+		printf("  %-16s %s\n", commands[i].words, commands[i].summary);
+}
+
+const char *cli_admin_words(unsigned index)
+{
+	return index < COMMANDS ? commands[index].words : NULL;
+}
+
+static void print_usage(const struct command *c, FILE *out)
+{
+	fprintf(out, "usage: signalbox %s%s%s", c->words, c->argument ? " " : "",
+		c->argument ? c->argument_word : "");
+	fprintf(out, " [OPTION...]\n\n%c%s.\n\n", c->summary[0] - 'a' + 'A', c->summary + 1);
+	for (const struct option *o = c->options; o->flag; o++)
+		fprintf(out, "  %-20s %s\n", o->flag, o->help);
+	if (c->list || !c->only)
+		fprintf(out, "  %-20s %s\n", "--json", "print the answer as JSON");
+	fprintf(out, "  %-20s %s\n", "--data DIR", "the data directory (./signalbox-data)");
+	fprintf(out, "  %-20s %s\n", "--config FILE", "the configuration");
+}
+
+/* ---- arguments to params ---- */
+
+struct line {
+	const struct command *command;
+	json_t *params;
+	char **config_argv; /* what is the configuration's */
+	int config_argc;
+	bool json;
+};
+
+static int usage_error(const struct command *c, const char *what, const char *word)
+{
+	fprintf(stderr, "signalbox %s: %s `%s`", c->words, what, word);
+	struct nearest n = nearest_to(str_of(word));
+	for (const struct option *o = c->options; o->flag; o++)
+		nearest_try(&n, str_of(o->flag));
+	if (n.word.n)
+		fprintf(stderr, "; did you mean `" STR_FMT "`?", STR_ARG(n.word));
+	fprintf(stderr, "\n`signalbox %s --help` shows what there is.\n", c->words);
+	return EXIT_USAGE;
+}
+
+/* Seconds in "90", "30m", "1h", "7d"; -1: none. */
+static json_int_t seconds(const char *text)
+{
+	char *end = NULL;
+	long long n = strtoll(text, &end, 10);
+	static const struct {
+		char unit;
+		int factor;
+	} units[] = {{0, 1}, {'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+	for (size_t i = 0; end != text && n > 0 && n < 1000000000 &&
+		i < sizeof(units) / sizeof(*units); i++)
+		if (*end == units[i].unit && (!*end || !end[1]))
+			return n * units[i].factor;
+	return -1;
+}
+
+/* The option's value, or NULL when the text is none. */
+static json_t *value_of(const struct option *o, const char *text)
+{
+	json_t *value = NULL;
+	json_int_t n = 0;
+	char *input = NULL;
+	switch (o->kind) {
+	case AS_TEXT:
+	case AS_LIST:
+		return json_string(text);
+	case AS_YES:
+		return json_true();
+	case AS_DURATION:
+		n = seconds(text);
+		return n < 0 ? NULL : json_integer(n);
+	case AS_JSON:
+		value = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+		if (value && !json_is_object(value)) {
+			json_decref(value);
+			value = NULL;
+		}
+		return value;
+	case AS_INPUT:
+		input = cli_read_input(INPUT_MAX);
+		value = input ? json_string(input) : NULL;
+		free(input);
+		return value;
+	}
+	return NULL;
+}
+
+/* How many words it took; 0: a usage error, which has been said. */
+static int take_option(struct line *l, int argc, char **argv)
+{
+	const struct option *o = l->command->options;
+	while (o->flag && strcmp(o->flag, argv[0]) != 0)
+		o++;
+	if (!o->flag) {
+		usage_error(l->command, "there is no option", argv[0]);
+		return 0;
+	}
+	bool alone = o->kind == AS_YES || o->kind == AS_INPUT;
+	if (!alone && argc < 2) {
+		usage_error(l->command, "a value is missing after", argv[0]);
+		return 0;
+	}
+	json_t *value = value_of(o, alone ? "" : argv[1]);
+	if (!value) {
+		usage_error(l->command, "this is no value for the option:", alone ? argv[0] : argv[1]);
+		return 0;
+	}
+	if (o->kind == AS_LIST) {
+		json_t *list = json_object_get(l->params, o->param);
+		if (!list) {
+			list = json_array();
+			json_object_set_new(l->params, o->param, list);
+		}
+		json_array_append_new(list, value);
+	} else {
+		json_object_set_new(l->params, o->param, value);
+	}
+	return alone ? 1 : 2;
+}
+
+static int read_line(struct line *l, int argc, char **argv)
+{
+	const struct command *c = l->command;
+	for (int i = 0, used; i < argc; i += used) {
+		used = config_option_words(argc - i, argv + i);
+		if (used) {
+			for (int k = 0; k < used && i + k < argc; k++)
+				l->config_argv[l->config_argc++] = argv[i + k];
+		} else if (strcmp(argv[i], "--json") == 0) {
+			l->json = true;
+			used = 1;
+		} else if (argv[i][0] != '-' && c->argument &&
+			!json_object_get(l->params, c->argument)) {
+			json_object_set_new(l->params, c->argument, json_string(argv[i]));
+			used = 1;
+		} else if (argv[i][0] != '-') {
+			return usage_error(c, "one word too many:", argv[i]);
+		} else if (!(used = take_option(l, argc - i, argv + i))) {
+			return EXIT_USAGE;
+		}
+	}
+	if (c->argument && !json_object_get(l->params, c->argument))
+		return usage_error(c, "this is missing:", c->argument_word);
+	return EXIT_DONE;
+}
+
+/* ---- printing ---- */
+
+static void print_cell(const char *key, const json_t *value)
+{
+	size_t n = strlen(key);
+	if (json_is_integer(value) && n > 3 && strcmp(key + n - 3, "_at") == 0) {
+		time_t when = (time_t)json_integer_value(value);
+		struct tm tm;
+		char text[32];
+		strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%SZ", gmtime_r(&when, &tm));
+		printf("%s", text);
+	} else if (json_is_string(value)) {
+		printf("%s", json_string_value(value));
+	} else if (!json_is_null(value)) {
+		char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+		printf("%s", text ? text : "");
+		free(text);
+	}
+}
+
+static void print_table(const json_t *rows)
+{
+	size_t i;
+	json_t *row, *value;
+	const char *key;
+	json_array_foreach (rows, i, row) {
+		if (i == 0) {
+			json_object_foreach (row, key, value)
+				printf("%s\t", key);
+			printf("\n");
+		}
+		json_object_foreach (row, key, value) {
+			print_cell(key, value);
+			printf("\t");
+		}
+		printf("\n");
+	}
+	if (!json_array_size(rows))
+		printf("(none)\n");
+}
+
+static void print_result(const struct line *l, json_t *result)
+{
+	const struct command *c = l->command;
+	const char *key;
+	json_t *value;
+	if (l->json) {
+		char *text = json_dumps(result, JSON_INDENT(2));
+		printf("%s\n", text);
+		free(text);
+	} else if (c->only) {
+		printf("%s\n", json_string_value(json_object_get(result, c->only)));
+	} else if (c->list) {
+		print_table(json_object_get(result, c->list));
+	} else if (!json_object_size(result)) {
+		printf("done\n");
+	} else {
+		json_object_foreach (result, key, value) {
+			printf("%s: ", key);
+			print_cell(key, value);
+			printf("\n");
+		}
+	}
+}
+
+/* ---- asking the service ---- */
+
+/* The result, or NULL: refused, and said so. */
+static json_t *ask(int fd, const char *method, json_t *params)
+{
+	json_t *request = json_pack("{s:s, s:i, s:s, s:O}", "jsonrpc", "2.0", "id", 1, "method",
+		method, "params", params);
+	char *line = json_dumps(request, JSON_COMPACT);
+	json_decref(request);
+	char *answer = control_ask(fd, str_of(line));
+	free(line);
+	json_t *response = answer ? json_loads(answer, 0, NULL) : NULL;
+	free(answer);
+	json_t *result = json_incref(json_object_get(response, "result"));
+	if (!result) {
+		const char *message = NULL, *field = NULL;
+		json_unpack(response, "{s:{s:s, s:{s?s}}}", "error", "message", &message, "data",
+			"field", &field);
+		fprintf(stderr, "signalbox: %s%s%s%s\n",
+			message ? message : "the service did not answer", field ? " (" : "",
+			field ? field : "", field ? ")" : "");
+	}
+	json_decref(response);
+	return result;
+}
+
+/* All pages of a list in one. */
+static json_t *ask_all(int fd, const struct line *l)
+{
+	json_t *result = ask(fd, l->command->method, l->params);
+	const char *list = l->command->list;
+	json_t *cursor;
+	while (result && list && (cursor = json_object_get(result, "cursor")) &&
+		json_is_string(cursor)) {
+		json_object_set(l->params, "cursor", cursor);
+		json_object_del(result, "cursor");
+		json_t *more = ask(fd, l->command->method, l->params);
+		if (!more)
+			break;
+		json_array_extend(json_object_get(result, list), json_object_get(more, list));
+		json_object_set(result, "cursor", json_object_get(more, "cursor"));
+		json_decref(more);
+	}
+	return result;
+}
+
+/* Asks the service that runs; when none does, this process is the service for a moment. */
+static int carry_out(const struct line *l, const struct config *config)
+{
+	struct buf why = BUF_INIT(16384);
+	char *path = serve_control_path(config);
+	int fd = control_connect(path);
+	bool own = false;
+	if (fd < 0) {
+		log_configure(LOG_WARN, false, STDERR_FILENO);
+		own = !serve_start(&(struct serve_options){.config = config}, &why);
+		fd = own ? control_connect(path) : -1;
+	}
+	json_t *result = NULL;
+	if (fd >= 0)
+		result = ask_all(fd, l);
+	else
+		fprintf(stderr, "signalbox: %s", why.p ? why.p : "the service cannot be reached\n");
+	if (result)
+		print_result(l, result);
+	if (fd >= 0)
+		close(fd);
+	if (own)
+		serve_stop(config);
+	free(path);
+	buf_free(&why);
+	int code = result ? EXIT_DONE : EXIT_REFUSED;
+	json_decref(result);
+	return code;
+}
+
+static int run(struct line *l, int argc, char **argv)
+{
+	int code = read_line(l, argc, argv);
+	if (code)
+		return code;
+	if (strcmp(l->command->words, "token verify") == 0) {
+		char *token = cli_read_input(INPUT_MAX);
+		if (!token)
+			return EXIT_REFUSED;
+		json_object_set_new(l->params, "token", json_string(token));
+		free(token);
+	}
+	struct config *config = NULL;
+	struct buf errors = BUF_INIT(CONFIG_TEXT_MAX);
+	struct config_input input = {
+		.environment = environ, .argv = l->config_argv, .argc = l->config_argc};
+	enum err err = config_load(&input, &config, &errors);
+	if (err) {
+		fprintf(stderr, "%s", errors.p ? errors.p : "");
+		buf_free(&errors);
+		return err == ERR_REQUEST ? EXIT_USAGE : EXIT_REFUSED;
+	}
+	code = carry_out(l, config);
+	config_free(&config);
+	return code;
+}
+
+int cli_admin(int argc, char **argv)
+{
+	const struct command *c = NULL;
+	for (unsigned i = 0; i < COMMANDS && argc > 1; i++) {
+		size_t n = strlen(argv[0]);
+		const char *words = commands[i].words;
+		if (strncmp(words, argv[0], n) == 0 && words[n] == ' ' &&
+			strcmp(words + n + 1, argv[1]) == 0)
+			c = &commands[i];
+	}
+	if (!c)
+		return -1;
+	for (int i = 2; i < argc; i++)
+		if (strcmp(argv[i], "--help") == 0) {
+			print_usage(c, stdout);
+			return EXIT_DONE;
+		}
+	struct line l = {.command = c,
+		.params = json_object(),
+		.config_argv = mem_alloc((size_t)argc * sizeof(char *))};
+	int code = run(&l, argc - 2, argv + 2);
+	json_decref(l.params);
+	free(l.config_argv);
+	return code;
+}
