@@ -60,8 +60,8 @@ bool json_string_is(struct str inner, const char *text);
 bool json_string_eq(struct str a, struct str b);
 
 /* Decodes a string value (with its quotes) or what stands between the quotes into out, which has
- * room for value.n bytes. \u0000 comes out as a NUL byte: who makes a C string of it looks first.
- * ERR_PARAMS when it holds a lone surrogate, which has no UTF-8. */
+ * room for value.n bytes and may be where the value is. \u0000 comes out as a NUL byte: who makes a
+ * C string of it looks first. ERR_PARAMS when it holds a lone surrogate, which has no UTF-8. */
 enum err json_decode(struct str value, char *out, size_t *ret_n);
 
 /* A number that is a whole one without fraction or exponent and fits. ERR_PARAMS otherwise. */
