@@ -49,13 +49,29 @@ static struct buf rendered(const struct config *config, bool with_origins)
 	return text;
 }
 
+/* Numbers are the same, not only as they are shown. */
+static void assert_same_numbers(struct config *a, struct config *b)
+{
+	static const size_t sizes[CONFIG_TYPES] = {[CONFIG_BOOL] = sizeof(bool),
+		[CONFIG_INT] = sizeof(unsigned),
+		[CONFIG_DURATION] = sizeof(int64_t),
+		[CONFIG_SIZE] = sizeof(size_t),
+		[CONFIG_WORD] = sizeof(int)};
+	for (const struct config_section *s = config_sections; s->name; s++)
+		for (const struct config_key *key = config_first(s); key < config_end(s); key++)
+			if (!s->record_size)
+				assert_memory_equal(
+					config_slot(a, key), config_slot(b, key), sizes[key->type]);
+}
+
 /* What is shown reads as the same configuration. */
-static void assert_reads_back(const struct config *config)
+static void assert_reads_back(struct config *config)
 {
 	struct buf text = rendered(config, false);
 	struct config *again = loaded(buf_str(&text), NULL);
 	struct buf second = rendered(again, false);
 	assert_string_equal(text.p, second.p);
+	assert_same_numbers(config, again);
 	buf_free(&text);
 	buf_free(&second);
 	config_free(&again);
@@ -80,15 +96,36 @@ static void defaults(void **state)
 	assert_int_equal(c->issuer.sign_up, CONFIG_SIGN_UP_OPEN);
 	assert_int_equal(c->issuer.access_token_lifetime, 15 * 60 * 1000);
 	assert_true(c->issuer.refresh_token_lifetime == 30 * 86400 * INT64_C(1000));
+	assert_reads_back(c);
+	config_free(&c);
+}
+
+static void default_limits(void **state)
+{
+	(void)state;
+	struct config *c = loaded(STR(""), NULL);
 	assert_int_equal(c->auth.session_open_timeout, 5000);
 	assert_int_equal(c->limits.message, 128 * 1024);
 	assert_int_equal(c->limits.data, 64 * 1024);
 	assert_int_equal(c->limits.kept_messages, 1024);
+	assert_int_equal(c->limits.batch, 100);
+	assert_int_equal(c->limits.outbound_queue, 1 << 20);
+	assert_int_equal(c->limits.kept_bytes, 1 << 20);
+	assert_int_equal(c->limits.rooms_per_session, 128);
+	assert_int_equal(c->limits.members_per_room, 1000);
+	assert_int_equal(c->limits.calls_per_worker, 65536);
+	assert_int_equal(c->limits.requests_in_flight, 256);
+	assert_int_equal(c->session.ping_interval, 25000);
+	assert_int_equal(c->session.pong_timeout, 10000);
 	assert_int_equal(c->session.resume_window, 30000);
+	assert_int_equal(c->auth.clock_skew, 30000);
+	assert_int_equal(c->rooms.history_messages, 100);
+	assert_int_equal(c->rooms.history_age, 3600000);
+	assert_int_equal(c->ice.credential_lifetime, 3600000);
+	assert_true(c->rooms.ephemeral);
 	assert_string_equal(c->rooms.ephemeral_names.items[0], "*");
 	assert_int_equal(c->issuers.count, 0);
 	assert_int_equal(c->ice_servers.count, 0);
-	assert_reads_back(c);
 	config_free(&c);
 }
 
@@ -536,6 +573,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults),
+		cmocka_unit_test(default_limits),
 		cmocka_unit_test(every_type),
 		cmocka_unit_test(forms),
 		cmocka_unit_test(precedence),
