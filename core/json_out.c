@@ -14,7 +14,7 @@ static size_t plain(struct str s)
 
 static void escape(struct buf *b, char c)
 {
-	static const char letters[] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f',
+	static const char letters[128] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f',
 		['\r'] = 'r', ['"'] = '"', ['\\'] = '\\'};
 	if (letters[(unsigned char)c])
 		buf_addf(b, "\\%c", letters[(unsigned char)c]);

@@ -220,9 +220,20 @@ static int flush(struct conn *c)
 		failed = write_next(c);
 	if (corked)
 		cork(c, 0);
-	if (!failed && (c->count || c->close_code))
+	if (!failed && (c->count || lws_partial_buffered(c->wsi)))
 		lws_callback_on_writable(c->wsi);
 	return failed;
+}
+
+/* The close frame. Returning -1 from a callback would not send it: the libwebsockets of Debian then
+ * closes twice, and the second time at once. Out of its callbacks a killing timeout closes once, and
+ * with the reason given. */
+static void send_close(struct conn *c)
+{
+	c->close_sent = true;
+	lws_close_reason(c->wsi, (enum lws_close_status)c->close_code,
+		(unsigned char *)(uintptr_t)c->close_reason, strlen(c->close_reason));
+	lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
 }
 
 void conn_flush_all(void)
@@ -231,9 +242,13 @@ void conn_flush_all(void)
 		struct conn *c = dirty;
 		dirty = c->next_dirty;
 		c->dirty = false;
+		if (c->close_sent)
+			continue;
 		if (flush(c))
 			lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_ASYNC);
-		else if (c->close_code && !c->close_sent)
+		else if (c->close_code && !c->count && !lws_partial_buffered(c->wsi))
+			send_close(c);
+		else if (c->close_code) /* it may never read what is before the close frame */
 			lws_set_timeout(
 				c->wsi, PENDING_TIMEOUT_CLOSE_SEND, CLOSE_TIMEOUT_SECONDS);
 	}
@@ -252,12 +267,9 @@ static int on_writable(struct conn *c)
 {
 	if (flush(c))
 		return -1;
-	if (!c->close_code || c->count || lws_partial_buffered(c->wsi))
-		return 0;
-	c->close_sent = true;
-	lws_close_reason(c->wsi, (enum lws_close_status)c->close_code,
-		(unsigned char *)(uintptr_t)c->close_reason, strlen(c->close_reason));
-	return -1;
+	if (c->close_code)
+		mark_dirty(c); /* closed at the end of the turn */
+	return 0;
 }
 
 /* ---- in ---- */
