@@ -4,7 +4,6 @@
 #include "core/mem.h"
 #include "core/metrics.h"
 #include "core/pool.h"
-#include "core/worker.h"
 
 #include <argon2.h>
 #include <arpa/inet.h>
@@ -47,9 +46,10 @@ struct password_job {
 
 /* One thread has to stay one: the throttles belong to it. */
 static struct {
+	pthread_mutex_t lock; /* around pool: it ends while workers run */
 	struct pool *pool;
 	struct throttle *accounts, *addresses;
-} own;
+} own = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 void password_start(void)
 {
@@ -60,8 +60,11 @@ void password_start(void)
 
 void password_stop(void)
 {
-	if (own.pool)
-		pool_free(&own.pool);
+	pthread_mutex_lock(&own.lock);
+	struct pool *pool = own.pool;
+	own.pool = NULL;
+	pthread_mutex_unlock(&own.lock);
+	pool_free(&pool);
 	throttle_free(&own.accounts);
 	throttle_free(&own.addresses);
 }
@@ -142,8 +145,9 @@ static size_t put(char *out, size_t room, struct str s)
 static enum err submit(struct password_job *j)
 {
 	j->job.done = come_back;
-	j->job.worker = worker_self()->index;
-	enum err err = pool_run(own.pool, &j->job);
+	pthread_mutex_lock(&own.lock);
+	enum err err = own.pool ? pool_run(own.pool, &j->job) : ERR_OVERLOADED;
+	pthread_mutex_unlock(&own.lock);
 	if (err) {
 		OPENSSL_cleanse(j->password, sizeof(j->password));
 		free(j);

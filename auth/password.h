@@ -18,7 +18,8 @@ enum {
 	PASSWORD_QUEUE_MAX = 64,
 };
 
-/* Before and after the workers. */
+/* password_start() before the workers. password_stop() while they still run: what waits is hashed
+ * first, what comes later is ERR_OVERLOADED. */
 void password_start(void);
 void password_stop(void);
 

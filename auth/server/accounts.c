@@ -109,6 +109,9 @@ void user_add_run(struct call *c)
 	const struct user_add *p = c->params;
 	if (!user_name_valid(p->name))
 		call_refuse(c, ERR_PARAMS, .field = STR("name"), .message = USER_NAME_RULE);
+	else if (client_reserves_name(p->name))
+		call_refuse(c, ERR_CONFLICT, .reason = "name_taken",
+			.message = "This name is reserved.");
 	else if (p->display_name.n && !user_display_name_valid(p->display_name))
 		call_refuse(c, ERR_PARAMS, .field = STR("display_name"),
 			.message = USER_DISPLAY_NAME_RULE);

@@ -53,7 +53,7 @@ static struct client *demo_client(void)
 	buf_adds(&uris, issuer->url);
 	buf_addf(&uris, "/ http://localhost/ http://127.0.0.1/ http://[::1]/");
 	struct client *client = client_new((struct client){
-		.id = STR("demo"),
+		.id = STR(CLIENT_DEMO),
 		.name = STR("the demo"),
 		.grants = STR("authorization_code"),
 		.redirect_uris = buf_str(&uris),
@@ -87,7 +87,7 @@ static void got_row(struct store_op *op)
 
 void client_get(struct str id, client_done *done, void *context)
 {
-	if (issuer->demo_client && str_is(id, "demo")) {
+	if (issuer->demo_client && str_is(id, CLIENT_DEMO)) {
 		done(context, ERR_OK, demo_client());
 		return;
 	}
@@ -98,6 +98,11 @@ void client_get(struct str id, client_done *done, void *context)
 	struct lookup *l = mem_new(struct lookup);
 	*l = (struct lookup){done, context};
 	store_ask(STORE_CLIENT_GET, got_row, l, STORE_TEXT(id), STORE_END);
+}
+
+bool client_reserves_name(struct str user)
+{
+	return user.n == strlen(CLIENT_DEMO) && strncasecmp(user.p, CLIENT_DEMO, user.n) == 0;
 }
 
 bool client_may(const struct client *client, const char *grant)

@@ -16,7 +16,10 @@ struct client {
 	struct scope_set scope;           /* what it may be given */
 };
 
-/* What a client id looks like; the built-in one apart, which is "demo". */
+/* A token's sub is a user's name, or the client's own id: so no id may be a name. Ids begin with '_',
+ * with which no name does; of the built-in one, "demo", the name is reserved. */
+#define CLIENT_DEMO "demo"
+#define CLIENT_OPERATOR "_signalbox" /* stands in tokens that no client asked for */
 enum { CLIENT_ID_DIGITS = 20, CLIENT_ID_MAX = 64, CLIENT_NAME_MAX = 64, CLIENT_URIS_MAX = 2048 };
 
 /* Finds it and calls done(), perhaps before this returns. err: OK, and the client is the
@@ -24,6 +27,9 @@ enum { CLIENT_ID_DIGITS = 20, CLIENT_ID_MAX = 64, CLIENT_NAME_MAX = 64, CLIENT_U
 typedef void client_done(void *context, enum err err, struct client *client);
 void client_get(struct str id, client_done *done, void *context);
 void client_free(struct client **client);
+
+/* Whether a user may not be called so. */
+bool client_reserves_name(struct str user);
 
 bool client_may(const struct client *client, const char *grant);
 bool client_redirects_to(const struct client *client, struct str uri);

@@ -13,7 +13,7 @@ static const char *const grants[] = {"authorization_code", "client_credentials",
 
 /* While the store works. */
 struct adding {
-	char id[CLIENT_ID_DIGITS + 1];
+	char id[1 + CLIENT_ID_DIGITS + 1];
 	char secret[SECRET_TEXT + 1];
 	bool confidential;
 };
@@ -96,7 +96,8 @@ static void add(struct call *c, struct str grant_words, struct str uris)
 	unsigned char hash[SECRET_HASH];
 	char scope[SCOPE_SET_TEXT_MAX];
 	a->confidential = !p->public.yes;
-	secret_make_hex(a->id, CLIENT_ID_DIGITS);
+	a->id[0] = '_';
+	secret_make_hex(a->id + 1, CLIENT_ID_DIGITS);
 	secret_make(a->secret);
 	secret_hash(str_of(a->secret), hash);
 	struct store_value secret = STORE_NULL;

@@ -2,12 +2,11 @@
  * libjwt, so that two implementations meet in one sign-in. */
 #include "auth/server/issuer.h"
 #include "auth/server/keys.h"
-#include "auth/b64url.h"
+#include "auth/jws.h"
 #include "auth/server/secret.h"
 #include "core/json_scan.h"
 
 #include <jwt.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -40,18 +39,6 @@ static void write_more(struct json_out *o, struct str claims)
 	}
 }
 
-static void write_subject(struct json_out *o, const struct mint_request *r)
-{
-	char text[128];
-	if (r->user.n) {
-		json_str(o, "sub", r->user);
-		return;
-	}
-	int n = snprintf(text, sizeof(text), "client:" STR_FMT, STR_ARG(r->client));
-	json_str(
-		o, "sub", (struct str){text, n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1});
-}
-
 static void write_payload(struct buf *b, const struct mint_request *r)
 {
 	char jti[JTI_DIGITS + 1];
@@ -60,7 +47,7 @@ static void write_payload(struct buf *b, const struct mint_request *r)
 	secret_make_hex(jti, JTI_DIGITS);
 	json_open(&o, NULL, '{');
 	json_str(&o, "iss", issuer->url);
-	write_subject(&o, r);
+	json_str(&o, "sub", r->user.n ? r->user : r->client);
 	json_str(&o, "aud", r->audience.n ? r->audience : issuer->audience);
 	json_int(&o, "exp", now + (r->lifetime ? r->lifetime : issuer->access_token_lifetime));
 	json_int(&o, "iat", now);
@@ -73,31 +60,23 @@ static void write_payload(struct buf *b, const struct mint_request *r)
 	json_close(&o, '}');
 }
 
-static void add_header(struct buf *b, const struct signing_key *key)
-{
-	char text[128];
-	int n = snprintf(text, sizeof(text), "{\"alg\":\"%s\",\"typ\":\"at+jwt\",\"kid\":\"%s\"}",
-		key->alg, key->kid);
-	b64url_add(b, text, (size_t)n);
-}
-
 enum err issuer_mint(const struct mint_request *request, struct buf *ret_token)
 {
-	const struct signing_key *key = key_for("ES256");
 	enum err err = check_claims(request->claims);
 	if (err)
 		return err;
 	struct buf payload = BUF_INIT(TOKEN_MAX_BYTES), token = BUF_INIT(TOKEN_MAX_BYTES);
 	write_payload(&payload, request);
-	add_header(&token, key);
-	buf_addc(&token, '.');
-	b64url_add(&token, payload.p, payload.n);
-	err = payload.err ? payload.err : key_sign_es256(key, &token);
-	buf_free(&payload);
+	err = payload.err;
 	if (!err)
+		err = jws_sign(&key_for(JWA_ES256)->pair, "at+jwt", buf_str(&payload), &token);
+	if (!err) {
 		buf_adds(ret_token, buf_str(&token));
+		err = ret_token->err;
+	}
+	buf_free(&payload);
 	buf_free(&token);
-	return err ? err : ret_token->err;
+	return err;
 }
 
 /* Half of the hash of the access token that comes with it. */
@@ -133,7 +112,7 @@ static void write_id_payload(struct buf *b, const struct id_token_request *r)
 
 enum err issuer_mint_id(const struct id_token_request *request, struct buf *ret_token)
 {
-	const struct signing_key *key = key_for("ES256");
+	const struct signing_key *key = key_for(JWA_ES256);
 	struct buf payload = BUF_INIT(CLAIMS_MAX_BYTES);
 	enum err err = ERR_INTERNAL;
 	char *text = NULL;
@@ -141,7 +120,7 @@ enum err issuer_mint_id(const struct id_token_request *request, struct buf *ret_
 	write_id_payload(&payload, request);
 	if (payload.err || jwt_new(&jwt))
 		goto out;
-	if (jwt_add_grants_json(jwt, payload.p) || jwt_add_header(jwt, "kid", key->kid) ||
+	if (jwt_add_grants_json(jwt, payload.p) || jwt_add_header(jwt, "kid", key->pair.kid) ||
 		jwt_set_alg(
 			jwt, JWT_ALG_ES256, (const unsigned char *)key->pem, (int)strlen(key->pem)))
 		goto out;

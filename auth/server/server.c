@@ -166,21 +166,16 @@ const struct http_route issuer_routes[] = {
 
 /* ---- start and stop ---- */
 
-/* An origin: scheme, host, perhaps a port, and at most a slash behind. */
-static bool is_origin(struct str url, struct str *ret_origin)
+/* Scheme, host, perhaps a port, and nothing behind: clients compare it byte for byte. */
+static bool is_origin(struct str url)
 {
-	if (url.n && url.p[url.n - 1] == '/')
-		url.n--;
-	size_t scheme = str_starts(url, STR("https://")) ? 8
-		: str_starts(url, STR("http://"))        ? 7
-							 : 0;
-	if (!scheme || url.n == scheme || url.n > REDIRECT_MAX)
+	size_t scheme = str_starts(url, STR("https://")) ? 8 : 7;
+	if (scheme == 7 && !str_starts(url, STR("http://")))
 		return false;
 	for (size_t i = scheme; i < url.n; i++)
 		if (url.p[i] <= ' ' || url.p[i] >= 0x7f || strchr("/?#@\\\"<>", url.p[i]))
 			return false;
-	*ret_origin = url;
-	return true;
+	return url.n > scheme && url.n <= REDIRECT_MAX;
 }
 
 static void forget(void)
@@ -201,11 +196,12 @@ static struct str keep(struct str s)
 
 enum err issuer_start(const struct issuer_options *options, char *ret_why)
 {
-	struct str origin;
+	struct str origin = options->url;
 	assert(!own.url.p);
-	if (!is_origin(options->url, &origin)) {
+	if (!is_origin(origin)) {
 		snprintf(ret_why, ISSUER_WHY_MAX,
-			"the issuer must be an address like https://chat.example, without path");
+			"the issuer must be an address like https://chat.example, with nothing "
+			"behind the host and port, not even a slash");
 		return ERR_PARAMS;
 	}
 	enum err err = keys_start();
@@ -229,6 +225,11 @@ enum err issuer_start(const struct issuer_options *options, char *ret_why)
 	documents.resource = document(write_resource);
 	password_start();
 	return ERR_OK;
+}
+
+void issuer_drain(void)
+{
+	password_stop();
 }
 
 void issuer_stop(void)

@@ -3,7 +3,8 @@
  * OpenID Connect Core and Discovery as far as the documents it serves say.
  *
  * Thread: issuer_start() and issuer_stop() on the main thread, with the store open and no worker
- * running; routes and methods on any worker; the rest on any thread between start and stop. */
+ * running; issuer_drain() on the main thread, between workers_drain() and workers_stop(); routes and
+ * methods on any worker; the rest on any thread between start and stop. */
 #pragma once
 
 #include "core/call.h"
@@ -22,6 +23,8 @@ enum { ACCESS_TOKEN_LIFETIME = 3600, ISSUER_WHY_MAX = 256 };
 /* Makes the signing keys when there are none yet. ERR_PARAMS, ERR_INTERNAL: nothing has started, and
  * a sentence for the operator is in ret_why (ISSUER_WHY_MAX bytes). */
 enum err issuer_start(const struct issuer_options *options, char *ret_why);
+/* Ends the thread that hashes passwords, after what waits for it. */
+void issuer_drain(void);
 void issuer_stop(void);
 
 /* Pages and endpoints; ends with a NULL path. */
@@ -44,7 +47,7 @@ struct mint_request {
 	int64_t lifetime;    /* seconds; 0: the configured one */
 };
 
-enum { TOKEN_MAX_BYTES = 8192 };
+enum { TOKEN_MAX_BYTES = 8192 }; /* what the check takes */
 
 /* Appends one signed access token (RFC 9068, ES256) to the buffer. ERR_PARAMS: the claims are no
  * object, hold a member twice, or one that is the issuer's to say; ERR_TOO_LARGE: past

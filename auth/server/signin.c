@@ -203,11 +203,13 @@ void serve_login(struct http_exchange *x)
 
 /* ---- signing up ---- */
 
+static const char taken[] = "This name is taken. Choose another one.";
+
 static void user_added(struct store_op *op)
 {
 	struct authorize *a = op->context;
 	if (op->err == ERR_CONFLICT)
-		show_sign_up(a, 409, "This name is taken. Choose another one.");
+		show_sign_up(a, 409, taken);
 	else if (op->err)
 		page_failed(authorize_leave(&a), op->err);
 	else
@@ -244,6 +246,10 @@ static void signup_posted(struct authorize *a)
 	const char *wrong = ours ? wrong_with(a) : expired;
 	if (wrong) {
 		show_sign_up(a, ours ? 400 : 403, wrong);
+		return;
+	}
+	if (client_reserves_name(a->name)) {
+		show_sign_up(a, 409, taken);
 		return;
 	}
 	enum err err = password_hash(a->password, hashed, a);

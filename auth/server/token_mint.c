@@ -52,7 +52,7 @@ static void got_user(struct store_op *op)
 		mint(c,
 			(struct mint_request){.user = user.name,
 				.name = user.display_name,
-				.client = STR("signalbox")});
+				.client = STR(CLIENT_OPERATOR)});
 }
 
 static void got_client(void *context, enum err err, struct client *client)

@@ -85,7 +85,8 @@ void http_header(struct http_exchange *x, const char *name, struct str value)
 	(void)x;
 	assert_false(str_has_control(value));
 	size_t n = strlen(headers_so_far);
-	snprintf(headers_so_far + n, sizeof(headers_so_far) - n, "%s: %.*s\n", name, STR_ARG(value));
+	snprintf(
+		headers_so_far + n, sizeof(headers_so_far) - n, "%s: %.*s\n", name, STR_ARG(value));
 	if (strcmp(name, "Set-Cookie") != 0)
 		return;
 	keep_cookie(value.p, "signalbox", jar.login, sizeof(jar.login));
@@ -141,7 +142,8 @@ static struct str text_or(const char *text, const char *usual)
 }
 
 /* Sends a request and runs the worker until it is answered. */
-#define send_request(...) send_it(&(struct sent){__VA_ARGS__})
+#define send_request(verb_, path_, ...) \
+	send_it(&(struct sent){.verb = verb_, .path = path_, __VA_ARGS__})
 static inline int send_it(const struct sent *s)
 {
 	struct http_exchange_private *own = mem_new(struct http_exchange_private);
@@ -164,6 +166,11 @@ static inline int send_it(const struct sent *s)
 	lone_run_until(&reply.count, want);
 	assert_int_equal(reply.count, want); /* once */
 	return reply.status;
+}
+
+static inline int get(const char *path, const char *query)
+{
+	return send_request(HTTP_GET, path, .query = query);
 }
 
 /* A header of the answer; "" when it has none. */
@@ -312,7 +319,7 @@ static inline int end_tests(void **state)
 	char path[600];
 	stop_issuer();
 	if (caller.endpoint.ops)
-		addr_release(&caller.endpoint);
+		addr_release(&caller.endpoint, true);
 	addr_thread_stop();
 	lone_stop();
 	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
