@@ -39,9 +39,12 @@ static enum err refuse(enum err err, const char *why, const char **ret_why)
 /* After OpenSSL did not make something: was it memory? Its queue of errors is empty afterwards. */
 static enum err openssl_said(void)
 {
-	bool memory = ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE;
-	ERR_clear_error();
-	return memory ? ERR_NOMEM : UNUSABLE;
+	unsigned long code;
+	enum err err = UNUSABLE;
+	while ((code = ERR_get_error()))
+		if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE)
+			err = ERR_NOMEM;
+	return err;
 }
 
 /* A string member as it stands between its quotes. */
