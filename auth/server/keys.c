@@ -11,7 +11,7 @@
 enum { KEYS_MAX = 16, PEM_MAX_BYTES = 8192 };
 
 static struct {
-	struct signing_key list[KEYS_MAX]; /* the newest first */
+	struct signing_key list[KEYS_MAX]; /* of each algorithm the newest first */
 	size_t count;
 } own;
 
