@@ -197,8 +197,8 @@ static void scopes_of_the_token_stand_for_roles(void **state)
 	(void)state;
 	start_over(",\"visibility\":\"private\"",
 		"INSERT INTO room_roles VALUES (1, 'ban', 'banned'), (1, 'vic', 'viewer')", NULL);
-	struct principal who = {.user = STR("client:x"),
-		.scopes = SCOPE_ROOMS_JOIN | SCOPE_ROOMS_MODERATE};
+	struct principal who = {
+		.user = STR("client:x"), .scopes = SCOPE_ROOMS_JOIN | SCOPE_ROOMS_MODERATE};
 	struct client *mod = client_of(0, &who);
 	who.user = STR("vic");
 	struct client *vic = client_of(1, &who);
@@ -330,8 +330,8 @@ static void large_records_make_short_pages(void **state)
 	(void)state;
 	struct client *ann = client("ann");
 	for (int i = 0; i < 40; i++)
-		expect_result(ask(ann, "room.create", "{\"room\":\"r%d\",\"metadata\":\"%016000d\"}",
-			i, i));
+		expect_result(ask(
+			ann, "room.create", "{\"room\":\"r%d\",\"metadata\":\"%016000d\"}", i, i));
 	size_t pages = 0;
 	assert_int_equal(list_all(ann, 100, NULL, &pages), 40);
 	assert_true(pages > 3);
@@ -451,8 +451,9 @@ static void a_room_that_cannot_be_loaded_leaves_nothing(void **state)
 static void an_overloaded_store_says_so(void **state)
 {
 	(void)state;
-	start_over("", "SELECT 1", "ROOM_GET:1:overloaded,ROOM_ADD:1:overloaded,"
-				   "ROOM_LIST:1:overloaded,ROOM_LIST:2:internal");
+	start_over("", "SELECT 1",
+		"ROOM_GET:1:overloaded,ROOM_ADD:1:overloaded,"
+		"ROOM_LIST:1:overloaded,ROOM_LIST:2:internal");
 	struct client *ann = client("ann");
 	struct str r = ask(ann, "room.join", "{\"room\":\"r\"}");
 	expect_reason(r, "overloaded");
