@@ -149,11 +149,11 @@ static inline void forget_answers(void)
 	memset(&answers, 0, sizeof(answers));
 }
 
-/* Until the store's thread is where the first entry of its plan lets it wait: what is asked from now
- * on gathers meanwhile. */
-static inline void let_it_begin(void)
+/* Until the store's thread has come so many times to where that entry of its plan lets it wait: what
+ * is asked from now on gathers meanwhile. */
+static inline void let_it_begin(size_t entry, unsigned times)
 {
-	while (!store_fault_seen(0))
+	while (store_fault_seen(entry) < times)
 		usleep(1000);
 }
 

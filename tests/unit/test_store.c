@@ -153,7 +153,7 @@ static void many_writes_few_commits(void **state)
 	open_store("USER_ADD:1:delay=200", QUEUE_MAX);
 	forget_answers();
 	add_users_later("u", 1);
-	let_it_begin();
+	let_it_begin(0, 1);
 	add_users_later("v", 1000);
 	lone_run_until(&answers.done, 1001);
 	assert_int_equal(answers.by_err[ERR_OK], 1001);
@@ -167,7 +167,7 @@ static void one_that_fails_does_not_take_others_along(void **state)
 	open_store("USER_ADD:1:delay=200", QUEUE_MAX);
 	forget_answers();
 	add_user_later("first");
-	let_it_begin();
+	let_it_begin(0, 1);
 	add_user_later("ann");
 	add_user_later("ann");
 	add_user_later("b|b");
@@ -190,7 +190,7 @@ static void a_failed_commit_is_everybodys(void **state)
 	assert_true(store_healthy());
 	forget_answers();
 	add_user_later("first");
-	let_it_begin();
+	let_it_begin(0, 1);
 	add_users_later("u", 10);
 	add_user_later("u3"); /* even this conflict is no answer: u3 is not there afterwards */
 	lone_run_until(&answers.done, 12);
@@ -214,7 +214,7 @@ static void nothing_is_answered_before_its_commit(void **state)
 	open_store("commit:1:delay=200", QUEUE_MAX);
 	forget_answers();
 	add_user_later("ann");
-	let_it_begin();
+	let_it_begin(0, 1);
 	lone_run();
 	assert_int_equal(answers.done, 0);
 	assert_int_equal(get_user("ann"), ERR_NOT_FOUND);
@@ -258,7 +258,8 @@ static void the_queue_has_a_bound(void **state)
 	forget_answers();
 	add_user_later("first");
 	store_ask(STORE_SETTING_GET, count_answer, NULL, STORE_TEXT(STR("a")), STORE_END);
-	let_it_begin();
+	let_it_begin(0, 1);
+	let_it_begin(1, 1);
 	add_users_later("u", 110);
 	for (int i = 0; i < 110; i++)
 		store_ask(STORE_USER_LIST, count_answer, NULL, STORE_TEXT(STR("a")), STORE_INT(1),
@@ -278,7 +279,7 @@ static void closing_answers_what_waits(void **state)
 	open_store("any:1:delay=200", QUEUE_MAX);
 	forget_answers();
 	add_user_later("first");
-	let_it_begin();
+	let_it_begin(0, 1);
 	add_users_later("u", 50);
 	for (int i = 0; i < 50; i++)
 		store_ask(STORE_USER_LIST, count_answer, NULL, STORE_TEXT(STR("zz")), STORE_INT(1),

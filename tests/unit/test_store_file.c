@@ -239,7 +239,7 @@ static void a_full_disk(void **state)
 	struct rlimit normal, small;
 	char *large = mem_alloc(LARGE);
 	memset(large, 'x', LARGE);
-	open_store("USER_GET:1:delay=1,SETTING_PUT:1:delay=100", QUEUE_MAX);
+	open_store("USER_ADD:2:delay=200", QUEUE_MAX);
 	assert_int_equal(add_user("ann"), ERR_OK);
 	signal(SIGXFSZ, SIG_IGN);
 	getrlimit(RLIMIT_FSIZE, &normal);
@@ -249,17 +249,24 @@ static void a_full_disk(void **state)
 	assert_int_equal(put_setting("a", STORE_TEXT(((struct str){large, LARGE}))), ERR_INTERNAL);
 	assert_false(store_healthy());
 	forget_answers();
-	for (int i = 0; i < COUNT; i++)
+	add_user_later("cleo");
+	let_it_begin(0, 2);
+	for (int i = 0; i < COUNT;
+		i++) { /* the small ones would find room, but their group is lost */
 		store_ask(STORE_SETTING_PUT, count_answer, NULL, STORE_INT(i),
 			STORE_TEXT(((struct str){large, LARGE})), STORE_END);
-	lone_run_until(&answers.done, COUNT);
-	assert_int_equal(answers.by_err[ERR_INTERNAL], COUNT);
+		add_users_later("dora", 1);
+	}
+	lone_run_until(&answers.done, 2 * COUNT + 1);
+	assert_int_equal(answers.by_err[ERR_OK], 1);
+	assert_int_equal(answers.by_err[ERR_INTERNAL], 2 * COUNT);
 	assert_int_equal(get_user("ann"), ERR_OK); /* reading goes on */
 	setrlimit(RLIMIT_FSIZE, &normal);
 	for (int i = 0; i < 60 && !store_healthy(); i++)
 		usleep(100 * 1000);
 	assert_true(store_healthy());
-	assert_int_equal(add_user("bob"), ERR_OK);
+	assert_int_equal(get_user("cleo"), ERR_OK);
+	assert_int_equal(get_user("dora0"), ERR_NOT_FOUND);
 	assert_int_equal(ask(STORE_SETTING_GET, STORE_TEXT(STR("a"))), ERR_NOT_FOUND);
 	assert_int_equal(ask(STORE_SETTING_GET, STORE_INT(3)), ERR_NOT_FOUND);
 	free(large);
