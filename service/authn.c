@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { TICK_MS = 5000, KEYS_TIMEOUT_MS = 5000 };
+enum { TICK_MS = 5000 };
 
 /* One issuer whose tokens count. Everything but the keyring is made before the workers start. */
 struct issuer {
@@ -27,6 +27,7 @@ static struct issuer issuers[BEARER_ISSUERS_MAX];
 static struct issuer_rule rules[BEARER_ISSUERS_MAX];
 static size_t issuer_count;
 static size_t cache_size;
+static long keys_timeout_ms;
 
 static _Thread_local struct bearer *bearer;
 static _Thread_local struct authn *waiting[BEARER_ISSUERS_MAX];
@@ -124,6 +125,7 @@ enum err authn_configure(
 	const struct config *config, const struct authn_embedded *embedded, struct buf *why)
 {
 	cache_size = config->auth.cached_tokens;
+	keys_timeout_ms = (long)config->auth.jwks_timeout;
 	if (config->issuers.count + 1 > BEARER_ISSUERS_MAX) {
 		buf_addf(why, "at most %d issuers are possible\n", BEARER_ISSUERS_MAX - 1);
 		return ERR_TOO_LARGE;
@@ -282,7 +284,7 @@ static void on_fetched(struct fetch *f, enum err err, struct str body, const cha
 
 static void begin_fetch(struct issuer *i)
 {
-	struct fetch_limits limits = {.bytes = JWKS_MAX, .timeout_ms = KEYS_TIMEOUT_MS};
+	struct fetch_limits limits = {.bytes = JWKS_MAX, .timeout_ms = keys_timeout_ms};
 	i->fetch.done = on_fetched;
 	if (fetch_start(&i->fetch, i->keys_url, &limits)) {
 		keyring_failed(&i->ring, (int64_t)time(NULL));

@@ -62,11 +62,12 @@ static void set_value(struct config_loader *l, const struct config_key *key, str
 		config_fault(l, &at, key->path, &why);
 }
 
-/* Variables that begin like ours and are not: Kubernetes makes them for a service of our name. */
+/* Variables that begin like ours and are no keys: Kubernetes makes some for a service of our name. */
 static bool is_foreign(struct str name)
 {
 	return str_starts(name, STR(PREFIX "SERVICE_")) || str_is(name, PREFIX "PORT") ||
-		str_starts(name, STR(PREFIX "PORT_"));
+		str_starts(name, STR(PREFIX "PORT_")) ||
+		str_is(name, PREFIX "STORE_FAULT"); /* store/fault.h */
 }
 
 /* The key or list of records that the variable names. */
