@@ -216,7 +216,7 @@ static enum err check_for_us(
 static bool add_scopes(struct claims *c, struct str value)
 {
 	struct str words;
-	if (!decode(c, value, sizeof(c->text), &words))
+	if (!decode(c, value, sizeof(c->text), &words) || str_has_control(words))
 		return false;
 	c->scopes |= scopes_parse(words);
 	return true;

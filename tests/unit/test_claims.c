@@ -1,0 +1,375 @@
+/* claims: what a token has to say, in which form, and who it makes of its bearer. */
+#include "auth/claims.h"
+
+#include "core/json_scan.h"
+
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#define COUNT(array) (sizeof(array) / sizeof(*(array)))
+
+enum { NOW = 1800000000 };
+
+static const struct str audiences[] = {{"https://signalbox.example", 25}, {"urn:second", 10}};
+static const struct issuer_rule own = {
+	.issuer = {"https://signalbox.example", 25}, .audiences = audiences, .audience_count = 2};
+static const struct issuer_rule foreign = {.issuer = {"https://id.example/", 19},
+	.alias = {"corp", 4},
+	.audiences = audiences,
+	.audience_count = 2,
+	.typ_jwt = true,
+	.default_scopes = SCOPE_ROOMS_JOIN};
+
+static struct claims claims;
+static const char *why;
+
+static enum err read_typ(struct str payload, const char *typ, const struct issuer_rule *rule)
+{
+	why = NULL;
+	enum err err = claims_read(payload, str_of(typ), rule, NOW, &claims, &why);
+	assert_true(err == ERR_OK || (err == ERR_UNAUTHENTICATED && why));
+	return err;
+}
+
+static enum err read_own(const char *payload)
+{
+	return read_typ(str_of(payload), "at+jwt", &own);
+}
+
+#define ISS "\"iss\":\"https://signalbox.example\""
+#define AUD "\"aud\":\"https://signalbox.example\""
+#define SUB "\"sub\":\"ann\""
+#define EXP "\"exp\":1800000600"
+#define BASE "{" ISS "," AUD "," SUB "," EXP
+#define FOREIGN "{\"iss\":\"https://id.example/\",\"aud\":[\"x\",\"urn:second\"]," SUB "," EXP
+
+static void complete(void **state)
+{
+	(void)state;
+	assert_int_equal(read_own(BASE ",\"nbf\":1799999999.5,\"iat\":1.8e9,\"jti\":\"j-1\","
+				       "\"client_id\":\"web\",\"name\":\"Ann \\u00c4\","
+				       "\"scope\":\"rooms:join openid rooms:create\",\"x\":[{}]}"),
+		ERR_OK);
+	assert_true(str_is(claims.sub, "ann") && str_is(claims.jti, "j-1"));
+	assert_true(str_is(claims.client, "web") && str_is(claims.name, "Ann \xc3\x84"));
+	assert_int_equal(claims.exp, NOW + 600);
+	assert_int_equal(claims.nbf, NOW - 1);
+	assert_int_equal(claims.iat, NOW);
+	assert_int_equal(claims.scopes, SCOPE_ROOMS_JOIN | SCOPE_ROOMS_CREATE);
+	assert_false(claims.rooms_limited || claims.datasets_limited);
+	assert_int_equal(read_own(BASE "}"), ERR_OK);
+	assert_true(str_is(claims.name, "ann"));
+	assert_int_equal(claims.nbf, 0);
+	assert_int_equal(claims.scopes, 0); /* the embedded issuer gives what it says, no more */
+}
+
+static void dates(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		int64_t seconds;
+	} good[] = {{"0", 0}, {"-0", 0}, {"-0.0", 0}, {"1", 1}, {"1.9", 1}, {"-1.9", -2},
+		{"-2", -2}, {"1e3", 1000}, {"1.5e1", 15}, {"1.55e1", 15}, {"15e-1", 1},
+		{"1e-400", 0}, {"-1e-400", -1}, {"0e400", 0}, {"0.0001e10", 1000000},
+		{"1800000000.999", 1800000000}, {"0.000000000000000000000000000001", 0},
+		{"253402300799", 253402300799}, {"253402300799.9", 253402300799},
+		{"2.53402300799E+11", 253402300799}, {"100000000000000e-13", 10}};
+	static const char *const bad[] = {"253402300800", "1e12", "1e400", "1e99999999999999999999",
+		"18446744073709551616", "9223372036854775808", "-9223372036854775809",
+		"1800000000000", "\"1800000000\"", "null", "true", "[]", "{}",
+		"99999999999999999999999999999999999999999999999999"};
+	for (size_t i = 0; i < COUNT(good); i++) {
+		int64_t seconds = 99;
+		assert_int_equal(claims_date(str_of(good[i].text), &seconds), ERR_OK);
+		if (seconds != good[i].seconds)
+			fail_msg("%s: %lld", good[i].text, (long long)seconds);
+	}
+	for (size_t i = 0; i < COUNT(bad); i++) {
+		int64_t seconds = 99;
+		assert_int_equal(claims_date(str_of(bad[i]), &seconds), ERR_PARAMS);
+		assert_int_equal(seconds, 99);
+	}
+}
+
+static void times(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *claims;
+		enum err err;
+	} rows[] = {{"\"exp\":1800000001", ERR_OK}, {"\"exp\":1800000001.5", ERR_OK},
+		{"\"exp\":1800000000", ERR_UNAUTHENTICATED},
+		{"\"exp\":1800000000.5", ERR_UNAUTHENTICATED},
+		{"\"exp\":1799999999", ERR_UNAUTHENTICATED}, {"\"exp\":0", ERR_UNAUTHENTICATED},
+		{"\"exp\":-1", ERR_UNAUTHENTICATED}, {"\"exp\":-1800000600", ERR_UNAUTHENTICATED},
+		{"\"exp\":1e400", ERR_UNAUTHENTICATED}, {"\"exp\":1e300", ERR_UNAUTHENTICATED},
+		{"\"exp\":18446744073709551616", ERR_UNAUTHENTICATED},
+		{"\"exp\":9223372036854775807", ERR_UNAUTHENTICATED},
+		{"\"exp\":\"1800000600\"", ERR_UNAUTHENTICATED},
+		{"\"exp\":null", ERR_UNAUTHENTICATED},
+		{"\"exp\":[1800000600]", ERR_UNAUTHENTICATED},
+		{"\"exp\":true", ERR_UNAUTHENTICATED}, {"\"ex\":1800000600", ERR_UNAUTHENTICATED},
+		{EXP ",\"nbf\":1800000030", ERR_OK}, {EXP ",\"nbf\":1800000030.9", ERR_OK},
+		{EXP ",\"nbf\":1800000031", ERR_UNAUTHENTICATED}, {EXP ",\"nbf\":-5", ERR_OK},
+		{EXP ",\"nbf\":\"1\"", ERR_UNAUTHENTICATED},
+		{EXP ",\"nbf\":1e400", ERR_UNAUTHENTICATED}, {EXP ",\"iat\":1800000030", ERR_OK},
+		{EXP ",\"iat\":1800000031", ERR_UNAUTHENTICATED},
+		{EXP ",\"iat\":{}", ERR_UNAUTHENTICATED}, {EXP ",\"iat\":0", ERR_OK}};
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct buf b = BUF_INIT(4096);
+		buf_addf(&b, "{" ISS "," AUD "," SUB ",%s}", rows[i].claims);
+		if (read_own(b.p) != rows[i].err)
+			fail_msg("%s: %s", b.p, why ? why : "passed");
+		buf_free(&b);
+	}
+}
+
+static void issuer_and_audience(void **state)
+{
+	(void)state;
+	static const char *const bad[] = {"{" AUD "," SUB "," EXP "}",
+		"{\"iss\":\"https://signalbox.example/\"," AUD "," SUB "," EXP "}",
+		"{\"iss\":\"HTTPS://signalbox.example\"," AUD "," SUB "," EXP "}",
+		"{\"iss\":\"https://signalbox.example\\u0000\"," AUD "," SUB "," EXP "}",
+		"{\"iss\":[\"https://signalbox.example\"]," AUD "," SUB "," EXP "}",
+		"{" ISS "," SUB "," EXP "}", "{" ISS ",\"aud\":\"other\"," SUB "," EXP "}",
+		"{" ISS ",\"aud\":\"https://signalbox.example \"," SUB "," EXP "}",
+		"{" ISS ",\"aud\":\"https://signalbox.example\\u0000\"," SUB "," EXP "}",
+		"{" ISS ",\"aud\":[]," SUB "," EXP "}", "{" ISS ",\"aud\":null," SUB "," EXP "}",
+		"{" ISS ",\"aud\":[\"other\"]," SUB "," EXP "}",
+		"{" ISS ",\"aud\":[[\"urn:second\"]]," SUB "," EXP "}",
+		"{" ISS ",\"aud\":[\"urn:second\",1]," SUB "," EXP "}",
+		"{" ISS ",\"aud\":{\"urn:second\":\"urn:second\"}," SUB "," EXP "}"};
+	for (size_t i = 0; i < COUNT(bad); i++)
+		if (read_own(bad[i]) == ERR_OK)
+			fail_msg("passed: %s", bad[i]);
+	static const char *const good[] = {BASE "}",
+		"{" ISS ",\"aud\":\"urn:second\"," SUB "," EXP "}",
+		"{" ISS ",\"aud\":[\"other\",\"urn:second\"]," SUB "," EXP "}",
+		"{\"iss\":\"https:\\/\\/signalbox.example\"," AUD "," SUB "," EXP "}"};
+	for (size_t i = 0; i < COUNT(good); i++)
+		assert_int_equal(read_own(good[i]), ERR_OK);
+	struct str iss;
+	assert_true(claims_peek_issuer(str_of(good[3]), &iss));
+	assert_true(json_string_eq(iss, own.issuer));
+	static const char *const none[] = {"", "{", "[]", "{}", "{\"iss\":1}", "\"iss\""};
+	for (size_t i = 0; i < COUNT(none); i++)
+		assert_false(claims_peek_issuer(str_of(none[i]), &iss));
+}
+
+static void types(void **state)
+{
+	(void)state;
+	static const char *const access[] = {"at+jwt", "application/at+jwt", "AT+JWT"};
+	static const char *const other[] = {
+		"", "JWT", "jwt", "id+jwt", "at+jwt ", "at+jw", "x/at+jwt"};
+	for (size_t i = 0; i < COUNT(access); i++) {
+		assert_int_equal(read_typ(STR(BASE "}"), access[i], &own), ERR_OK);
+		assert_int_equal(read_typ(STR(FOREIGN "}"), access[i], &foreign), ERR_OK);
+	}
+	for (size_t i = 0; i < COUNT(other); i++) {
+		assert_int_equal(read_typ(STR(BASE "}"), other[i], &own), ERR_UNAUTHENTICATED);
+		assert_int_equal(read_typ(STR(FOREIGN "}"), other[i], &foreign),
+			i < 3 ? ERR_OK : ERR_UNAUTHENTICATED);
+	}
+	static const char *const of_id_tokens[] = {
+		"\"nonce\":\"n\"", "\"at_hash\":\"h\"", "\"c_hash\":\"h\"", "\"nonc\\u0065\":null"};
+	for (size_t i = 0; i < COUNT(of_id_tokens); i++) {
+		struct buf b = BUF_INIT(4096);
+		buf_addf(&b, FOREIGN ",%s}", of_id_tokens[i]);
+		assert_int_equal(read_typ(buf_str(&b), "JWT", &foreign), ERR_UNAUTHENTICATED);
+		assert_int_equal(read_typ(buf_str(&b), "at+jwt", &foreign), ERR_OK);
+		buf_free(&b);
+	}
+	assert_int_equal(read_own(BASE ",\"cnf\":{\"jkt\":\"x\"}}"), ERR_UNAUTHENTICATED);
+	assert_int_equal(read_own(BASE ",\"cnf\":null}"), ERR_UNAUTHENTICATED);
+}
+
+static void malformed(void **state)
+{
+	(void)state;
+	static const char *const bad[] = {"", "null", "[]", "\"x\"", "[" ISS "]", BASE, BASE "}x",
+		BASE "," SUB "}", BASE ",\"s\\u0075b\":\"bob\"}", BASE ",\"x\":1,\"x\":1}",
+		BASE ",\"exp\":1900000000}", BASE ",\"x\":\"\xff\"}", BASE ",}"};
+	for (size_t i = 0; i < COUNT(bad); i++)
+		if (read_own(bad[i]) == ERR_OK)
+			fail_msg("passed: %s", bad[i]);
+	struct buf b = BUF_INIT(1 << 20);
+	buf_addf(&b, BASE ",\"x\":");
+	for (int i = 0; i < 3000; i++)
+		buf_addc(&b, '[');
+	assert_int_equal(read_own(b.p), ERR_UNAUTHENTICATED);
+	buf_free(&b);
+	buf_addf(&b, BASE);
+	for (int i = 0; i < JSON_ONCE_MAX; i++)
+		buf_addf(&b, ",\"%d\":0", i);
+	buf_addc(&b, '}');
+	assert_int_equal(read_own(b.p), ERR_UNAUTHENTICATED);
+	buf_free(&b);
+	buf_addf(&b, BASE ",\"x\":\"%*s\"}", JWS_MAX, "");
+	assert_int_equal(read_own(b.p), ERR_UNAUTHENTICATED);
+	buf_free(&b);
+}
+
+static void names(void **state)
+{
+	(void)state;
+	static const char *const subs[] = {"\"\"", "1", "null", "[\"ann\"]", "\"ann\\u0000\"",
+		"\"\\u0000\"", "\"a\\nb\"", "\"a\\u0085b\"", "\"\\ud800\"", "\"corp|ann\"",
+		"\"client:web\""};
+	for (size_t i = 0; i < COUNT(subs); i++) {
+		struct buf b = BUF_INIT(4096);
+		buf_addf(&b, "{" ISS "," AUD "," EXP ",\"sub\":%s}", subs[i]);
+		assert_int_equal(read_own(b.p), ERR_UNAUTHENTICATED);
+		buf_free(&b);
+	}
+	assert_int_equal(read_own("{" ISS "," AUD "," EXP "}"), ERR_UNAUTHENTICATED);
+	for (int size = CLAIM_TEXT_MAX; size <= CLAIM_TEXT_MAX + 1; size++) {
+		struct buf b = BUF_INIT(4096);
+		buf_addf(&b, "{" ISS "," AUD "," EXP ",\"sub\":\"%0*d\"}", size, 1);
+		assert_int_equal(
+			read_own(b.p), size == CLAIM_TEXT_MAX ? ERR_OK : ERR_UNAUTHENTICATED);
+		buf_free(&b);
+	}
+	static const char *const bad[] = {"\"jti\":1", "\"jti\":\"a\\u0000\"", "\"client_id\":[]",
+		"\"client_id\":\"a\\u0000\"", "\"azp\":7"};
+	for (size_t i = 0; i < COUNT(bad); i++) {
+		struct buf b = BUF_INIT(4096);
+		buf_addf(&b, BASE ",%s}", bad[i]);
+		assert_int_equal(read_own(b.p), ERR_UNAUTHENTICATED);
+		buf_free(&b);
+	}
+	/* what people are called refuses nobody */
+	assert_int_equal(
+		read_own(BASE ",\"name\":\"a\\u0000b\",\"preferred_username\":\"annie\"}"), ERR_OK);
+	assert_true(str_is(claims.name, "annie"));
+	assert_int_equal(read_own(BASE ",\"name\":{},\"preferred_username\":1}"), ERR_OK);
+	assert_true(str_is(claims.name, "ann"));
+	assert_int_equal(read_own(BASE ",\"azp\":\"web\"}"), ERR_OK);
+	assert_true(str_is(claims.client, "web"));
+}
+
+static void scopes(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *claim;
+		uint32_t scopes;
+	} good[] = {{"\"x\":0", SCOPE_ROOMS_JOIN}, {"\"scope\":\"\"", 0},
+		{"\"scope\":\"openid profile\"", 0}, {"\"scope\":\"admin\"", SCOPE_ADMIN},
+		{"\"scope\":[\"admin\",\"rpc:call rpc:serve\"]",
+			SCOPE_ADMIN | SCOPE_RPC_CALL | SCOPE_RPC_SERVE},
+		{"\"scope\":[]", 0}, {"\"scp\":[\"admin\"]", SCOPE_ADMIN},
+		{"\"scp\":\"admin\"", SCOPE_ADMIN},
+		{"\"scp\":\"admin\",\"scope\":\"rpc:call\"", SCOPE_RPC_CALL},
+		{"\"scope\":\"adm\\u0069n\"", SCOPE_ADMIN}};
+	for (size_t i = 0; i < COUNT(good); i++) {
+		struct buf b = BUF_INIT(4096);
+		buf_addf(&b, FOREIGN ",%s}", good[i].claim);
+		assert_int_equal(read_typ(buf_str(&b), "JWT", &foreign), ERR_OK);
+		assert_int_equal(claims.scopes, good[i].scopes);
+		buf_free(&b);
+	}
+	static const char *const bad[] = {"\"scope\":1", "\"scope\":null",
+		"\"scope\":{\"admin\":1}", "\"scope\":[1]", "\"scope\":[[\"admin\"]]",
+		"\"scp\":true", "\"scope\":\"\\ud800\"", "\"scope\":\"admin\\u0000\"",
+		"\"scope\":[\"x\\u0000 admin\"]"};
+	for (size_t i = 0; i < COUNT(bad); i++) {
+		struct buf b = BUF_INIT(4096);
+		buf_addf(&b, FOREIGN ",%s}", bad[i]);
+		assert_int_equal(read_typ(buf_str(&b), "JWT", &foreign), ERR_UNAUTHENTICATED);
+		buf_free(&b);
+	}
+}
+
+static enum err read_limits(const char *value)
+{
+	struct buf b = BUF_INIT(1 << 16);
+	buf_addf(&b, BASE ",\"signalbox\":%s}", value);
+	enum err err = read_own(b.p);
+	buf_free(&b);
+	return err;
+}
+
+static void limits(void **state)
+{
+	(void)state;
+	assert_int_equal(read_limits("{\"rooms\":[\"team-*\",\"l\\u00f6bby\"]}"), ERR_OK);
+	assert_true(claims.rooms_limited && !claims.datasets_limited);
+	assert_int_equal(claims.room_count, 2);
+	assert_true(str_is(claims.rooms[0], "team-*") &&
+		str_is(claims.rooms[1],
+			"l\xc3\xb6"
+			"bby"));
+	assert_int_equal(read_limits("{\"rooms\":[],\"datasets\":[\"todos\"]}"), ERR_OK);
+	assert_true(claims.rooms_limited && claims.datasets_limited);
+	assert_int_equal(claims.room_count, 0);
+	assert_int_equal(claims.dataset_count, 1);
+	assert_int_equal(read_limits("{}"), ERR_OK);
+	assert_false(claims.rooms_limited || claims.datasets_limited);
+	static const char *const bad[] = {"null", "[]", "\"rooms\"", "{\"rooms\":\"team-*\"}",
+		"{\"rooms\":null}", "{\"rooms\":[1]}", "{\"rooms\":{}}",
+		"{\"rooms\":[\"a\\u0000\"]}", "{\"room\":[\"a\"]}",
+		"{\"rooms\":[\"a\"],\"more\":1}", "{\"rooms\":[],\"r\\u006foms\":[\"*\"]}",
+		"{\"datasets\":[\"a\",[]]}"};
+	for (size_t i = 0; i < COUNT(bad); i++)
+		assert_int_equal(read_limits(bad[i]), ERR_UNAUTHENTICATED);
+	for (int n = CLAIM_GLOBS_MAX; n <= CLAIM_GLOBS_MAX + 1; n++) {
+		struct buf b = BUF_INIT(1 << 16);
+		for (int i = 0; i < n; i++)
+			buf_addf(&b, "%s\"%d\"", i ? "," : "{\"datasets\":[", i);
+		buf_adds(&b, STR("]}"));
+		assert_int_equal(
+			read_limits(b.p), n == CLAIM_GLOBS_MAX ? ERR_OK : ERR_UNAUTHENTICATED);
+		buf_free(&b);
+	}
+}
+
+static void who(void **state)
+{
+	(void)state;
+	static const struct {
+		const struct issuer_rule *rule;
+		const char *payload, *user;
+	} rows[] = {{&own, BASE ",\"client_id\":\"web\"}", "ann"}, {&own, BASE "}", "ann"},
+		{&own, BASE ",\"client_id\":\"ann\"}", "client:ann"},
+		{&foreign, FOREIGN ",\"client_id\":\"web\"}", "corp|ann"},
+		{&foreign, FOREIGN ",\"client_id\":\"ann\"}", "corp|ann"}};
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		assert_int_equal(read_typ(str_of(rows[i].payload), "at+jwt", rows[i].rule), ERR_OK);
+		struct principal *p = claims_principal(&claims, rows[i].rule);
+		assert_true(str_is(p->user, rows[i].user));
+		assert_true(str_is(p->subject, "ann") && str_eq(p->issuer, rows[i].rule->issuer));
+		assert_int_equal(p->expires_at, NOW + 600);
+		principal_unref(&p);
+	}
+	assert_int_equal(read_limits("{\"rooms\":[\"team-*\"],\"datasets\":[]}"), ERR_OK);
+	struct principal *p = claims_principal(&claims, &own);
+	memset(&claims, 'x', sizeof(claims));
+	assert_true(principal_sees_room(p, STR("team-a")) && !principal_sees_room(p, STR("b")));
+	assert_false(principal_sees_dataset(p, STR("todos")));
+	assert_int_equal(p->scopes, 0);
+	principal_unref(&p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(complete),
+		cmocka_unit_test(dates),
+		cmocka_unit_test(times),
+		cmocka_unit_test(issuer_and_audience),
+		cmocka_unit_test(types),
+		cmocka_unit_test(malformed),
+		cmocka_unit_test(names),
+		cmocka_unit_test(scopes),
+		cmocka_unit_test(limits),
+		cmocka_unit_test(who),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
