@@ -41,6 +41,19 @@ struct transaction {
 	bool answered; /* the answer waits to be written */
 };
 
+static _Thread_local size_t in_flight; /* exchanges that a handler has and will answer */
+static _Thread_local bool draining;
+
+void conn_http_drain(void)
+{
+	draining = true;
+}
+
+bool conn_http_idle(void)
+{
+	return !in_flight;
+}
+
 /* ---- reading the request ---- */
 
 static bool has(struct lws *wsi, enum lws_token_indexes token)
@@ -187,6 +200,8 @@ static const char *status_text(int status)
 
 static void exchange_free(struct http_exchange_private *own)
 {
+	if (own->served)
+		in_flight--;
 	free(own->text);
 	buf_free(&own->body);
 	buf_free(&own->headers);
@@ -328,6 +343,7 @@ static void serve(struct http_exchange_private *own)
 	struct http_exchange *x = &own->x;
 	const struct http_route *route = own->route;
 	own->served = true;
+	in_flight++;
 	if (!check_origin(x, route))
 		return;
 	if (x->in.verb == HTTP_OPTIONS && route->cors)
@@ -364,6 +380,8 @@ static int on_request(struct transaction *t, struct lws *wsi)
 					"Content-Length is wrong.\n");
 	if (!own->x.in.verb)
 		return refuse(own, 405, "This method is not taken.\n");
+	if (draining)
+		return refuse(own, 503, "The service is stopping; try again.\n");
 	own->route = route_find(own->x.in.path, lws_get_vhost_user(lws_get_vhost(wsi)) != NULL);
 	if (!own->route)
 		return refuse(own, 404, "There is nothing at this address.\n");
@@ -395,6 +413,8 @@ static int on_body_complete(struct transaction *t)
 		return 0;
 	if (own->body.n != t->body_length)
 		return refuse(own, 400, "The body is shorter than it said.\n");
+	if (draining)
+		return refuse(own, 503, "The service is stopping; try again.\n");
 	own->x.in.body = buf_str(&own->body);
 	lws_set_timeout(t->wsi, PENDING_TIMEOUT_HTTP_CONTENT, ANSWER_TIMEOUT_SECONDS);
 	serve(own);

@@ -302,6 +302,13 @@ static void drain(struct worker *w)
 		uv_timer_stop(&acceptors[i].pause);
 		uv_poll_stop(&acceptors[i].poll);
 	}
+	conn_http_drain();
+}
+
+static bool drained(struct worker *w)
+{
+	(void)w;
+	return conn_http_idle();
 }
 
 static void stop(struct worker *w)
@@ -315,4 +322,4 @@ static void stop(struct worker *w)
 }
 
 const struct worker_part listener_part = {
-	.name = "listeners", .start = start, .drain = drain, .stop = stop};
+	.name = "listeners", .start = start, .drain = drain, .drained = drained, .stop = stop};

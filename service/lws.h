@@ -12,3 +12,7 @@ extern const struct lws_protocols conn_ws_protocol, conn_http_protocol;
 /* Pings and the limit for pongs: a lws_retry_bo_t, for the vhosts. */
 const void *conn_liveness(void);
 void conn_ws_thread_stop(void);
+
+/* From now on requests are refused; true when none is being handled. */
+void conn_http_drain(void);
+bool conn_http_idle(void);

@@ -303,11 +303,11 @@ void serve_stop(const struct config *config)
 {
 	site_set_ready(false);
 	workers_drain(DRAIN_MS);
-	store_close(); /* answers what waits: the workers still run */
-	workers_stop();
-	listeners_close();
+	store_close(); /* what waits here is still answered to the workers: so they end after it */
 	if (config->issuer.enabled)
 		issuer_stop();
+	workers_stop();
+	listeners_close();
 	authn_finish();
 	methods_free();
 	routes_free();

@@ -3,6 +3,7 @@
 #include "core/embedded.h"
 #include "core/mem.h"
 #include "service/authn.h"
+#include "service/methods.h"
 
 /* ---- rpc.discover: the description of every method, event and error (OpenRPC 1.3) ---- */
 
@@ -15,6 +16,55 @@ static void run_discover(struct call *c)
 			return;
 		}
 	call_refuse(c, ERR_NOT_FOUND);
+}
+
+/* ---- rpc.methods: the method tables as they stand, which the description must agree with ---- */
+
+static const char *const type_words[] = {
+	[FIELD_STRING] = "string",
+	[FIELD_RAW] = "json",
+	[FIELD_OBJECT] = "object",
+	[FIELD_ARRAY] = "array",
+	[FIELD_INT] = "integer",
+	[FIELD_BOOL] = "boolean",
+};
+
+static void write_field(struct json_out *o, const struct field *f)
+{
+	json_open(o, NULL, '{');
+	json_text(o, "name", f->name);
+	json_text(o, "type", type_words[f->type]);
+	json_bool(o, "required", f->required);
+	json_int(o, "min", f->min);
+	json_int(o, "max", f->max);
+	json_close(o, '}');
+}
+
+static void write_method(struct json_out *o, const struct method *m)
+{
+	json_open(o, NULL, '{');
+	json_text(o, "name", m->name);
+	json_text(o, "scope", m->scope ? scope_word((enum scope)m->scope) : NULL);
+	json_bool(o, "session", m->flags & METHOD_SESSION);
+	json_bool(o, "counted", !(m->flags & METHOD_UNCOUNTED));
+	json_open(o, "params", '[');
+	for (const struct field *f = m->fields; f->name; f++)
+		write_field(o, f);
+	json_close(o, ']');
+	json_close(o, '}');
+}
+
+static void run_methods(struct call *c)
+{
+	const struct method *m;
+	struct json_out *o = call_result(c);
+	json_open(o, NULL, '{');
+	json_open(o, "methods", '[');
+	for (size_t i = 0; (m = methods_next(&i));)
+		write_method(o, m);
+	json_close(o, ']');
+	json_close(o, '}');
+	call_reply(c);
 }
 
 /* ---- token.verify: the whole check of an access token, for operators ---- */
@@ -90,6 +140,7 @@ static const struct field no_fields[] = {{0}};
 
 const struct method service_methods[] = {
 	{"rpc.discover", SCOPE_NONE, HOME_CALLER, 0, no_fields, 0, run_discover},
+	{"rpc.methods", SCOPE_ADMIN, HOME_CALLER, 0, no_fields, 0, run_methods},
 	{"token.verify", SCOPE_ADMIN, HOME_CALLER, 0, verify_fields, sizeof(struct verify_params),
 		run_verify},
 	{0},

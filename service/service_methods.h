@@ -1,4 +1,4 @@
-/* service_methods.h: methods of the service as a whole: rpc.discover, token.verify. */
+/* service_methods.h: methods of the service as a whole: rpc.discover, rpc.methods, token.verify. */
 #pragma once
 
 #include "core/call.h"
