@@ -1,0 +1,169 @@
+/*
+ * The names and numbers of the protocol `signalbox.v1`, as data.
+ */
+
+/**
+ * @typedef {{epoch: string, offset: number}} Position
+ * @typedef {"owner"|"moderator"|"member"|"viewer"|"banned"} Role
+ * @typedef {{
+ *   peer: string, user: string, name: string, role: Role,
+ *   state: any, connected: boolean, polite: boolean,
+ * }} Member
+ * @typedef {{
+ *   epoch: string, offset: number, from: {peer: string, user: string}, data: any, time: any,
+ * }} Message
+ * @typedef {{from: {peer: string, user: string, name: string}, type: string, data: any}} Signal
+ * @typedef {{urls: string | string[], username?: string, credential?: string}} IceServer
+ * @typedef {{
+ *   session: string, resumed: boolean, received: number, user: {id: string, name: string},
+ *   scopes: string[], expires_at: number, resume_window: number, ping_interval: number,
+ *   limits: Record<string, number>, server: {name: string, version: string},
+ * }} SessionResult
+ * @typedef {{
+ *   room: string, peer: string, role: Role, members: Member[], members_cursor?: string,
+ *   epoch: string, offset: number, recovered: boolean, messages: Message[],
+ *   ice_servers: IceServer[],
+ * }} JoinResult
+ * @typedef {{
+ *   room: string, title?: string, owner?: string, visibility?: "public"|"private",
+ *   max_members?: number, locked?: boolean, metadata?: any,
+ * } & Record<string, any>} RoomInfo
+ */
+
+export const SUBPROTOCOL = "signalbox.v1";
+
+/** The largest message the server takes, in bytes. */
+export const MAX_MESSAGE = 128 * 1024;
+
+/** What a side keeps until the other has acknowledged it; the server's numbers. */
+export const KEPT = { messages: 1024, bytes: 1024 * 1024 };
+
+/** An acknowledgement goes out at the latest after this much; the contract says 64, 64 KiB, 5 s. */
+export const ACK = { messages: 64, bytes: 64 * 1024, ms: 4000 };
+
+/** Messages with these methods, and the replies to them, are not counted. */
+export const UNCOUNTED = new Set(["session.open", "session.ack", "session.ping"]);
+
+/** @type {Record<number, string>} */
+export const REASON_OF_CODE = {
+	[-32700]: "parse_error",
+	[-32600]: "invalid_request",
+	[-32601]: "unknown_method",
+	[-32602]: "invalid_params",
+	[-32603]: "internal",
+	[-32001]: "unauthenticated",
+	[-32003]: "forbidden",
+	[-32004]: "not_found",
+	[-32008]: "timeout",
+	[-32009]: "conflict",
+	[-32010]: "gone",
+	[-32013]: "too_large",
+	[-32023]: "full",
+	[-32029]: "rate_limited",
+	[-32030]: "overloaded",
+};
+
+/**
+ * What a person can do about an error, by its reason.
+ * @type {Record<string, string>}
+ */
+export const ADVICE = {
+	unauthenticated: "Sign in again.",
+	forbidden: "Ask an owner or moderator for access, or sign in as somebody who has it.",
+	not_found: "Check the name, or create it first.",
+	timeout: "Check the connection and try again.",
+	conflict: "Somebody was faster or the name is taken: reload and try again.",
+	gone: "This history is no longer held: fetch the current state instead.",
+	too_large: "Send less at once.",
+	full: "Wait until somebody leaves, or raise the limit.",
+	rate_limited: "Wait a moment and try again.",
+	overloaded: "The server is busy: wait a moment and try again.",
+	invalid_params: "Correct the named field.",
+	unknown_method: "The server is of another version: update the client or the server.",
+	internal: "Try again; if it stays, look into the server's log.",
+	lost: "Look whether it took effect, and try again if not.",
+	closed: "Connect again first.",
+};
+
+/**
+ * What to do after a close code. `resume` keeps the session, `fresh` begins a new one,
+ * `token` fetches a new token and resumes, `stop` ends.
+ * @typedef {"resume"|"fresh"|"token"|"stop"} Next
+ * @type {Record<number, {next: Next, reason: string, message: string}>}
+ */
+export const CLOSE = {
+	1000: { next: "stop", reason: "done", message: "The session ended. Connect again to go on." },
+	1001: {
+		next: "resume",
+		reason: "going_away",
+		message: "The server is restarting. Reconnecting; there is nothing to do.",
+	},
+	1006: {
+		next: "resume",
+		reason: "lost",
+		message: "The connection was lost. Reconnecting; check the network if it lasts.",
+	},
+	1002: fresh("protocol", "broke the protocol"),
+	1003: fresh("unsupported", "used a kind of frame that is refused"),
+	1007: fresh("invalid_utf8", "sent text that is not UTF-8"),
+	1008: fresh("policy", "broke a rule of the server"),
+	1009: fresh("too_large", "sent a message that is too large"),
+	3000: {
+		next: "token",
+		reason: "unauthenticated",
+		message: "The server did not accept the sign-in. Fetching a new one; sign in again if asked.",
+	},
+	3003: {
+		next: "stop",
+		reason: "forbidden",
+		message: "This account may not use this server. Sign in as somebody who may.",
+	},
+	3008: {
+		next: "resume",
+		reason: "open_timeout",
+		message: "Signing in to the server took too long. Trying again; check the network.",
+	},
+	4001: {
+		next: "token",
+		reason: "expired",
+		message: "The sign-in has run out. Fetching a new one; sign in again if asked.",
+	},
+	4002: {
+		next: "resume",
+		reason: "slow_consumer",
+		message: "This client could not keep up and was cut off. Reconnecting.",
+	},
+	4003: {
+		next: "stop",
+		reason: "resumed_elsewhere",
+		message: "This session was taken over elsewhere. Close the other one, or reload here.",
+	},
+	4500: {
+		next: "stop",
+		reason: "put_out",
+		message: "You were put out of this server. Ask its operator.",
+	},
+	4501: {
+		next: "stop",
+		reason: "account_disabled",
+		message: "The account was disabled or its sign-in revoked. Sign in again or ask the operator.",
+	},
+};
+
+/** @param {number} code */
+export function closing(code) {
+	return CLOSE[code] ?? { ...CLOSE[1006], reason: `closed_${code}` };
+}
+
+/**
+ * @param {string} reason
+ * @param {string} what
+ * @returns {{next: Next, reason: string, message: string}}
+ */
+function fresh(reason, what) {
+	return {
+		next: "fresh",
+		reason,
+		message: `The server ended the session: this client ${what}. Starting a new one.`,
+	};
+}
