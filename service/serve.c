@@ -303,11 +303,13 @@ void serve_stop(const struct config *config)
 {
 	site_set_ready(false);
 	workers_drain(DRAIN_MS);
-	store_close(); /* what waits here is still answered to the workers: so they end after it */
 	if (config->issuer.enabled)
-		issuer_stop();
+		issuer_drain();
+	store_close(); /* what waits in these is still answered to the workers: so they end later */
 	workers_stop();
 	listeners_close();
+	if (config->issuer.enabled)
+		issuer_stop();
 	authn_finish();
 	methods_free();
 	routes_free();
