@@ -1,0 +1,369 @@
+// The embedded issuer against clients that other people wrote: openid-client, oauth4webapi and jose,
+// unmodified, over HTTP; and what must hold of sign-ups and codes when the process dies or many ask
+// at once.
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { after, before, describe, test } from "node:test";
+import * as jose from "jose";
+import * as oauth from "oauth4webapi";
+import * as openid from "openid-client";
+
+const program = resolve(process.env.SIGNALBOX_BIN ?? "build/release/signalbox");
+const PASSWORD = "correct horse battery";
+
+// ---- a server of its own ----
+
+// The program would take it for one of its own options.
+const { SIGNALBOX_BIN: _, ...env } = process.env;
+const data = mkdtempSync(join(tmpdir(), "signalbox-oauth-"));
+let server, base, redirectUri;
+
+function start(port = 0) {
+	return new Promise((done, failed) => {
+		let said = "";
+		server = spawn(program, ["serve", "--data", data, "--listen", `127.0.0.1:${port}`], {
+			stdio: ["ignore", "pipe", "pipe"],
+			env,
+		});
+		const read = (chunk) => {
+			said += chunk;
+			const url = /http:\/\/localhost:(\d+)\//.exec(said);
+			if (url) done(Number(url[1]));
+		};
+		server.stdout.on("data", read);
+		server.stderr.on("data", read);
+		server.once("exit", () => failed(new Error(`the server ended:\n${said}`)));
+	});
+}
+
+function end(signal) {
+	return new Promise((done) => {
+		server.removeAllListeners("exit");
+		server.once("exit", (code, name) => done(name ?? code));
+		server.kill(signal);
+	});
+}
+
+function command(...words) {
+	const ran = spawnSync(program, [...words, "--data", data], { encoding: "utf8", env });
+	assert.equal(ran.status, 0, ran.stderr);
+	return ran.stdout;
+}
+
+// ---- a browser without a window ----
+
+class Browser {
+	cookies = new Map();
+
+	async open(url, form) {
+		const response = await fetch(url, {
+			method: form ? "POST" : "GET",
+			redirect: "manual",
+			headers: {
+				cookie: [...this.cookies].map(([name, value]) => `${name}=${value}`).join("; "),
+				...(form && { "content-type": "application/x-www-form-urlencoded", origin: "null" }),
+			},
+			body: form && new URLSearchParams(form).toString(),
+		});
+		for (const line of response.headers.getSetCookie()) {
+			const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
+			this.cookies.set(name, value);
+		}
+		this.status = response.status;
+		this.headers = response.headers;
+		this.location = response.headers.get("location");
+		this.html = await response.text();
+		this.url = url.toString();
+		return this;
+	}
+
+	// Sends the form of this page, filled in.
+	submit(fields) {
+		const action = this.html.match(/<form method="post" action="([^"]*)"/)[1];
+		const hidden = [...this.html.matchAll(/<input type="hidden" name="(\w+)" value="([^"]*)"/g)];
+		const form = Object.fromEntries(hidden.map(([, name, value]) => [name, value]));
+		return this.open(new URL(action.replaceAll("&amp;", "&"), this.url), { ...form, ...fields });
+	}
+}
+
+// From the client's address to the one that it is sent back to.
+async function signIn(browser, url, name) {
+	await browser.open(url);
+	assert.equal(browser.status, 200, browser.html);
+	await browser.submit({ name, password: PASSWORD });
+	assert.equal(browser.status, 303, browser.html);
+	return new URL(browser.location);
+}
+
+async function signUp(browser, name) {
+	const client = await discovered();
+	const url = openid.buildAuthorizationUrl(client, {
+		redirect_uri: redirectUri,
+		scope: "openid profile",
+		prompt: "create",
+		code_challenge: await openid.calculatePKCECodeChallenge(openid.randomPKCECodeVerifier()),
+		code_challenge_method: "S256",
+	});
+	await signIn(browser, url, name);
+}
+
+function discovered(id = "demo", secret, authentication) {
+	return openid.discovery(new URL(base), id, secret, authentication, {
+		execute: [openid.allowInsecureRequests],
+	});
+}
+
+before(async () => {
+	base = `http://localhost:${await start()}`;
+	base = base.replace("localhost", "127.0.0.1");
+	redirectUri = "http://localhost:9/";
+	const metadata = await (await fetch(`${base}/.well-known/openid-configuration`)).json();
+	base = metadata.issuer;
+});
+
+after(async () => {
+	await end("SIGTERM");
+	rmSync(data, { recursive: true, force: true });
+});
+
+// ---- the documents ----
+
+describe("discovery", () => {
+	test("every page may read the public documents", async () => {
+		for (const path of [
+			"/.well-known/openid-configuration",
+			"/.well-known/oauth-authorization-server",
+			"/.well-known/oauth-protected-resource",
+			"/oauth/jwks",
+		]) {
+			const response = await fetch(base + path, { headers: { origin: "https://a.example" } });
+			assert.equal(response.status, 200);
+			assert.equal(response.headers.get("access-control-allow-origin"), "*");
+			assert.match(response.headers.get("content-type"), /^application\/json/);
+			assert.equal(response.headers.get("x-content-type-options"), "nosniff");
+		}
+	});
+
+	test("oauth4webapi takes the RFC 8414 document", async () => {
+		const options = { algorithm: "oauth2", [oauth.allowInsecureRequests]: true };
+		const response = await oauth.discoveryRequest(new URL(base), options);
+		const metadata = await oauth.processDiscoveryResponse(new URL(base), response);
+		assert.deepEqual(metadata.code_challenge_methods_supported, ["S256"]);
+	});
+
+	test("oauth4webapi takes the RFC 9728 document", async () => {
+		const options = { [oauth.allowInsecureRequests]: true };
+		const response = await oauth.resourceDiscoveryRequest(new URL(base), options);
+		const metadata = await oauth.processResourceDiscoveryResponse(new URL(base), response);
+		assert.deepEqual(metadata.authorization_servers, [base]);
+	});
+});
+
+// ---- signing in ----
+
+describe("the code flow", () => {
+	test("openid-client signs somebody up, and in again, by a public client", async () => {
+		const client = await discovered();
+		const browser = new Browser();
+		await signUp(browser, "ann");
+		const verifier = openid.randomPKCECodeVerifier();
+		const checks = {
+			pkceCodeVerifier: verifier,
+			expectedState: openid.randomState(),
+			expectedNonce: openid.randomNonce(),
+			maxAge: 60,
+		};
+		const url = openid.buildAuthorizationUrl(client, {
+			redirect_uri: redirectUri,
+			scope: "openid profile rooms:join rooms:create",
+			code_challenge: await openid.calculatePKCECodeChallenge(verifier),
+			code_challenge_method: "S256",
+			state: checks.expectedState,
+			nonce: checks.expectedNonce,
+			max_age: "60",
+			prompt: "login",
+		});
+		const back = await signIn(browser, url, "ann");
+		const tokens = await openid.authorizationCodeGrant(client, back, checks);
+		assert.equal(tokens.claims().sub, "ann");
+		assert.equal(tokens.claims().preferred_username, "ann");
+		assert.equal(tokens.scope, "openid profile rooms:join rooms:create");
+
+		const keys = jose.createRemoteJWKSet(new URL(`${base}/oauth/jwks`));
+		const { payload, protectedHeader } = await jose.jwtVerify(tokens.access_token, keys, {
+			issuer: base,
+			audience: base,
+			typ: "at+jwt",
+			algorithms: ["ES256"],
+			requiredClaims: ["exp", "iat", "jti", "client_id", "scope", "sub"],
+		});
+		assert.equal(payload.client_id, "demo");
+		assert.equal(protectedHeader.typ, "at+jwt");
+		assert.equal(protectedHeader.kid.length, 43);
+		// and the ID token is no access token
+		await assert.rejects(jose.jwtVerify(tokens.id_token, keys, { typ: "at+jwt" }));
+		for (const [token, status] of [
+			[tokens.access_token, 200],
+			[tokens.id_token, 401],
+		]) {
+			const response = await fetch(`${base}/v1/rpc`, {
+				method: "POST",
+				headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+				body: '{"jsonrpc":"2.0","id":1,"method":"room.list","params":{}}',
+			});
+			assert.equal(response.status, status);
+		}
+	});
+
+	test("oauth4webapi signs in by a client with a secret, in both ways", async () => {
+		const made = JSON.parse(
+			command(
+				"client", "add", "shop", "--grant", "authorization_code",
+				"--redirect", "https://shop.example/cb?x=1", "--json",
+			),
+		);
+		const insecure = { [oauth.allowInsecureRequests]: true };
+		const found = await oauth.discoveryRequest(new URL(base), insecure);
+		const as = await oauth.processDiscoveryResponse(new URL(base), found);
+		const client = { client_id: made.client_id };
+		for (const proof of [
+			oauth.ClientSecretBasic(made.client_secret),
+			oauth.ClientSecretPost(made.client_secret),
+		]) {
+			const browser = new Browser();
+			const verifier = oauth.generateRandomCodeVerifier();
+			const state = oauth.generateRandomState();
+			const nonce = oauth.generateRandomNonce();
+			const url = new URL(as.authorization_endpoint);
+			url.search = new URLSearchParams({
+				client_id: client.client_id,
+				redirect_uri: "https://shop.example/cb?x=1",
+				response_type: "code",
+				scope: "openid",
+				code_challenge: await oauth.calculatePKCECodeChallenge(verifier),
+				code_challenge_method: "S256",
+				state,
+				nonce,
+			});
+			const back = await signIn(browser, url, "ann");
+			assert.equal(back.searchParams.get("x"), "1");
+			const answer = oauth.validateAuthResponse(as, client, back, state);
+			const response = await oauth.authorizationCodeGrantRequest(
+				as, client, proof, answer, "https://shop.example/cb?x=1", verifier, insecure,
+			);
+			const tokens = await oauth.processAuthorizationCodeResponse(as, client, response, {
+				expectedNonce: nonce,
+				requireIdToken: true,
+			});
+			await oauth.validateApplicationLevelSignature(as, response, insecure);
+			assert.equal(oauth.getValidatedIdTokenClaims(tokens).sub, "ann");
+			assert.equal(tokens.scope, "openid");
+		}
+	});
+
+	test("openid-client gets a token for a client itself", async () => {
+		const made = JSON.parse(
+			command("client", "add", "robot", "--grant", "client_credentials", "--json"),
+		);
+		const client = await discovered(made.client_id, made.client_secret);
+		const tokens = await openid.clientCredentialsGrant(client, { scope: "rpc:call" });
+		assert.equal(tokens.scope, "rpc:call");
+		assert.equal(tokens.id_token, undefined);
+		assert.equal(jose.decodeJwt(tokens.access_token).sub, made.client_id);
+	});
+
+	test("of many that redeem one code at once exactly one wins", async () => {
+		const browser = new Browser();
+		const verifier = openid.randomPKCECodeVerifier();
+		const url = new URL(`${base}/oauth/authorize`);
+		url.search = new URLSearchParams({
+			client_id: "demo",
+			redirect_uri: redirectUri,
+			response_type: "code",
+			code_challenge: await openid.calculatePKCECodeChallenge(verifier),
+			code_challenge_method: "S256",
+		});
+		const back = await signIn(browser, url, "ann");
+		const body = new URLSearchParams({
+			grant_type: "authorization_code",
+			client_id: "demo",
+			redirect_uri: redirectUri,
+			code: back.searchParams.get("code"),
+			code_verifier: verifier,
+		}).toString();
+		const headers = { "content-type": "application/x-www-form-urlencoded" };
+		const answers = await Promise.all(
+			Array.from({ length: 40 }, async () => {
+				const response = await fetch(`${base}/oauth/token`, { method: "POST", headers, body });
+				assert.equal(response.headers.get("cache-control"), "no-store");
+				return [response.status, (await response.json()).error];
+			}),
+		);
+		assert.equal(answers.filter(([status]) => status === 200).length, 1);
+		assert.equal(
+			answers.filter(([status, error]) => status === 400 && error === "invalid_grant").length,
+			39,
+		);
+	});
+});
+
+// ---- pages ----
+
+describe("pages", () => {
+	test("say who may not frame them, run scripts or take their forms", async () => {
+		const page = await new Browser().open(
+			`${base}/oauth/authorize?client_id=demo&redirect_uri=http%3A%2F%2F127.0.0.1%3A9%2F` +
+				`&response_type=code&code_challenge_method=S256&code_challenge=${"a".repeat(43)}`,
+		);
+		assert.equal(page.status, 200);
+		assert.equal(
+			page.headers.get("content-security-policy"),
+			"default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; " +
+				"form-action 'self' http://127.0.0.1:9",
+		);
+		assert.equal(page.headers.get("cache-control"), "no-store");
+		assert.equal(page.headers.get("referrer-policy"), "no-referrer");
+		assert.equal(page.headers.get("x-content-type-options"), "nosniff");
+		assert.doesNotMatch(page.html, /<script|\sstyle=|\son\w+=/);
+		const [cookie] = page.headers.getSetCookie();
+		assert.match(cookie, /^signalbox-form=[\w-]{43}; Path=\/; HttpOnly; SameSite=Lax$/);
+	});
+
+	test("a form from elsewhere signs nobody in", async () => {
+		const address =
+			`${base}/oauth/login?client_id=demo&redirect_uri=http%3A%2F%2F127.0.0.1%3A9%2F` +
+			`&response_type=code&code_challenge_method=S256&code_challenge=${"a".repeat(43)}`;
+		const foreign = new Browser();
+		await foreign.open(address, { name: "ann", password: PASSWORD, csrf: "x".repeat(43) });
+		assert.equal(foreign.status, 403);
+		assert.equal(foreign.cookies.get("signalbox"), undefined);
+		assert.match(foreign.html, /role="alert"/);
+	});
+});
+
+// ---- what was acknowledged stays ----
+
+test("kill -9 behind a sign-up's answer loses nothing", { timeout: 60_000 }, async () => {
+	const port = Number(new URL(base).port);
+	for (let round = 0; round < 5; round++) {
+		const browser = new Browser();
+		await signUp(browser, `round${round}`);
+		assert.equal(await end("SIGKILL"), "SIGKILL");
+		assert.equal(await start(port), port);
+		// neither the account nor the login of the browser
+		const url = openid.buildAuthorizationUrl(await discovered(), {
+			redirect_uri: redirectUri,
+			code_challenge: "a".repeat(43),
+			code_challenge_method: "S256",
+			prompt: "none",
+		});
+		await browser.open(url);
+		assert.equal(browser.status, 303);
+		assert.ok(new URL(browser.location).searchParams.get("code"), browser.location);
+		url.searchParams.delete("prompt");
+		await signIn(new Browser(), url, `round${round}`);
+	}
+});
