@@ -149,7 +149,8 @@ static void checked(void *context, const struct password_outcome *outcome)
 		let_in(a);
 		return;
 	}
-	log_info("sign-in failed", LOG_STR("user", a->name), LOG_STR("peer", a->x->in.peer),
+	/* only an account's name: what was typed there may be a password */
+	log_info("sign-in failed", LOG_TEXT("user", a->user), LOG_STR("peer", a->x->in.peer),
 		LOG_TEXT("why", err_info(outcome->err)->reason));
 	if (outcome->err == ERR_RATE_LIMITED)
 		show_wait(a, outcome->retry_after);

@@ -264,9 +264,9 @@ static bool read_basic(struct token_request *t, char **at)
 	unsigned char plain[BASIC_MAX];
 	if (!text.n)
 		return true;
+	t->by_header = true;
 	if (text.n < 6 || strncasecmp(text.p, "Basic ", 6) != 0)
 		return false;
-	t->by_header = true;
 	text = (struct str){text.p + 6, text.n - 6};
 	if (!text.n || text.n % 4 || text.n / 4 * 3 > sizeof(plain))
 		return false;

@@ -57,12 +57,13 @@ void worker_gone(struct worker *w, struct addr endpoint, bool clean)
 
 struct http_exchange_private {
 	struct http_exchange x;
-	char *body;
+	char *body, *query, *cookie;
 };
 
 /* The answer to the request before. */
 static struct {
-	size_t count; /* of answers since ever */
+	size_t count;     /* of answers since ever */
+	size_t with[600]; /* of those with each status */
 	int status;
 	char headers[8192], type[64], body[65536];
 } reply;
@@ -97,6 +98,7 @@ void http_reply(struct http_exchange *x, int status, const char *type, struct st
 {
 	reply.count++;
 	reply.status = status;
+	reply.with[status]++;
 	memcpy(reply.headers, headers_so_far, sizeof(reply.headers));
 	headers_so_far[0] = 0;
 	snprintf(reply.type, sizeof(reply.type), "%s", type ? type : "");
@@ -104,6 +106,8 @@ void http_reply(struct http_exchange *x, int status, const char *type, struct st
 	memcpy(reply.body, body.p, body.n);
 	reply.body[body.n] = 0;
 	free(x->own->body);
+	free(x->own->query);
+	free(x->own->cookie);
 	free(x->own);
 }
 
@@ -141,28 +145,36 @@ static struct str text_or(const char *text, const char *usual)
 	return str_of(text ? text : usual);
 }
 
-/* Sends a request and runs the worker until it is answered. */
-#define send_request(verb_, path_, ...) \
-	send_it(&(struct sent){.verb = verb_, .path = path_, __VA_ARGS__})
-static inline int send_it(const struct sent *s)
+/* Hands a request to its handler. */
+static inline void begin_it(const struct sent *s)
 {
 	struct http_exchange_private *own = mem_new(struct http_exchange_private);
 	char cookie[256];
 	const struct http_route *route = route_of(s->path);
-	size_t want = reply.count + 1;
 	snprintf(cookie, sizeof(cookie), "signalbox=%s; signalbox-form=%s", jar.login, jar.form);
+	own->cookie = mem_copy(text_or(s->cookie, cookie));
+	own->query = mem_copy(text_or(s->query, ""));
 	own->body = mem_copy(text_or(s->body, ""));
 	own->x.own = own;
 	own->x.in = (struct http_request){.verb = s->verb,
-		.path = str_of(s->path),
-		.query = text_or(s->query, ""),
+		.path = str_of(route->path),
+		.query = str_of(own->query),
 		.body = str_of(own->body),
-		.cookie = text_or(s->cookie, cookie),
+		.cookie = str_of(own->cookie),
 		.authorization = text_or(s->authorization, ""),
 		.content_type = text_or(s->content_type, "application/x-www-form-urlencoded"),
 		.peer = text_or(s->peer, "127.0.0.1")};
 	assert_true(route->verbs & s->verb);
 	route->serve(&own->x);
+}
+
+/* Sends a request and runs the worker until it is answered. */
+#define send_request(verb_, path_, ...) \
+	send_it(&(struct sent){.verb = verb_, .path = path_, __VA_ARGS__})
+static inline int send_it(const struct sent *s)
+{
+	size_t want = reply.count + 1;
+	begin_it(s);
 	lone_run_until(&reply.count, want);
 	assert_int_equal(reply.count, want); /* once */
 	return reply.status;

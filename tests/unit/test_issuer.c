@@ -419,10 +419,34 @@ static void attempts_are_throttled(void **state)
 	for (int i = 0; i < 10; i++)
 		assert_int_equal(post("/oauth/login", query, "frida", "wrong horse"), 403);
 	assert_int_equal(post("/oauth/login", query, "FRIDA", "wrong horse"), 429);
-	assert_true(atoi(header("Retry-After")) >= 1);
+	assert_true(strtol(header("Retry-After"), NULL, 10) >= 1);
 	assert_true(on_page("Wait"));
 	/* another account is free, from the same address */
 	assert_int_equal(post("/oauth/login", query, "ann", "correct horse"), 303);
+}
+
+/* More at once than may wait for the password thread: each is answered once, the rest with a page
+ * that says to wait. */
+static void a_crowd_is_answered(void **state)
+{
+	(void)state;
+	enum { CROWD = 200 };
+	const char *query = query_for("demo", DEMO_URI, "");
+	struct buf b = BUF_INIT(4096);
+	forget_cookies();
+	authorize(query);
+	form_add(&b, "csrf", str_of(jar.form));
+	buf_addf(&b, "&name=ann&password=correct+horse");
+	memset(reply.with, 0, sizeof(reply.with));
+	size_t before = reply.count;
+	for (int i = 0; i < CROWD; i++)
+		begin_it(&(struct sent){
+			.verb = HTTP_POST, .path = "/oauth/login", .query = query, .body = b.p});
+	buf_free(&b);
+	lone_run_until(&reply.count, before + CROWD);
+	assert_int_equal(reply.count, before + CROWD);
+	assert_true(reply.with[303] >= 64 && reply.with[503] > 0);
+	assert_int_equal(reply.with[303] + reply.with[503], CROWD);
 }
 
 static void sign_up_can_be_closed(void **state)
@@ -514,6 +538,17 @@ static void clients_prove_themselves(void **state)
 		200);
 	assert_string_equal(member("scope"), "rpc:serve");
 
+	assert_int_equal(
+		send_request(HTTP_POST, "/oauth/token", .body = body, .authorization = basic), 400);
+	assert_string_equal(member("error"), "invalid_request"); /* two ways at once */
+	body[strlen(body) - 1] ^= 1;
+	assert_int_equal(send_request(HTTP_POST, "/oauth/token", .body = body), 401);
+	assert_string_equal(member("error"), "invalid_client");
+}
+
+static void token_requests_are_refused(void **state)
+{
+	(void)state;
 	static const struct {
 		const char *body, *authorization, *type, *error;
 		int status;
@@ -539,12 +574,6 @@ static void clients_prove_themselves(void **state)
 		if (status != rows[i].status || strcmp(member("error"), rows[i].error) != 0)
 			fail_msg("row %zu: %d %s", i, status, reply.body);
 	}
-	assert_int_equal(
-		send_request(HTTP_POST, "/oauth/token", .body = body, .authorization = basic), 400);
-	assert_string_equal(member("error"), "invalid_request"); /* two ways at once */
-	body[strlen(body) - 1] ^= 1;
-	assert_int_equal(send_request(HTTP_POST, "/oauth/token", .body = body), 401);
-	assert_string_equal(member("error"), "invalid_client");
 }
 
 static void clients_are_administered(void **state)
@@ -685,9 +714,11 @@ int main(void)
 		cmocka_unit_test(forms_need_their_token),
 		cmocka_unit_test(wrong_names_and_passwords_get_a_sentence),
 		cmocka_unit_test(attempts_are_throttled),
+		cmocka_unit_test(a_crowd_is_answered),
 		cmocka_unit_test(sign_up_can_be_closed),
 		cmocka_unit_test(a_failing_store_gets_a_sentence),
 		cmocka_unit_test(clients_prove_themselves),
+		cmocka_unit_test(token_requests_are_refused),
 		cmocka_unit_test(clients_are_administered),
 		cmocka_unit_test(accounts_are_administered),
 		cmocka_unit_test(tokens_are_minted),
