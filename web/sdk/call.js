@@ -43,6 +43,9 @@ import { Peer } from "./peer.js";
  * }} CallEvents
  */
 
+/** Credentials of relays run out; who joins late needs ones that are good. */
+const ICE_MS = 600_000;
+
 const SIGNALS = new Set(["offer", "answer", "candidate", "candidates-end", "restart", "bye"]);
 
 /**
@@ -72,6 +75,8 @@ export class Call extends Emitter {
 	#blocked = new Set();
 	/** @type {any} */
 	#statsTimer = 0;
+	/** @type {any} */
+	#iceTimer = 0;
 
 	/**
 	 * @param {Room} room
@@ -84,6 +89,7 @@ export class Call extends Emitter {
 		this.stream = options.stream ?? new MediaStream();
 		const interval = options.statsInterval ?? 2000;
 		if (interval > 0) this.#statsTimer = setInterval(() => void this.stats(), interval);
+		this.#iceTimer = setInterval(() => this.room.renewIceServers().catch(() => {}), ICE_MS);
 		this.ready = this.#start();
 		this.ready.catch((error) => this.#failed(error));
 	}
@@ -325,6 +331,7 @@ export class Call extends Emitter {
 		if (this.ended) return;
 		this.ended = true;
 		clearInterval(this.#statsTimer);
+		clearInterval(this.#iceTimer);
 		for (const id of [...this.peers.keys()]) this.peerGone(id, reason);
 		for (const track of this.#own) track.stop();
 		this.#local = [];

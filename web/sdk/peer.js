@@ -135,9 +135,11 @@ export class Peer {
 	}
 
 	/** Asks for new paths to the peer, as after a change of network. */
-	restartIce() {
-		this.#configure();
-		this.pc.restartIce();
+	async restartIce() {
+		const pc = this.pc;
+		// The relay's credentials may have run out since.
+		await this.#call.room.renewIceServers().catch(() => {});
+		if (this.pc === pc && pc.signalingState !== "closed") pc.restartIce();
 	}
 
 	/** @param {RTCConfiguration} configuration */
@@ -229,10 +231,6 @@ export class Peer {
 		this.#build(true);
 	}
 
-	#configure() {
-		this.reconfigure(this.#call.rtcConfiguration());
-	}
-
 	/* ---- negotiation ---- */
 
 	async #negotiate() {
@@ -258,7 +256,7 @@ export class Peer {
 		else if (type === "candidates-end") await this.#candidate(leg, null);
 		else if (leg !== this.#remoteLeg) return;
 		else if (type === "answer") await this.#answered(data);
-		else if (type === "restart") this.restartIce();
+		else if (type === "restart") void this.restartIce();
 	}
 
 	/** @param {string} leg @param {any} data */
@@ -375,7 +373,7 @@ export class Peer {
 		if (this.#timers.restart) return;
 		const attempt = this.#restarts++;
 		if (this.polite && attempt === 0) this.#send("restart", {});
-		else this.restartIce();
+		else void this.restartIce();
 		const wait = Math.min(30_000, 3_000 * 2 ** attempt);
 		this.#timers.restart = setTimeout(() => {
 			this.#timers.restart = 0;

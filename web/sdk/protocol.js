@@ -10,8 +10,8 @@
  *   state: any, connected: boolean, polite: boolean,
  * }} Member
  * @typedef {{
- *   epoch: string, offset: number, from: {peer: string, user: string}, data: any, time: any,
- * }} Message
+ *   epoch: string, offset: number, from: {peer: string | null, user: string}, data: any, time: any,
+ * }} Message a message's `peer` is null when it came from no member, as from a backend
  * @typedef {{from: {peer: string, user: string, name: string}, type: string, data: any}} Signal
  * @typedef {{urls: string | string[], username?: string, credential?: string}} IceServer
  * @typedef {{
@@ -26,7 +26,7 @@
  * }} JoinResult
  * @typedef {{
  *   room: string, title?: string, owner?: string, visibility?: "public"|"private",
- *   max_members?: number, locked?: boolean, metadata?: any,
+ *   max_members?: number, locked?: boolean, metadata?: any, persistent?: boolean, role?: Role,
  * } & Record<string, any>} RoomInfo
  */
 

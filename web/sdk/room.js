@@ -161,6 +161,12 @@ export class Room extends Emitter {
 		else if (method === "signal.received") this.#signal(params);
 	}
 
+	/** Fetches ICE servers whose credentials are fresh. */
+	async renewIceServers() {
+		const { ice_servers } = await this.#connection.request("ice.servers");
+		this.setIceServers(ice_servers);
+	}
+
 	/** @param {IceServer[]} servers */
 	setIceServers(servers) {
 		this.iceServers = servers;

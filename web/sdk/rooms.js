@@ -25,7 +25,7 @@ export class Rooms {
 	/**
 	 * @param {string} room
 	 * @param {{title?: string, visibility?: "public"|"private", max_members?: number,
-	 *   locked?: boolean, metadata?: any}} [settings]
+	 *   metadata?: any}} [settings]
 	 * @returns {Promise<RoomInfo>}
 	 */
 	create(room, settings = {}) {
