@@ -148,15 +148,15 @@ static void stop_parts(struct worker *w)
 
 static void close_loop(struct worker *w)
 {
-	if (w->lws) {
-		/* On a loop of ours the context ends in steps, each when its handles have closed. */
-		lws_context_destroy(w->lws);
-		w->lws = NULL;
-	}
+	if (w->lws)
+		lws_context_destroy(w->lws); /* on a loop of ours: only begins to close its handles */
 	uv_close((uv_handle_t *)&w->own->wake, NULL);
 	uv_close((uv_handle_t *)&w->own->turn, NULL);
 	uv_close((uv_handle_t *)&w->own->deadline, NULL);
 	uv_run(&w->loop, UV_RUN_DEFAULT);
+	if (w->lws)
+		lws_context_destroy(w->lws); /* they have closed: now it is freed */
+	w->lws = NULL;
 	int busy = uv_loop_close(&w->loop);
 	assert(!busy);
 	(void)busy;
