@@ -3,7 +3,7 @@
 //   await ann.call("room.join", { room: "a" });
 //   const { params } = await ann.next("room.joined");
 import WebSocket from "ws";
-import { record } from "./traffic.mjs";
+import { nameConnection, record } from "./traffic.mjs";
 
 const TIMEOUT_MS = 10_000;
 const ACK_EVERY = 64;
@@ -64,6 +64,7 @@ export async function connect(server, options = {}) {
 }
 
 class Client {
+	#name = nameConnection();
 	#ids = 0;
 	#pending = new Map(); // id → {method, done, failed}
 	#waiting = []; // {matches, done}
@@ -116,13 +117,13 @@ class Client {
 
 	/** Sends text as it is. */
 	raw(text) {
-		record("out", String(text), "ws", true);
+		record("out", String(text), "ws", this.#name, true);
 		this.socket.send(text);
 	}
 
 	#send(message) {
 		const text = JSON.stringify(message);
-		record("out", text, "ws");
+		record("out", text, "ws", this.#name);
 		this.socket.send(text);
 	}
 
@@ -161,7 +162,7 @@ class Client {
 
 	#take(text) {
 		this.frames.push(text);
-		record("in", text, "ws");
+		record("in", text, "ws", this.#name);
 		const message = JSON.parse(text);
 		for (const one of Array.isArray(message) ? message : [message]) this.#one(one);
 		if (this.ack && this.received - this.#acked >= ACK_EVERY && this.socket.readyState === 1) {

@@ -9,7 +9,7 @@ import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
-import { record } from "./traffic.mjs";
+import { nameConnection, record } from "./traffic.mjs";
 
 // What is meant for the tests: the program refuses variables that it does not know.
 const { SIGNALBOX_BIN, SIGNALBOX_TRAFFIC, ...environment } = process.env;
@@ -169,6 +169,7 @@ class Server {
 
 	async #open() {
 		const socket = createConnection(join(this.data, "control.sock"));
+		socket.recordedAs = nameConnection();
 		await new Promise((done, failed) => socket.once("connect", done).once("error", failed));
 		const gone = () => {
 			for (const { failed } of this.#asked.values()) failed(new Error("the control socket is gone"));
@@ -178,7 +179,7 @@ class Server {
 		socket.on("error", () => {}).on("close", gone);
 		socket.unref();
 		createInterface({ input: socket }).on("line", (text) => {
-			record("in", text, "control");
+			record("in", text, "control", socket.recordedAs);
 			const answer = JSON.parse(text);
 			const asked = this.#asked.get(answer.id);
 			this.#asked.delete(answer.id);
@@ -198,7 +199,7 @@ class Server {
 			this.#asked.set(id, { done, failed });
 			socket.ref();
 			const text = JSON.stringify({ jsonrpc: "2.0", id, method, params });
-			record("out", text, "control");
+			record("out", text, "control", socket.recordedAs);
 			socket.write(`${text}\n`);
 		});
 	}

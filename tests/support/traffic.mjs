@@ -1,7 +1,7 @@
 // What went over the wire, for the test that holds it against schema/openrpc.json. With
 // SIGNALBOX_TRAFFIC naming a folder, each process writes one file of JSON lines there:
-//   {dir: "in" | "out", text, over: "ws" | "http" | "control", raw?: true}
-// "out" is what the client sent; raw: written by hand, and perhaps wrong on purpose.
+//   {dir: "in" | "out", text, over: "ws" | "http" | "control", on, raw?: true}
+// "out" is what the client sent; on: which connection; raw: written by hand, perhaps wrong on purpose.
 import { appendFileSync, mkdirSync } from "node:fs";
 import { basename, join } from "node:path";
 
@@ -10,9 +10,16 @@ const LINES = 500;
 let lines = [];
 let file;
 
-export function record(dir, text, over, raw) {
+let connections = 0;
+
+/** What to call a new connection by. */
+export function nameConnection() {
+	return ++connections;
+}
+
+export function record(dir, text, over, on, raw) {
 	if (!folder) return;
-	lines.push(JSON.stringify({ dir, text, over, raw }));
+	lines.push(JSON.stringify({ dir, text, over, on, raw }));
 	if (lines.length >= LINES) write();
 }
 
