@@ -117,7 +117,7 @@ static bool refuse_quantity(const struct config_key *key, struct str text, struc
 		[CONFIG_DURATION] = "a duration: write a number and ms, s, m, h or d, as in 30s",
 		[CONFIG_SIZE] = "a size: write a number and B, KiB, MiB or GiB, as in 128KiB",
 	};
-	int64_t n;
+	int64_t n = 0;
 	size_t digits = take_digits(text, &n);
 	struct str unit = {text.p + digits, text.n - digits};
 	while (unit.n && unit.p[0] == ' ')

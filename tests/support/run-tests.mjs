@@ -98,7 +98,7 @@ const stages = [
 		programs: () =>
 			files("tests/bench/run").map((file) => ({
 				name: "bench",
-				command: [file],
+				command: [file, "--quick"],
 				env: configurations.release,
 				read: readLines(/./),
 			})),
