@@ -334,6 +334,47 @@ static void codes_are_bound(void **state)
 	assert_int_equal(redeem("demo", DEMO_URI, code, VERIFIER), 200);
 }
 
+static void codes_expire(void **state)
+{
+	(void)state;
+	static const int64_t ages[] = {58, 61};
+	for (size_t i = 0; i < 2; i++) {
+		char code[16], challenge[SECRET_TEXT + 1];
+		unsigned char hash[SECRET_HASH];
+		snprintf(code, sizeof(code), "made %zu", i);
+		secret_hash(str_of(code), hash);
+		challenge_of(VERIFIER, challenge);
+		struct store_op *op = store_ask_now(STORE_CODE_ADD,
+			STORE_BLOB(((struct str){(char *)hash, sizeof(hash)})),
+			STORE_TEXT(STR("demo")), STORE_TEXT(STR("bea")), STORE_TEXT(STR(DEMO_URI)),
+			STORE_TEXT(STR("rooms:join")), STORE_TEXT(STR("")),
+			STORE_TEXT(str_of(challenge)), STORE_INT(time(NULL)),
+			STORE_INT(time(NULL) - ages[i]), STORE_END);
+		assert_int_equal(op->err, ERR_OK);
+		store_op_free(&op);
+		assert_int_equal(
+			redeem("demo", DEMO_URI, code, VERIFIER), ages[i] < 60 ? 200 : 400);
+	}
+	assert_string_equal(member("error"), "invalid_grant");
+}
+
+static void a_code_is_of_no_use_to_another_client(void **state)
+{
+	(void)state;
+	char code[64], other[64];
+	assert_int_equal(run_method("client.add",
+				 "{\"name\":\"other\",\"grants\":[\"authorization_code\"],"
+				 "\"redirect_uris\":[\"http://localhost/\"],\"public\":true}"),
+		ERR_OK);
+	assert_string_equal(member("client_secret"), "");
+	snprintf(other, sizeof(other), "%s", member("client_id"));
+	assert_int_equal(authorize(query_for("demo", DEMO_URI, "")), 303);
+	snprintf(code, sizeof(code), "%s", redirected("code"));
+	assert_int_equal(redeem(other, DEMO_URI, code, VERIFIER), 400);
+	assert_string_equal(member("error"), "invalid_grant");
+	assert_int_equal(redeem("demo", DEMO_URI, code, VERIFIER), 200);
+}
+
 static void a_browser_stays_signed_in(void **state)
 {
 	(void)state;
@@ -710,6 +751,8 @@ int main(void)
 		cmocka_unit_test(from_sign_up_to_tokens),
 		cmocka_unit_test(codes_work_once),
 		cmocka_unit_test(codes_are_bound),
+		cmocka_unit_test(codes_expire),
+		cmocka_unit_test(a_code_is_of_no_use_to_another_client),
 		cmocka_unit_test(a_browser_stays_signed_in),
 		cmocka_unit_test(forms_need_their_token),
 		cmocka_unit_test(wrong_names_and_passwords_get_a_sentence),
