@@ -63,6 +63,15 @@ static void on_written(uv_write_t *request, int status)
 	free(r);
 }
 
+/* An answer is a line, but JSON that is passed on as it came (metadata, the description of the
+ * methods) may have lines of its own: between its values, where a space means the same. */
+static void make_one_line(struct buf *b)
+{
+	for (size_t i = 0; i < b->n; i++)
+		if (b->p[i] == '\n' || b->p[i] == '\r')
+			b->p[i] = ' ';
+}
+
 static void on_answers(struct caller *caller, struct answer *list, size_t count, bool array)
 {
 	struct control *c = (struct control *)caller;
@@ -76,6 +85,7 @@ static void on_answers(struct caller *caller, struct answer *list, size_t count,
 	}
 	if (array && count)
 		buf_addc(&r->bytes, ']');
+	make_one_line(&r->bytes);
 	buf_addc(&r->bytes, '\n');
 	uv_buf_t out = uv_buf_init(r->bytes.p, (unsigned)r->bytes.n);
 	if (!count || uv_write(&r->request, (uv_stream_t *)&c->pipe, &out, 1, on_written))
@@ -122,7 +132,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *in)
 static struct principal *administrator(void)
 {
 	return principal_new(&(struct principal){.user = STR("control"),
-		.name = STR("The command line"), .scopes = (1u << SCOPE_BITS) - 1,
+		.name = STR("The command line"),
+		.scopes = (1u << SCOPE_BITS) - 1,
 		.expires_at = INT64_MAX});
 }
 
