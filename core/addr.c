@@ -114,8 +114,8 @@ static void deliver(struct addr to, struct frame *f)
 struct event_post {
 	struct post post;
 	struct frame *frame;
-	struct addr to;             /* one address, or */
-	struct audience *audience;  /* the part of an audience that is here */
+	struct addr to;            /* one address, or */
+	struct audience *audience; /* the part of an audience that is here */
 	size_t begin, end;
 };
 

@@ -25,8 +25,8 @@ static inline bool addr_eq(struct addr a, struct addr b)
 }
 
 struct endpoint_ops {
-	void (*event)(struct endpoint *e, struct frame *f);   /* owns the reference */
-	void (*answer)(struct endpoint *e, struct call *c);   /* a call came home; owns it */
+	void (*event)(struct endpoint *e, struct frame *f); /* owns the reference */
+	void (*answer)(struct endpoint *e, struct call *c); /* a call came home; owns it */
 };
 
 struct endpoint {

@@ -22,8 +22,8 @@ enum err call_new(const struct method *method, struct principal *who, struct str
 	char *block = mem_alloc(head + middle + params.n + id.n);
 	char *text = block + head + middle;
 	memcpy(text, params.p, params.n);
-	enum err err = params_decode((struct str){text, params.n}, method->fields, block + head,
-		ret_problem);
+	enum err err = params_decode(
+		(struct str){text, params.n}, method->fields, block + head, ret_problem);
 	if (err) {
 		/* the field's name may lie in the copy: hand out the one in the caller's text */
 		if (ret_problem->field.p >= text && ret_problem->field.p < text + params.n)
@@ -123,7 +123,8 @@ void call_reply(struct call *c)
 	if (c->out.err) {
 		enum err err = c->out.err;
 		buf_free(&c->out);
-		call_refuse(c, err, .message = "The answer would be too large; ask for less of it.");
+		call_refuse(
+			c, err, .message = "The answer would be too large; ask for less of it.");
 		return;
 	}
 	c->outcome = ERR_OK;

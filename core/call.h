@@ -20,8 +20,8 @@ enum method_home {
 };
 
 enum {
-	METHOD_SESSION = 1, /* needs a session: not for /v1/rpc */
-	METHOD_BARRIER = 2, /* nothing later may reach the caller before this answer */
+	METHOD_SESSION = 1,   /* needs a session: not for /v1/rpc */
+	METHOD_BARRIER = 2,   /* nothing later may reach the caller before this answer */
 	METHOD_UNCOUNTED = 4, /* neither it nor its answer counts (docs/PROTOCOL.md, "Counting") */
 };
 
@@ -39,13 +39,13 @@ struct call {
 	struct post post;
 	const struct method *method;
 	struct principal *who;
-	struct addr from; /* whom the answer goes to */
-	uint64_t tag;     /* the sender's own mark */
-	struct str id;    /* as it came; n 0: a notification */
-	void *params;     /* filled by method->fields, e.g. struct room_join * */
-	enum err outcome; /* once it is home */
+	struct addr from;     /* whom the answer goes to */
+	uint64_t tag;         /* the sender's own mark */
+	struct str id;        /* as it came; n 0: a notification */
+	void *params;         /* filled by method->fields, e.g. struct room_join * */
+	enum err outcome;     /* once it is home */
 	struct frame *answer; /* once it is home; NULL for a notification */
-	void *state;      /* the handler's own, while it waits */
+	void *state;          /* the handler's own, while it waits */
 	struct buf out;
 	struct json_out writer;
 };
@@ -70,7 +70,7 @@ struct refusal {
 
 /* The result is written into the writer this returns: one value, key NULL. Then call_reply(). */
 struct json_out *call_result(struct call *c);
-void call_reply(struct call *c);      /* sends the call home: the caller has it no more */
+void call_reply(struct call *c);       /* sends the call home: the caller has it no more */
 void call_reply_empty(struct call *c); /* result {} */
 /* call_refuse(c, ERR_FULL, .reason = "room_full", .limit = 1000) */
 #define call_refuse(c, err, ...) call_fail(c, err, &(struct refusal){__VA_ARGS__})

@@ -102,8 +102,8 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void
 		uv_poll_init_socket(&worker_self()->loop, &s->poll, fd);
 		curl_multi_assign(multi, fd, s);
 	}
-	int events = (what & CURL_POLL_IN ? UV_READABLE : 0) |
-		(what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+	int events =
+		(what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
 	uv_poll_start(&s->poll, events, on_poll);
 	return 0;
 }

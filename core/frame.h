@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 enum {
-	FRAME_HEADROOM = 16,           /* at least LWS_PRE, asserted where frames are written */
-	FRAME_MAX_BYTES = 256 * 1024,  /* no message from the server is larger */
+	FRAME_HEADROOM = 16,          /* at least LWS_PRE, asserted where frames are written */
+	FRAME_MAX_BYTES = 256 * 1024, /* no message from the server is larger */
 };
 
 struct frame {

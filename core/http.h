@@ -32,14 +32,14 @@ struct http_route {
 	const char *path; /* exact; or a prefix when it ends with '*' */
 	unsigned verbs;   /* of enum http_verb; others get 405 */
 	void (*serve)(struct http_exchange *x);
-	size_t body_max;  /* 413 past it */
-	int cors;         /* enum http_cors */
-	bool internal;    /* for operators: moves to the internal listener when there is one */
+	size_t body_max; /* 413 past it */
+	int cors;        /* enum http_cors */
+	bool internal;   /* for operators: moves to the internal listener when there is one */
 };
 
 enum http_cors {
 	HTTP_CORS_NONE,
-	HTTP_CORS_ANY,    /* every page may read it: public, or guarded by what the page itself sends */
+	HTTP_CORS_ANY, /* every page may read it: public, or guarded by what the page itself sends */
 	HTTP_CORS_LISTED, /* pages of the Origin list; others are refused with 403 */
 };
 

@@ -14,8 +14,13 @@ static size_t plain(struct str s)
 
 static void escape(struct buf *b, char c)
 {
-	static const char letters[128] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f',
-		['\r'] = 'r', ['"'] = '"', ['\\'] = '\\'};
+	static const char letters[128] = {['\b'] = 'b',
+		['\t'] = 't',
+		['\n'] = 'n',
+		['\f'] = 'f',
+		['\r'] = 'r',
+		['"'] = '"',
+		['\\'] = '\\'};
 	if (letters[(unsigned char)c])
 		buf_addf(b, "\\%c", letters[(unsigned char)c]);
 	else

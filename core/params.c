@@ -98,7 +98,8 @@ enum err params_decode(struct str object, const struct field *fields, void *out,
 			return problem(ret_problem, ERR_PARAMS, key, "is not known here", 0);
 		uint64_t bit = UINT64_C(1) << (f - fields);
 		if (seen & bit)
-			return problem(ret_problem, ERR_PARAMS, str_of(f->name), "is there twice", 0);
+			return problem(
+				ret_problem, ERR_PARAMS, str_of(f->name), "is there twice", 0);
 		seen |= bit;
 		enum err err = decode(value, f, (char *)out + f->offset, ret_problem);
 		if (err)

@@ -38,8 +38,10 @@ struct field {
 };
 
 /* One line of a table: FIELD(struct room_join, room, STRING, true, 1, 255) */
+/* clang-format off */
 #define FIELD(type_, member_, kind_, required_, min_, max_) \
 	{#member_, FIELD_##kind_, required_, offsetof(type_, member_), min_, max_}
+/* clang-format on */
 
 struct params_problem {
 	struct str field;    /* its name, as it came or from the table */

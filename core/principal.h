@@ -17,12 +17,14 @@
 	SCOPE(RPC_SERVE, "rpc:serve") \
 	SCOPE(ADMIN, "admin")
 
+/* clang-format off */
 enum scope_bit {
 #define SCOPE(name, word) SCOPE_BIT_##name,
 	SCOPES(SCOPE)
 #undef SCOPE
 	SCOPE_BITS
 };
+/* clang-format on */
 
 enum scope {
 	SCOPE_NONE = 0,
@@ -30,13 +32,13 @@ enum scope {
 	SCOPES(SCOPE)
 #undef SCOPE
 	/* what a token gets when nobody says which scopes */
-	SCOPES_DEFAULT = (1 << SCOPE_BITS) - 1 -
-		(SCOPE_ADMIN | SCOPE_ROOMS_MODERATE | SCOPE_RPC_SERVE),
+	SCOPES_DEFAULT =
+		(1 << SCOPE_BITS) - 1 - (SCOPE_ADMIN | SCOPE_ROOMS_MODERATE | SCOPE_RPC_SERVE),
 };
 
 struct principal {
-	struct str user;    /* the one stable string for this user, see docs/PROTOCOL.md */
-	struct str name;    /* for people */
+	struct str user; /* the one stable string for this user, see docs/PROTOCOL.md */
+	struct str name; /* for people */
 	struct str issuer;
 	struct str subject; /* as the issuer says it */
 	struct str client;  /* client_id, may be empty */
@@ -45,9 +47,9 @@ struct principal {
 	bool rooms_limited; /* the token names the rooms: only those that match */
 	bool datasets_limited;
 	size_t room_count, dataset_count;
-	struct str *rooms;    /* globs */
+	struct str *rooms; /* globs */
 	struct str *datasets;
-	int64_t expires_at;   /* Unix seconds */
+	int64_t expires_at; /* Unix seconds */
 };
 
 /* A copy of everything in it, with one reference. */
@@ -59,8 +61,8 @@ void principal_unref(struct principal **p);
 bool principal_sees_room(const struct principal *p, struct str room);
 bool principal_sees_dataset(const struct principal *p, struct str dataset);
 
-const char *scope_word(enum scope scope);            /* "rooms:join" */
-uint32_t scopes_parse(struct str space_separated);   /* unknown words are passed over */
+const char *scope_word(enum scope scope);          /* "rooms:join" */
+uint32_t scopes_parse(struct str space_separated); /* unknown words are passed over */
 /* Writes the words with single spaces between them; out has room for SCOPES_TEXT_MAX bytes. */
 enum { SCOPES_TEXT_MAX = 160 };
 struct str scopes_text(uint32_t scopes, char *out);

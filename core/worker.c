@@ -149,7 +149,8 @@ static void stop_parts(struct worker *w)
 static void close_loop(struct worker *w)
 {
 	if (w->lws)
-		lws_context_destroy(w->lws); /* on a loop of ours: only begins to close its handles */
+		lws_context_destroy(
+			w->lws); /* on a loop of ours: only begins to close its handles */
 	uv_close((uv_handle_t *)&w->own->wake, NULL);
 	uv_close((uv_handle_t *)&w->own->turn, NULL);
 	uv_close((uv_handle_t *)&w->own->deadline, NULL);

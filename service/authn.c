@@ -61,7 +61,8 @@ static uint32_t scopes_of(const struct config_list *list)
 	return bits;
 }
 
-static enum err parse_keys(struct str text, const char *where, struct jwk_set **ret, struct buf *why)
+static enum err parse_keys(
+	struct str text, const char *where, struct jwk_set **ret, struct buf *why)
 {
 	const char *reason = "";
 	enum err err = jwk_set_parse(text, ret, &reason);
@@ -211,8 +212,8 @@ static void settle(size_t issuer, bool has_keys)
 		struct authn *a = all;
 		struct bearer_fail fail = {0};
 		struct principal *who = NULL;
-		enum err err = bearer_check(
-			bearer, str_of(a->token), (int64_t)time(NULL), &who, &fail);
+		enum err err =
+			bearer_check(bearer, str_of(a->token), (int64_t)time(NULL), &who, &fail);
 		stop_waiting(a);
 		if (!err) {
 			a->done(a, ERR_OK, who, "");

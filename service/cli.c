@@ -66,7 +66,8 @@ static void serve_help(void)
 	printf("usage: signalbox serve [--config FILE] [--data DIR] [--listen ADDR:PORT] "
 	       "[--workers N]\n"
 	       "                       [--SECTION.KEY=VALUE...]\n\n"
-	       "Runs the service until SIGTERM or SIGINT. With no option: data in ./signalbox-data,\n"
+	       "Runs the service until SIGTERM or SIGINT. With no option: data in "
+	       "./signalbox-data,\n"
 	       "listening on 127.0.0.1:8080 and [::1]:8080, with its own issuer and the demo.\n"
 	       "`signalbox config reference` explains every key.\n");
 }
@@ -79,7 +80,8 @@ static void greet(const struct config *config)
 	if (!config->server.demo)
 		return;
 	const char *scheme = config->tls.certificate[0] ? "https" : "http";
-	printf("\nSignalbox %s is ready. Open the demo in two windows:\n\n    %s://localhost:%u/\n\n",
+	printf("\nSignalbox %s is ready. Open the demo in two windows:\n\n    "
+	       "%s://localhost:%u/\n\n",
 		SIGNALBOX_VERSION, scheme, listener_port());
 	fflush(stdout);
 }
@@ -139,8 +141,8 @@ static int serve(int argc, char **argv)
 		buf_free(&errors);
 		return err == ERR_REQUEST ? EXIT_USAGE : EXIT_REFUSED;
 	}
-	log_configure((enum log_level)config->log.level,
-		config->log.format == CONFIG_LOG_JSON, STDERR_FILENO);
+	log_configure((enum log_level)config->log.level, config->log.format == CONFIG_LOG_JSON,
+		STDERR_FILENO);
 	int code = run_service(config);
 	config_free(&config);
 	return code;

@@ -37,38 +37,43 @@ struct command {
 	const char *argument;      /* the param that stands without a flag; NULL: none */
 	const char *argument_word; /* in the usage */
 	struct option options[OPTIONS_MAX];
-	const char *list;   /* the array in the result that is printed as a table; NULL: none */
-	const char *only;   /* of the result print this member only */
+	const char *list; /* the array in the result that is printed as a table; NULL: none */
+	const char *only; /* of the result print this member only */
 	const char *summary;
 };
 
 static const struct command commands[] = {
 	{"user add", "user.add", "name", "NAME",
-		{{"--password-stdin", "password", AS_INPUT, "read the password from standard input"},
+		{{"--password-stdin", "password", AS_INPUT,
+			 "read the password from standard input"},
 			{"--display-name", "display_name", AS_TEXT, "how others see the name"}},
 		NULL, NULL, "add an account; without a password one is made and printed"},
 	{"user list", "user.list", NULL, NULL, {{0}}, "users", NULL, "list the accounts"},
 	{"user disable", "user.disable", "name", "NAME", {{0}}, NULL, NULL,
 		"disable an account: no more sign-ins, and its sessions end"},
 	{"user passwd", "user.passwd", "name", "NAME",
-		{{"--password-stdin", "password", AS_INPUT, "read the password from standard input"}},
+		{{"--password-stdin", "password", AS_INPUT,
+			"read the password from standard input"}},
 		NULL, NULL, "set another password"},
 	{"client add", "client.add", "name", "NAME",
 		{{"--grant", "grants", AS_LIST,
 			 "authorization_code, client_credentials or device_code"},
 			{"--redirect", "redirect_uris", AS_LIST, "where a sign-in may return to"},
-			{"--scope", "scope", AS_TEXT, "\"A B\": the most that its tokens may allow"},
+			{"--scope", "scope", AS_TEXT,
+				"\"A B\": the most that its tokens may allow"},
 			{"--public", "public", AS_YES, "a page or an app: it can keep no secret"}},
 		NULL, NULL, "add an OAuth2 client; prints client_id and client_secret"},
 	{"client list", "client.list", NULL, NULL, {{0}}, "clients", NULL, "list the clients"},
 	{"client remove", "client.remove", "client_id", "ID", {{0}}, NULL, NULL, "remove a client"},
-	{"room list", "room.list", NULL, NULL, {{0}}, "rooms", NULL, "list the rooms that are kept"},
+	{"room list", "room.list", NULL, NULL, {{0}}, "rooms", NULL,
+		"list the rooms that are kept"},
 	{"room show", "room.get", "room", "NAME", {{0}}, NULL, NULL, "show a room"},
 	{"token mint", "token.mint", NULL, NULL,
 		{{"--user", "user", AS_TEXT, "for this account"},
 			{"--client", "client", AS_TEXT, "for this client"},
 			{"--scope", "scope", AS_TEXT, "\"A B\": what it allows"},
-			{"--expires", "expires", AS_DURATION, "how long it is good for: 30m, 1h, 7d"},
+			{"--expires", "expires", AS_DURATION,
+				"how long it is good for: 30m, 1h, 7d"},
 			{"--audience", "audience", AS_TEXT, "whom it is for"},
 			{"--claim", "claim", AS_JSON, "more claims, as a JSON object"}},
 		NULL, "token", "print an access token of the embedded issuer"},
@@ -134,8 +139,8 @@ static json_int_t seconds(const char *text)
 		char unit;
 		int factor;
 	} units[] = {{0, 1}, {'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
-	for (size_t i = 0; end != text && n > 0 && n < 1000000000 &&
-		i < sizeof(units) / sizeof(*units); i++)
+	for (size_t i = 0;
+		end != text && n > 0 && n < 1000000000 && i < sizeof(units) / sizeof(*units); i++)
 		if (*end == units[i].unit && (!*end || !end[1]))
 			return n * units[i].factor;
 	return -1;
@@ -189,7 +194,8 @@ static int take_option(struct line *l, int argc, char **argv)
 	}
 	json_t *value = value_of(o, alone ? "" : argv[1]);
 	if (!value) {
-		usage_error(l->command, "this is no value for the option:", alone ? argv[0] : argv[1]);
+		usage_error(
+			l->command, "this is no value for the option:", alone ? argv[0] : argv[1]);
 		return 0;
 	}
 	if (o->kind == AS_LIST) {
@@ -256,13 +262,14 @@ static void print_table(const json_t *rows)
 	size_t i;
 	json_t *row, *value;
 	const char *key;
-	json_array_foreach (rows, i, row) {
+	json_array_foreach(rows, i, row)
+	{
 		if (i == 0) {
-			json_object_foreach (row, key, value)
-				printf("%s\t", key);
+			json_object_foreach(row, key, value) printf("%s\t", key);
 			printf("\n");
 		}
-		json_object_foreach (row, key, value) {
+		json_object_foreach(row, key, value)
+		{
 			print_cell(key, value);
 			printf("\t");
 		}
@@ -288,7 +295,8 @@ static void print_result(const struct line *l, json_t *result)
 	} else if (!json_object_size(result)) {
 		printf("done\n");
 	} else {
-		json_object_foreach (result, key, value) {
+		json_object_foreach(result, key, value)
+		{
 			printf("%s: ", key);
 			print_cell(key, value);
 			printf("\n");

@@ -52,8 +52,9 @@ int cli_token_inspect(int argc, char **argv)
 		print_json("claims", p);
 		printf("Not checked: `signalbox token verify` does that.\n");
 	} else {
-		fprintf(stderr, "signalbox: this is not a JWT: three parts of base64url with dots "
-				"between them\n");
+		fprintf(stderr,
+			"signalbox: this is not a JWT: three parts of base64url with dots "
+			"between them\n");
 	}
 	free(text);
 	return fine ? EXIT_DONE : EXIT_REFUSED;
@@ -106,8 +107,10 @@ int cli_jws_verify(int argc, char **argv)
 	if (argc != 4 || strcmp(argv[2], "--jwks") != 0) {
 		bool asked = argc > 2 && strcmp(argv[2], "--help") == 0;
 		fprintf(asked ? stdout : stderr,
-			"usage: signalbox jws verify --jwks FILE <JWS\n\nChecks the signature of the "
-			"compact JWS on standard input, as the service would, and\nwrites its payload "
+			"usage: signalbox jws verify --jwks FILE <JWS\n\nChecks the signature of "
+			"the "
+			"compact JWS on standard input, as the service would, and\nwrites its "
+			"payload "
 			"to standard output; or says in one line why not.\n");
 		return asked ? EXIT_DONE : EXIT_USAGE;
 	}

@@ -39,7 +39,8 @@ size_t conn_count(void); /* of this worker */
 void conn_flush_all(void);
 
 /* What a conn tells its owner (service/session.c). */
-void session_conn_opened(struct conn *c, struct principal *who); /* who: from the handshake, or NULL */
+void session_conn_opened(
+	struct conn *c, struct principal *who); /* who: from the handshake, or NULL */
 void session_conn_text(struct conn *c, struct str text);
 /* Gone: code as the client said it, or 1006. */
 void session_conn_closed(struct conn *c, uint16_t code);

@@ -27,9 +27,9 @@ struct http_exchange_private {
 	const struct http_route *route;
 	char *text; /* what the request's spans point into */
 	struct buf body, headers, answer;
-	bool no_body;  /* HEAD */
-	bool served;   /* the handler has it and will answer */
-	bool closing;  /* the connection ends with this answer */
+	bool no_body; /* HEAD */
+	bool served;  /* the handler has it and will answer */
+	bool closing; /* the connection ends with this answer */
 	bool cacheable;
 };
 
@@ -92,8 +92,7 @@ static void read_query(struct lws *wsi, struct buf *query)
 {
 	char one[HEADERS_MAX];
 	for (int i = 0; lws_hdr_fragment_length(wsi, WSI_TOKEN_HTTP_URI_ARGS, i) > 0; i++) {
-		int n = lws_hdr_copy_fragment(
-			wsi, one, sizeof(one), WSI_TOKEN_HTTP_URI_ARGS, i);
+		int n = lws_hdr_copy_fragment(wsi, one, sizeof(one), WSI_TOKEN_HTTP_URI_ARGS, i);
 		if (n <= 0)
 			continue;
 		char *equals = memchr(one, '=', (size_t)n);
@@ -299,8 +298,8 @@ static int write_answer(struct transaction *t)
 	t->answered = false;
 	bool closing = own->closing;
 	size_t n = own->answer.n - LWS_PRE;
-	int wrote = lws_write(t->wsi, (unsigned char *)own->answer.p + LWS_PRE, n,
-		LWS_WRITE_HTTP_FINAL);
+	int wrote = lws_write(
+		t->wsi, (unsigned char *)own->answer.p + LWS_PRE, n, LWS_WRITE_HTTP_FINAL);
 	exchange_free(own);
 	if (wrote < 0 || closing)
 		return -1;
@@ -330,7 +329,8 @@ static bool check_origin(struct http_exchange *x, const struct http_route *route
 	http_header(x, "Vary", STR("Origin"));
 	if (!origin_allowed(x->in.origin, x->in.host)) {
 		reply_text(x, 403,
-			"This Origin is not allowed: add it to server.origins in the configuration.\n");
+			"This Origin is not allowed: add it to server.origins in the "
+			"configuration.\n");
 		return false;
 	}
 	http_header(x, "Access-Control-Allow-Origin", x->in.origin);
@@ -351,8 +351,10 @@ static void serve(struct http_exchange_private *own)
 	else if (x->in.verb & route->verbs)
 		route->serve(x);
 	else {
-		http_header(x, "Allow", route->verbs & HTTP_POST ? (route->verbs & HTTP_GET ?
-			STR("GET, HEAD, POST") : STR("POST")) : STR("GET, HEAD"));
+		http_header(x, "Allow",
+			route->verbs & HTTP_POST
+				? (route->verbs & HTTP_GET ? STR("GET, HEAD, POST") : STR("POST"))
+				: STR("GET, HEAD"));
 		reply_text(x, 405, "This address does not take that method.\n");
 	}
 }
@@ -375,9 +377,9 @@ static int on_request(struct transaction *t, struct lws *wsi)
 	own->closing = post;
 	if (status)
 		return refuse(own, status,
-			status == 501 ? "Transfer-Encoding is not taken: send Content-Length.\n" :
-			status == 411 ? "Send Content-Length.\n" :
-					"Content-Length is wrong.\n");
+			status == 501 ? "Transfer-Encoding is not taken: send Content-Length.\n"
+				: status == 411 ? "Send Content-Length.\n"
+						: "Content-Length is wrong.\n");
 	if (!own->x.in.verb)
 		return refuse(own, 405, "This method is not taken.\n");
 	if (draining)
@@ -496,8 +498,8 @@ static void on_handshake_checked(
 		log_warn("handshake refused", LOG_TEXT("why", why));
 }
 
-static int say_refusal(struct http_exchange_private *own, int status, const char *challenge,
-	const char *text)
+static int say_refusal(
+	struct http_exchange_private *own, int status, const char *challenge, const char *text)
 {
 	metric_add(METRIC_UPGRADES_REFUSED, 1);
 	if (challenge)
@@ -535,8 +537,8 @@ static int check_credential(struct http_exchange_private *own, struct principal 
 	if (h.err == ERR_FORBIDDEN)
 		return say_refusal(own, 403, "Bearer error=\"insufficient_scope\"",
 			"The token does not allow this.\n");
-	return say_refusal(own, 401, "Bearer error=\"invalid_token\"",
-		"The token is not valid here.\n");
+	return say_refusal(
+		own, 401, "Bearer error=\"invalid_token\"", "The token is not valid here.\n");
 }
 
 /* 0 lets the handshake go on; otherwise the refusal has been written and the connection ends. */

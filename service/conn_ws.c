@@ -28,7 +28,7 @@ struct conn {
 	struct queued *queue; /* a ring of room entries (a power of two) */
 	uint32_t room, head, count;
 	size_t queued_bytes;
-	struct buf inbound; /* a message of which not all has come */
+	struct buf inbound;  /* a message of which not all has come */
 	uint16_t close_code; /* 0: open */
 	uint16_t peer_code;
 	const char *close_reason;
@@ -249,8 +249,7 @@ void conn_flush_all(void)
 		else if (c->close_code && !c->count && !lws_partial_buffered(c->wsi))
 			send_close(c);
 		else if (c->close_code) /* it may never read what is before the close frame */
-			lws_set_timeout(
-				c->wsi, PENDING_TIMEOUT_CLOSE_SEND, CLOSE_TIMEOUT_SECONDS);
+			lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, CLOSE_TIMEOUT_SECONDS);
 	}
 }
 
@@ -377,8 +376,8 @@ const struct lws_protocols conn_ws_protocol = {
 	.name = "signalbox.v1",
 	.callback = callback,
 	.per_session_data_size = sizeof(struct conn),
-	.rx_buffer_size = 1024,      /* kept for every connection */
-	.tx_packet_size = 1 << 20,   /* else each send is cut to rx_buffer_size */
+	.rx_buffer_size = 1024,    /* kept for every connection */
+	.tx_packet_size = 1 << 20, /* else each send is cut to rx_buffer_size */
 };
 
 void conn_ws_thread_stop(void)

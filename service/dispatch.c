@@ -232,7 +232,8 @@ static enum err admit(const struct caller *c, const struct method *m, struct ref
 		return ERR_FORBIDDEN;
 	}
 	if (c->in_flight >= limits.in_flight) {
-		*ret_why = (struct refusal){.reason = "too_many_in_flight", .retry_after = 1,
+		*ret_why = (struct refusal){.reason = "too_many_in_flight",
+			.retry_after = 1,
 			.limit = limits.in_flight};
 		return ERR_RATE_LIMITED;
 	}
@@ -252,8 +253,8 @@ static void start_call(
 		err = call_new(m, c->who, e->id, e->params, &call, &problem);
 		if (err) {
 			snprintf(message, sizeof(message), "The parameter %s.", problem.message);
-			why = (struct refusal){.message = message, .field = problem.field,
-				.limit = problem.limit};
+			why = (struct refusal){
+				.message = message, .field = problem.field, .limit = problem.limit};
 		}
 	}
 	if (err) {
@@ -306,7 +307,8 @@ static unsigned many(struct caller *c, struct str array)
 		counted = 1;
 	} else if (count > limits.batch) {
 		refuse(batch, (struct str){0}, ERR_TOO_LARGE, true,
-			&(struct refusal){.reason = "batch_too_large", .limit = (int64_t)limits.batch,
+			&(struct refusal){.reason = "batch_too_large",
+				.limit = (int64_t)limits.batch,
 				.message = "The batch holds too many requests; send several."});
 		counted = count;
 	} else {

@@ -29,7 +29,7 @@ struct caller {
 	struct principal *who;
 	bool is_session;    /* may use methods marked METHOD_SESSION */
 	unsigned in_flight; /* calls sent and not yet home */
-	unsigned holding;   /* messages of which an answer came that must precede everything later */
+	unsigned holding; /* messages of which an answer came that must precede everything later */
 	struct batch *batches;
 };
 

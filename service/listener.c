@@ -64,7 +64,8 @@ static enum err resolve(const char *text, struct sockaddr_storage *ret, socklen_
 static bool is_loopback(const struct sockaddr_storage *a)
 {
 	if (a->ss_family == AF_INET6)
-		return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
+		return IN6_IS_ADDR_LOOPBACK(
+			&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr);
 	const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)a;
 	return ntohl(in->sin_addr.s_addr) >> 24 == 127;
 }
@@ -137,15 +138,19 @@ static enum err open_listener(const char *text, bool internal, struct buf *why)
 	struct listener *l = &listeners[listener_count];
 	*l = (struct listener){.internal = internal};
 	if (resolve(text, &a, &n)) {
-		buf_addf(why, "%s is no address to listen on: write ADDRESS:PORT with a numeric "
-			      "address, [::1]:8080 for IPv6.\n", text);
+		buf_addf(why,
+			"%s is no address to listen on: write ADDRESS:PORT with a numeric "
+			"address, [::1]:8080 for IPv6.\n",
+			text);
 		return ERR_PARAMS;
 	}
 	if (!internal && !is_loopback(&a) && !config->tls.certificate[0] &&
 		!config->server.behind_proxy) {
-		buf_addf(why, "%s can be reached from other machines, and without TLS everybody on "
-			      "the way reads the tokens. Set tls.certificate and tls.key, or "
-			      "server.behind_proxy: true when a proxy in front does TLS.\n", text);
+		buf_addf(why,
+			"%s can be reached from other machines, and without TLS everybody on "
+			"the way reads the tokens. Set tls.certificate and tls.key, or "
+			"server.behind_proxy: true when a proxy in front does TLS.\n",
+			text);
 		return ERR_FORBIDDEN;
 	}
 	/* Port 0: every address gets the port that the first one got. */
@@ -159,8 +164,10 @@ static enum err open_listener(const char *text, bool internal, struct buf *why)
 			return ERR_OK;
 		}
 		buf_addf(why, "cannot listen on %s: %s%s.\n", text, strerror(reason),
-			reason == EADDRINUSE ? " (another program has it: stop that, or take another "
-					       "port with --listen)" : "");
+			reason == EADDRINUSE
+				? " (another program has it: stop that, or take another "
+				  "port with --listen)"
+				: "");
 		return ERR_CONFLICT;
 	}
 	name_listener(l, &a, n);
@@ -237,7 +244,8 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 		int on = 1;
 		int fd = accept4(a->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0) {
-			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+				errno == ENOMEM)
 				pause_accepting(a);
 			return;
 		}
@@ -284,7 +292,8 @@ static enum err start(struct worker *w)
 		a->vhost = vhosts[listeners[i].internal];
 		if (!a->vhost) {
 			log_error("cannot serve", LOG_TEXT("address", listeners[i].url),
-				LOG_TEXT("hint", "are tls.certificate and tls.key a pair in PEM form?"));
+				LOG_TEXT("hint",
+					"are tls.certificate and tls.key a pair in PEM form?"));
 			return ERR_INTERNAL;
 		}
 		uv_poll_init(&w->loop, &a->poll, a->fd);

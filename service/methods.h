@@ -4,7 +4,8 @@
 
 #include "core/call.h"
 
-void methods_add(const struct method *table); /* ends with a NULL name; names are unique: asserted */
+void methods_add(
+	const struct method *table); /* ends with a NULL name; names are unique: asserted */
 void methods_free(void);
 
 /* The name as it stands between its quotes. NULL: there is no such method. */

@@ -51,8 +51,8 @@ static void refuse(struct http_exchange *x, enum err err, const char *challenge)
 {
 	struct buf b = BUF_INIT(4096);
 	struct json_out o = JSON_OUT(&b);
-	call_error_text(&o, (struct str){0}, err, &(struct refusal){.retry_after =
-		err == ERR_OVERLOADED ? 5 : 0});
+	call_error_text(&o, (struct str){0}, err,
+		&(struct refusal){.retry_after = err == ERR_OVERLOADED ? 5 : 0});
 	if (challenge)
 		http_header(x, "WWW-Authenticate", str_of(challenge));
 	if (err == ERR_OVERLOADED)
@@ -66,8 +66,10 @@ static void on_checked(struct authn *a, enum err err, struct principal *who, con
 	struct rpc *r = (struct rpc *)(void *)((char *)a - offsetof(struct rpc, check));
 	if (err) {
 		metric_add(METRIC_AUTH_FAILED, 1);
-		refuse(r->x, err, err == ERR_UNAUTHENTICATED ? "Bearer error=\"invalid_token\"" :
-			err == ERR_FORBIDDEN ? "Bearer error=\"insufficient_scope\"" : NULL);
+		refuse(r->x, err,
+			err == ERR_UNAUTHENTICATED     ? "Bearer error=\"invalid_token\""
+				: err == ERR_FORBIDDEN ? "Bearer error=\"insufficient_scope\""
+						       : NULL);
 		free(r);
 		return;
 	}
@@ -104,7 +106,10 @@ static void serve(struct http_exchange *x)
 }
 
 const struct http_route rpc_routes[] = {
-	{.path = "/v1/rpc", .verbs = HTTP_POST, .serve = serve, .body_max = BODY_MAX,
+	{.path = "/v1/rpc",
+		.verbs = HTTP_POST,
+		.serve = serve,
+		.body_max = BODY_MAX,
 		.cors = HTTP_CORS_LISTED},
 	{0},
 };

@@ -73,8 +73,10 @@ static enum err own_directory(const struct config *config, struct buf *why)
 	if (flock(lock_fd, LOCK_EX | LOCK_NB) == 0)
 		return ERR_OK;
 	buf_addf(why,
-		"the data directory %s is in use by another signalbox: stop that one first, or give "
-		"this one a directory of its own with --data.\n", directory);
+		"the data directory %s is in use by another signalbox: stop that one first, or "
+		"give "
+		"this one a directory of its own with --data.\n",
+		directory);
 	close(lock_fd);
 	lock_fd = -1;
 	return ERR_CONFLICT;
@@ -94,7 +96,8 @@ static enum err open_store(const struct config *config, struct buf *why)
 	char reason[STORE_WHY_MAX] = "";
 	store_path = path_in(config, "signalbox.db");
 	const struct store_driver *driver = store_fault_from_environment(&store_sqlite, reason);
-	enum err err = driver ? store_open(driver, store_path, STORE_QUEUE_MAX, reason) : ERR_PARAMS;
+	enum err err =
+		driver ? store_open(driver, store_path, STORE_QUEUE_MAX, reason) : ERR_PARAMS;
 	if (err)
 		buf_addf(why, "%s\n", reason);
 	return err;
@@ -109,7 +112,8 @@ static enum err choose_issuer_url(const struct config *config, unsigned port, st
 		issuer_url = mem_copy(str_of(config->issuer.url));
 		return ERR_OK;
 	}
-	struct store_op *op = store_ask_now(STORE_SETTING_GET, STORE_TEXT(STR("issuer")), STORE_END);
+	struct store_op *op =
+		store_ask_now(STORE_SETTING_GET, STORE_TEXT(STR("issuer")), STORE_END);
 	enum err err = op->err;
 	if (!err)
 		issuer_url = mem_copy(store_str(op, 0, 0));
@@ -118,8 +122,8 @@ static enum err choose_issuer_url(const struct config *config, unsigned port, st
 		return err;
 	struct buf url = BUF_INIT(256);
 	buf_addf(&url, "%s://localhost:%u", config->tls.certificate[0] ? "https" : "http", port);
-	op = store_ask_now(STORE_SETTING_PUT, STORE_TEXT(STR("issuer")), STORE_TEXT(buf_str(&url)),
-		STORE_END);
+	op = store_ask_now(
+		STORE_SETTING_PUT, STORE_TEXT(STR("issuer")), STORE_TEXT(buf_str(&url)), STORE_END);
 	err = op->err;
 	store_op_free(&op);
 	issuer_url = buf_take(&url);
@@ -147,8 +151,8 @@ static enum err start_tokens(const struct config *config, struct buf *why)
 	struct authn_embedded embedded = {0};
 	if (config->issuer.enabled) {
 		embedded.url = str_of(issuer_url);
-		embedded.audience = config->issuer.audience[0] ? str_of(config->issuer.audience) :
-			embedded.url;
+		embedded.audience =
+			config->issuer.audience[0] ? str_of(config->issuer.audience) : embedded.url;
 		embedded.jwks = issuer_jwks();
 	}
 	return authn_configure(config, &embedded, why);
@@ -200,8 +204,7 @@ static void free_signaling(const struct config *c)
 
 static void configure_service(const struct config *c)
 {
-	session_configure(&(struct session_options){
-		.open_timeout_ms = c->auth.session_open_timeout,
+	session_configure(&(struct session_options){.open_timeout_ms = c->auth.session_open_timeout,
 		.kept_messages = c->limits.kept_messages,
 		.kept_bytes = c->limits.kept_bytes,
 		.ping_interval_s = c->session.ping_interval / 1000,
@@ -242,8 +245,8 @@ static int worker_count(const struct serve_options *o)
 /* The port that clients will reach us by, also when this process does not listen. */
 static unsigned configured_port(const struct config *config)
 {
-	const char *colon = config->server.listen.count ?
-		strrchr(config->server.listen.items[0], ':') : NULL;
+	const char *colon =
+		config->server.listen.count ? strrchr(config->server.listen.items[0], ':') : NULL;
 	unsigned port = colon ? (unsigned)strtoul(colon + 1, NULL, 10) : 0;
 	return port ? port : DEFAULT_PORT;
 }

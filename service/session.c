@@ -118,8 +118,8 @@ static void end(struct session *s, bool clean, uint16_t code, const char *reason
 
 static void close_caller(struct session *s)
 {
-	log_info("session ended", LOG_TEXT("session", s->id),
-		LOG_STR("user", s->caller.who->user), LOG_TEXT("why", s->reason));
+	log_info("session ended", LOG_TEXT("session", s->id), LOG_STR("user", s->caller.who->user),
+		LOG_TEXT("why", s->reason));
 	directory_remove(s->caller.who->user, s->caller.endpoint.addr);
 	caller_end(&s->caller, s->clean);
 	metric_add(METRIC_SESSIONS, -1);
@@ -368,32 +368,32 @@ static void opened(struct session *s, struct principal *who)
 
 static void on_checked(struct authn *a, enum err err, struct principal *who, const char *why)
 {
-	struct session *s =
-		(struct session *)(void *)((char *)a - offsetof(struct session, check));
+	struct session *s = (struct session *)(void *)((char *)a - offsetof(struct session, check));
 	if (!err) {
 		opened(s, who);
 		principal_unref(&who);
 		return;
 	}
 	metric_add(METRIC_AUTH_FAILED, 1);
-	log_warn("session refused", LOG_TEXT("why", why),
-		LOG_STR("address", conn_peer(s->conn)));
+	log_warn("session refused", LOG_TEXT("why", why), LOG_STR("address", conn_peer(s->conn)));
 	if (err == ERR_OVERLOADED) {
-		refuse_open(s, err, &(struct refusal){.retry_after = 5,
-			.message = "The token cannot be checked now; try again."});
+		refuse_open(s, err,
+			&(struct refusal){.retry_after = 5,
+				.message = "The token cannot be checked now; try again."});
 		end(s, false, 3008, "try again");
 	} else if (err == ERR_FORBIDDEN) {
 		refuse_open(s, err, &(struct refusal){0});
 		end(s, false, 3003, "forbidden");
 	} else {
-		refuse_open(s, ERR_UNAUTHENTICATED, &(struct refusal){.reason = "invalid_token",
-			.message = "The token is not valid here; get a new one."});
+		refuse_open(s, ERR_UNAUTHENTICATED,
+			&(struct refusal){.reason = "invalid_token",
+				.message = "The token is not valid here; get a new one."});
 		end(s, false, 3000, "unauthorized");
 	}
 }
 
-static enum err nested(struct str object, const struct field *fields, void *out,
-	struct params_problem *problem)
+static enum err nested(
+	struct str object, const struct field *fields, void *out, struct params_problem *problem)
 {
 	return object.n ? params_decode(object, fields, out, problem) : ERR_OK;
 }
@@ -420,16 +420,21 @@ static void open_session(struct session *s, struct str params)
 	if (err) {
 		char message[128];
 		snprintf(message, sizeof(message), "The parameter %s.", problem.message);
-		refuse_open(s, err, &(struct refusal){.message = message, .field = problem.field,
-			.limit = problem.limit});
+		refuse_open(s, err,
+			&(struct refusal){.message = message,
+				.field = problem.field,
+				.limit = problem.limit});
 	} else if (s->upgrade && p.token.n) {
-		refuse_open(s, ERR_PARAMS, &(struct refusal){.field = STR("token"),
-			.reason = "two_credentials",
-			.message = "The handshake carried a token already; send one, not two."});
+		refuse_open(s, ERR_PARAMS,
+			&(struct refusal){.field = STR("token"),
+				.reason = "two_credentials",
+				.message = "The handshake carried a token already; send one, not "
+					   "two."});
 		end(s, false, 3000, "two credentials");
 	} else if (!s->upgrade && !p.token.n) {
-		refuse_open(s, ERR_UNAUTHENTICATED, &(struct refusal){.field = STR("token"),
-			.message = "Send a token in session.open."});
+		refuse_open(s, ERR_UNAUTHENTICATED,
+			&(struct refusal){
+				.field = STR("token"), .message = "Send a token in session.open."});
 		end(s, false, 3000, "unauthorized");
 	} else {
 		s->batch = p.batch.yes;
@@ -458,8 +463,8 @@ static void first_message(struct session *s, struct str text)
 	if (e.err)
 		refuse_open(s, e.err, &(struct refusal){.message = e.why});
 	else if (opens && !e.id.n)
-		refuse_open(s, ERR_REQUEST,
-			&(struct refusal){.message = "session.open needs an id."});
+		refuse_open(
+			s, ERR_REQUEST, &(struct refusal){.message = "session.open needs an id."});
 	else if (opens)
 		open_session(s, e.params);
 	else
@@ -492,7 +497,8 @@ void session_conn_text(struct conn *c, struct str text)
 		first_message(s, text);
 		return;
 	}
-	if (s->state == CHECKING) { /* one credential is being checked: nothing may come meanwhile */
+	if (s->state ==
+		CHECKING) { /* one credential is being checked: nothing may come meanwhile */
 		refuse_open(s, ERR_UNAUTHENTICATED,
 			&(struct refusal){.message = "Wait for the answer to session.open."});
 		end(s, false, 3000, "a call before the session was open");
@@ -503,8 +509,8 @@ void session_conn_text(struct conn *c, struct str text)
 		s->received_at_ms = now_ms();
 	s->received += counted;
 	s->received_bytes += text.n;
-	if (s->state == OPEN && (s->received - s->received_told >= ACK_MESSAGES ||
-		s->received_bytes >= ACK_BYTES))
+	if (s->state == OPEN &&
+		(s->received - s->received_told >= ACK_MESSAGES || s->received_bytes >= ACK_BYTES))
 		send_ack(s);
 }
 
@@ -581,13 +587,13 @@ static const struct field refresh_fields[] = {
 
 static void on_refreshed(struct authn *a, enum err err, struct principal *who, const char *why)
 {
-	struct session *s =
-		(struct session *)(void *)((char *)a - offsetof(struct session, check));
+	struct session *s = (struct session *)(void *)((char *)a - offsetof(struct session, check));
 	struct call *c = s->refreshing;
 	s->refreshing = NULL;
 	const struct principal *old = s->caller.who;
-	if (!err && (!str_eq(who->user, old->user) || !str_eq(who->issuer, old->issuer) ||
-		!str_eq(who->subject, old->subject))) {
+	if (!err &&
+		(!str_eq(who->user, old->user) || !str_eq(who->issuer, old->issuer) ||
+			!str_eq(who->subject, old->subject))) {
 		principal_unref(&who);
 		call_refuse(c, ERR_FORBIDDEN, .reason = "other_subject",
 			.message = "The new token is somebody else's.");

@@ -207,7 +207,7 @@ try {
 		["one directed signal", cost.signal.toLocaleString("en"), "instructions"],
 	];
 	for (const [what, value, unit] of rows)
-		console.log(`${what.padEnd(34)} ${value.padStart(12)} ${unit}`);
+		console.log(`${options.quick ? "ok " : ""}${what.padEnd(34)} ${value.padStart(12)} ${unit}`);
 	if (options.json) writeFileSync(options.json, JSON.stringify({ start, cost }, null, 2));
 } finally {
 	for (const child of running) child.kill("SIGKILL");

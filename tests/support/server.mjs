@@ -1,10 +1,11 @@
 // Starts the program for a test, on a free port and with its own data directory, and ends it by its pid.
 //   const server = await startServer({ t, workers: 4, config: { auth: { … } } });
+// `clock: true` lets the test put the server's wall clock forward: server.ahead(seconds).
 // With `t`, a test's context, the server is stopped (and judged) when that test ends; without it,
 // the file calls server.stop() itself, in after().
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { createConnection } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -93,7 +94,9 @@ class Server {
 	#secrets = [];
 	#watchers = new Set();
 
-	constructor({ workers = 1, args = [], config, env = {}, data, listen = "127.0.0.1:0" }) {
+	constructor(options) {
+		const { workers = 1, args = [], config, data, listen = "127.0.0.1:0" } = options;
+		const env = { ...options.env, ...(options.clock && this.#clock()) };
 		const own = data ? undefined : mkdtempSync(join(tmpdir(), "sb-"));
 		this.data = data ?? join(own, "d");
 		const words = ["serve", "--data", this.data, "--listen", listen, "--workers", String(workers)];
@@ -123,6 +126,30 @@ class Server {
 			for (const watch of this.#watchers) watch();
 			return end;
 		});
+	}
+
+	#clockFile;
+
+	#clock() {
+		const folder = ownDirectory();
+		this.#clockFile = join(folder, "ahead");
+		writeFileSync(this.#clockFile, Buffer.alloc(4096));
+		const library = join(folder, "clock.so");
+		execFileSync("cc", ["-O1", "-shared", "-fPIC", "-o", library, join(import.meta.dirname, "clock.c")]);
+		return {
+			LD_PRELOAD: library,
+			TEST_CLOCK_FILE: this.#clockFile,
+			ASAN_OPTIONS: `${environment.ASAN_OPTIONS ?? ""}:verify_asan_link_order=0`,
+		};
+	}
+
+	/** Puts its wall clock forward to so many seconds before ours. */
+	ahead(seconds) {
+		const bytes = Buffer.alloc(8);
+		bytes.writeBigInt64LE(BigInt(seconds));
+		const file = openSync(this.#clockFile, "r+");
+		writeSync(file, bytes);
+		closeSync(file);
 	}
 
 	get pid() {

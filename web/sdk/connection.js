@@ -184,7 +184,7 @@ export class Connection extends Emitter {
 
 	/** @param {unknown} error */
 	#noToken(error) {
-		if (error instanceof SignalboxError && error.reason === "unauthenticated") {
+		if (error instanceof SignalboxError && error.kind === "unauthenticated") {
 			this.#stop({ code: 0, reason: "unauthenticated", message: error.message }, error);
 			return;
 		}

@@ -3,7 +3,7 @@ import { ADVICE, REASON_OF_CODE } from "./protocol.js";
 /** Anything that went wrong between this client and the server. */
 export class SignalboxError extends Error {
 	/**
-	 * @param {string} reason a stable word, as `forbidden`
+	 * @param {string} reason a stable word, as `forbidden` or `room_locked`
 	 * @param {string} message what happened and what to do, as a sentence
 	 * @param {{code?: number, data?: any, cause?: unknown}} [more]
 	 */
@@ -12,6 +12,8 @@ export class SignalboxError extends Error {
 		this.name = "SignalboxError";
 		/** A stable word to compare with. */
 		this.reason = reason;
+		/** The general word that `reason` is a finer one of: `no_such_peer` is `not_found`. */
+		this.kind = REASON_OF_CODE[code] ?? reason;
 		/** The JSON-RPC code, or the close code, or 0 when it arose here. */
 		this.code = code;
 		/** What the server added: `field`, `retry_after` (seconds), `limit`. @type {any} */

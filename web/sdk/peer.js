@@ -334,11 +334,11 @@ export class Peer {
 		const send = () => this.#call.room.signal(this.peer, type, signal, { timeout: SIGNAL_MS })
 			.catch((/** @type {SignalboxError} */ error) => {
 				if (this.state === "closed" || this.#leg !== leg) return;
-				if (error.reason === "rate_limited" || error.reason === "overloaded") {
+				if (error.kind === "rate_limited" || error.kind === "overloaded") {
 					setTimeout(send, (error.retryAfter || 1) * 1000 * (1 + Math.random()));
-				} else if (error.reason === "not_found") {
+				} else if (error.kind === "not_found") {
 					this.#call.peerGone(this.peer, "gone");
-				} else if (error.reason !== "lost" && error.reason !== "closed") {
+				} else if (error.kind !== "lost" && error.kind !== "closed") {
 					this.#report(`sending "${type}"`, error);
 				}
 			});

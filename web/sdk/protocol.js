@@ -83,6 +83,17 @@ export const ADVICE = {
 	internal: "Try again; if it stays, look into the server's log.",
 	lost: "Look whether it took effect, and try again if not.",
 	closed: "Connect again first.",
+	no_such_room: "Check the name, or create the room first.",
+	no_such_peer: "They have left; there is nothing to do.",
+	no_such_user: "Wait until they are here.",
+	room_exists: "Choose another name, or join that room.",
+	room_full: "Wait until somebody leaves.",
+	room_private: "Ask the room's owner to let you in.",
+	room_locked: "Ask somebody inside to unlock it.",
+	banned: "Ask the room's owner.",
+	not_a_member: "Join the room first.",
+	viewer: "Ask the room's owner for another role.",
+	too_many_rooms: "Leave another room first.",
 };
 
 /**
@@ -101,7 +112,7 @@ export const CLOSE = {
 	1006: {
 		next: "resume",
 		reason: "lost",
-		message: "The connection was lost. Reconnecting; check the network if it lasts.",
+		message: "The connection was lost. Reconnecting; check the network if it takes long.",
 	},
 	1002: fresh("protocol", "broke the protocol"),
 	1003: fresh("unsupported", "used a kind of frame that is refused"),

@@ -127,8 +127,8 @@ export class Room extends Emitter {
 		try {
 			await this.#connection.request("room.leave", { room: this.name });
 		} catch (error) {
-			const { reason } = /** @type {SignalboxError} */ (error);
-			if (!["not_found", "lost", "closed"].includes(reason)) throw error;
+			const { kind } = /** @type {SignalboxError} */ (error);
+			if (!["not_found", "lost", "closed"].includes(kind)) throw error;
 		}
 	}
 
@@ -315,8 +315,8 @@ export class Room extends Emitter {
 
 	/** @param {SignalboxError} error */
 	#rejoinFailed(error) {
-		if (!this.open || error.reason === "lost" || error.reason === "closed") return;
-		if (["rate_limited", "overloaded", "timeout"].includes(error.reason)) {
+		if (!this.open || error.kind === "lost" || error.kind === "closed") return;
+		if (["rate_limited", "overloaded", "timeout"].includes(error.kind)) {
 			setTimeout(() => this.open && void this.rejoin(), (error.retryAfter || 2) * 1000);
 			return;
 		}
