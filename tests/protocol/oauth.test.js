@@ -2,56 +2,18 @@
 // unmodified, over HTTP; and what must hold of sign-ups and codes when the process dies or many ask
 // at once.
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import * as jose from "jose";
 import * as oauth from "oauth4webapi";
 import * as openid from "openid-client";
+import { ownDirectory, startServer } from "../support/server.mjs";
 
-const program = resolve(process.env.SIGNALBOX_BIN ?? "build/release/signalbox");
 const PASSWORD = "correct horse battery";
+const REDIRECT_URI = "http://localhost:9/"; // nobody listens there; only the Location is looked at
 
-// ---- a server of its own ----
-
-// The program would take it for one of its own options.
-const { SIGNALBOX_BIN: _, ...env } = process.env;
-const data = mkdtempSync(join(tmpdir(), "signalbox-oauth-"));
-let server, base, redirectUri;
-
-function start(port = 0) {
-	return new Promise((done, failed) => {
-		let said = "";
-		server = spawn(program, ["serve", "--data", data, "--listen", `127.0.0.1:${port}`], {
-			stdio: ["ignore", "pipe", "pipe"],
-			env,
-		});
-		const read = (chunk) => {
-			said += chunk;
-			const url = /http:\/\/localhost:(\d+)\//.exec(said);
-			if (url) done(Number(url[1]));
-		};
-		server.stdout.on("data", read);
-		server.stderr.on("data", read);
-		server.once("exit", () => failed(new Error(`the server ended:\n${said}`)));
-	});
-}
-
-function end(signal) {
-	return new Promise((done) => {
-		server.removeAllListeners("exit");
-		server.once("exit", (code, name) => done(name ?? code));
-		server.kill(signal);
-	});
-}
-
-function command(...words) {
-	const ran = spawnSync(program, [...words, "--data", data], { encoding: "utf8", env });
-	assert.equal(ran.status, 0, ran.stderr);
-	return ran.stdout;
-}
+const data = join(ownDirectory(), "d");
+let server, base;
 
 // ---- a browser without a window ----
 
@@ -101,7 +63,7 @@ async function signIn(browser, url, name) {
 async function signUp(browser, name) {
 	const client = await discovered();
 	const url = openid.buildAuthorizationUrl(client, {
-		redirect_uri: redirectUri,
+		redirect_uri: REDIRECT_URI,
 		scope: "openid profile",
 		prompt: "create",
 		code_challenge: await openid.calculatePKCECodeChallenge(openid.randomPKCECodeVerifier()),
@@ -117,17 +79,12 @@ function discovered(id = "demo", secret, authentication) {
 }
 
 before(async () => {
-	base = `http://localhost:${await start()}`;
-	base = base.replace("localhost", "127.0.0.1");
-	redirectUri = "http://localhost:9/";
-	const metadata = await (await fetch(`${base}/.well-known/openid-configuration`)).json();
+	server = await startServer({ data, workers: 4 });
+	const metadata = await (await fetch(`${server.url}/.well-known/openid-configuration`)).json();
 	base = metadata.issuer;
 });
 
-after(async () => {
-	await end("SIGTERM");
-	rmSync(data, { recursive: true, force: true });
-});
+after(() => server.stop());
 
 // ---- the documents ----
 
@@ -177,7 +134,7 @@ describe("the code flow", () => {
 			maxAge: 60,
 		};
 		const url = openid.buildAuthorizationUrl(client, {
-			redirect_uri: redirectUri,
+			redirect_uri: REDIRECT_URI,
 			scope: "openid profile rooms:join rooms:create",
 			code_challenge: await openid.calculatePKCECodeChallenge(verifier),
 			code_challenge_method: "S256",
@@ -219,12 +176,11 @@ describe("the code flow", () => {
 	});
 
 	test("oauth4webapi signs in by a client with a secret, in both ways", async () => {
-		const made = JSON.parse(
-			command(
-				"client", "add", "shop", "--grant", "authorization_code",
-				"--redirect", "https://shop.example/cb?x=1", "--json",
-			),
-		);
+		const made = await server.rpc("client.add", {
+			name: "shop",
+			grants: ["authorization_code"],
+			redirect_uris: ["https://shop.example/cb?x=1"],
+		});
 		const insecure = { [oauth.allowInsecureRequests]: true };
 		const found = await oauth.discoveryRequest(new URL(base), insecure);
 		const as = await oauth.processDiscoveryResponse(new URL(base), found);
@@ -265,9 +221,10 @@ describe("the code flow", () => {
 	});
 
 	test("openid-client gets a token for a client itself", async () => {
-		const made = JSON.parse(
-			command("client", "add", "robot", "--grant", "client_credentials", "--json"),
-		);
+		const made = await server.rpc("client.add", {
+			name: "robot",
+			grants: ["client_credentials"],
+		});
 		const client = await discovered(made.client_id, made.client_secret);
 		const tokens = await openid.clientCredentialsGrant(client, { scope: "rpc:call" });
 		assert.equal(tokens.scope, "rpc:call");
@@ -281,7 +238,7 @@ describe("the code flow", () => {
 		const url = new URL(`${base}/oauth/authorize`);
 		url.search = new URLSearchParams({
 			client_id: "demo",
-			redirect_uri: redirectUri,
+			redirect_uri: REDIRECT_URI,
 			response_type: "code",
 			code_challenge: await openid.calculatePKCECodeChallenge(verifier),
 			code_challenge_method: "S256",
@@ -290,7 +247,7 @@ describe("the code flow", () => {
 		const body = new URLSearchParams({
 			grant_type: "authorization_code",
 			client_id: "demo",
-			redirect_uri: redirectUri,
+			redirect_uri: REDIRECT_URI,
 			code: back.searchParams.get("code"),
 			code_verifier: verifier,
 		}).toString();
@@ -347,15 +304,14 @@ describe("pages", () => {
 // ---- what was acknowledged stays ----
 
 test("kill -9 behind a sign-up's answer loses nothing", { timeout: 60_000 }, async () => {
-	const port = Number(new URL(base).port);
 	for (let round = 0; round < 5; round++) {
 		const browser = new Browser();
 		await signUp(browser, `round${round}`);
-		assert.equal(await end("SIGKILL"), "SIGKILL");
-		assert.equal(await start(port), port);
+		await server.kill();
+		server = await startServer({ data, workers: 4, listen: `127.0.0.1:${new URL(base).port}` });
 		// neither the account nor the login of the browser
 		const url = openid.buildAuthorizationUrl(await discovered(), {
-			redirect_uri: redirectUri,
+			redirect_uri: REDIRECT_URI,
 			code_challenge: "a".repeat(43),
 			code_challenge_method: "S256",
 			prompt: "none",
