@@ -21,6 +21,7 @@ struct issuer {
 	struct keyring ring;
 	struct fetch fetch;
 	uint64_t asked_by; /* bit i: worker i waits for the end of the fetch */
+	bool in_use;       /* the workers have keys of it */
 };
 
 static struct issuer issuers[BEARER_ISSUERS_MAX];
@@ -229,14 +230,14 @@ static void settle(size_t issuer, bool has_keys)
 struct keys_post {
 	struct post post;
 	size_t issuer;
-	struct jwk_set *set; /* a reference, or NULL: as before */
+	struct jwk_set *set; /* a reference, or NULL: as before, or none any more */
 	bool has_keys;
 };
 
 static void run_keys(struct post *p)
 {
 	struct keys_post *k = (struct keys_post *)p;
-	if (k->set)
+	if (k->set || !k->has_keys)
 		bearer_set_keys(bearer, k->issuer, k->set);
 	settle(k->issuer, k->has_keys);
 	jwk_set_unref(&k->set);
@@ -279,6 +280,7 @@ static void on_fetched(struct fetch *f, enum err err, struct str body, const cha
 	if (keyring_arrived(&i->ring, set, now))
 		log_info("an issuer's keys have changed", LOG_TEXT("url", i->keys_url),
 			LOG_INT("keys", jwk_set_count(set)));
+	i->in_use = true;
 	fetch_ended(i, set);
 	jwk_set_unref(&set);
 }
@@ -328,13 +330,28 @@ static void ask_for_keys(size_t issuer, const struct bearer_fail *fail)
 	worker_post(worker_at(0), &w->post);
 }
 
+/* Keys that are too old (the issuer has been down for a day) are taken from the workers. */
+static void retire_keys(struct issuer *i, int64_t now)
+{
+	if (!i->in_use || keyring_keys(&i->ring, now))
+		return;
+	log_error("an issuer's keys are too old to be used", LOG_TEXT("url", i->keys_url));
+	i->in_use = false;
+	for (int w = 0; w < workers_count(); w++)
+		tell(w, (size_t)(i - issuers), NULL);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	(void)timer;
-	for (size_t n = 0; n < issuer_count; n++)
-		if (issuers[n].keys_url &&
-			keyring_tick(&issuers[n].ring, (int64_t)time(NULL)) == KEYRING_FETCH)
-			begin_fetch(&issuers[n]);
+	int64_t now = (int64_t)time(NULL);
+	for (struct issuer *i = issuers; i < issuers + issuer_count; i++) {
+		if (!i->keys_url)
+			continue;
+		if (keyring_tick(&i->ring, now) == KEYRING_FETCH)
+			begin_fetch(i);
+		retire_keys(i, now);
+	}
 }
 
 /* ---- the header ---- */
