@@ -132,13 +132,19 @@ static enum err choose_issuer_url(const struct config *config, unsigned port, st
 	return err;
 }
 
+static void end_sessions(struct str user)
+{
+	directory_end(user, 4501, "the account is disabled");
+}
+
 static enum err start_issuer(const struct config *config, struct buf *why)
 {
 	struct issuer_options options = {.url = str_of(issuer_url),
 		.audience = str_of(config->issuer.audience),
 		.sign_up_open = config->issuer.sign_up == CONFIG_SIGN_UP_OPEN,
 		.demo_client = config->server.demo,
-		.access_token_lifetime = (int)(config->issuer.access_token_lifetime / 1000)};
+		.access_token_lifetime = (int)(config->issuer.access_token_lifetime / 1000),
+		.on_disabled = end_sessions};
 	char reason[ISSUER_WHY_MAX] = "";
 	enum err err = issuer_start(&options, reason);
 	if (err)

@@ -1,6 +1,7 @@
 /* user.add, user.list, user.disable, user.passwd. */
 #include "auth/password.h"
 #include "auth/server/admin.h"
+#include "auth/server/issuer.h"
 #include "core/mem.h"
 #include "store/users.h"
 
@@ -153,8 +154,11 @@ static void disabled(struct store_op *op)
 		call_refuse(c, op->err, .message = "There is no user of this name.");
 	else if (op->err)
 		call_refuse(c, op->err);
-	else
+	else {
+		if (issuer->on_disabled)
+			issuer->on_disabled(store_str(op, 0, 0));
 		call_reply_empty(c);
+	}
 }
 
 void user_disable_run(struct call *c)

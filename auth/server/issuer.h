@@ -10,6 +10,7 @@ struct issuer {
 	bool secure; /* https: cookies are Secure and have the __Host- prefix */
 	bool sign_up_open, demo_client;
 	int64_t access_token_lifetime;
+	void (*on_disabled)(struct str user); /* may be NULL */
 };
 
 extern const struct issuer *const issuer;

@@ -16,6 +16,8 @@ struct issuer_options {
 	bool sign_up_open;
 	bool demo_client; /* a public client "demo" for pages of the issuer and of loopback */
 	int access_token_lifetime; /* seconds; 0: ACCESS_TOKEN_LIFETIME */
+	/* An account was disabled: whatever it has open is to end. On a worker; NULL: nobody minds. */
+	void (*on_disabled)(struct str user);
 };
 
 enum { ACCESS_TOKEN_LIFETIME = 3600, ISSUER_WHY_MAX = 256 };
