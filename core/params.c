@@ -20,7 +20,8 @@ static enum err decode_string(
 	if ((int64_t)n > f->max)
 		return problem(ret, ERR_PARAMS, name, "is too long", f->max);
 	if ((int64_t)n < f->min)
-		return problem(ret, ERR_PARAMS, name, "must not be empty", 0);
+		return n ? problem(ret, ERR_PARAMS, name, "is too short", f->min)
+			 : problem(ret, ERR_PARAMS, name, "must not be empty", 0);
 	*out = (struct str){in_place, n};
 	if (str_has_control(*out))
 		return problem(ret, ERR_PARAMS, name, "holds a control character", 0);
