@@ -1,0 +1,233 @@
+// The description of the protocol and the program say the same: the program lists its own tables by
+// rpc.methods, and what it does is held against every limit that schema/openrpc.json names.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import test, { after, before } from "node:test";
+import { Checker, description } from "../support/check-traffic.mjs";
+import { connect } from "../support/client.mjs";
+import { startServer } from "../support/server.mjs";
+
+const FILE_MAX = 200 * 1024;
+const text = readFileSync(join(import.meta.dirname, "../../schema/openrpc.json"), "utf8");
+
+let server, ann;
+before(async () => {
+	server = await startServer({ config: { issuer: { sign_up: "open" } } });
+	ann = await connect(server, { user: "ann", scope: "rooms:join rooms:create admin" });
+});
+after(() => server.stop());
+
+const resolved = (schema) =>
+	schema.$ref ? schema.$ref.slice(2).split("/").reduce((at, key) => at[key], description) : schema;
+
+async function outcome(method, params) {
+	const described = description.methods.find(({ name }) => name === method);
+	const asked = described["x-session"] ? ann.call(method, params) : server.rpc(method, params);
+	return asked.then(
+		(result) => ({ result }),
+		({ code, data, text: own, message }) => ({ code, data, message: own ?? message }),
+	);
+}
+
+test("rpc.discover answers the file, over every way in, to everybody", async () => {
+	assert.ok(Buffer.byteLength(text) <= FILE_MAX);
+	const bob = await connect(server, { user: "bob", scope: "rooms:join" });
+	assert.deepEqual(await bob.call("rpc.discover"), description);
+	assert.ok(bob.frames.at(-1).includes(text.trim()), "not the file's own bytes");
+	assert.deepEqual(await server.rpc("rpc.discover"), description);
+	const response = await fetch(`${server.url}/v1/rpc`, {
+		method: "POST",
+		headers: { authorization: `Bearer ${await server.mint("bob", { scope: "rooms:join" })}` },
+		body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "rpc.discover" }),
+	});
+	assert.deepEqual((await response.json()).result, description);
+	await assert.rejects(bob.call("rpc.methods"), { code: -32003, reason: "insufficient_scope" });
+	await bob.close();
+});
+
+// A field of the program's table as the description would name it.
+function asTable({ name, required = false, schema }) {
+	const s = resolved(schema);
+	const type = s["x-max-bytes"] === undefined || s.type ? (s.type ?? "json") : "json";
+	const longest = s.enum && Math.max(...s.enum.map((word) => word.length));
+	const [min, max] = {
+		integer: [s.minimum, s.maximum],
+		string: [s["x-min-bytes"] ?? s.minLength ?? 0, longest ?? s["x-max-bytes"]],
+		boolean: [0, 0],
+	}[type] ?? [0, s["x-max-bytes"]];
+	return { name, type, required, min, max };
+}
+
+test("code and description name the same methods, fields, required flags and limits", async () => {
+	const byName = (a, b) => (a.name < b.name ? -1 : 1);
+	const { methods } = await server.rpc("rpc.methods");
+	const described = description.methods.map((method) => ({
+		name: method.name,
+		scope: method["x-scope"],
+		session: method["x-session"],
+		counted: method["x-counted"] ?? true,
+		params: method.params.map(asTable),
+	}));
+	for (const method of methods)
+		for (const field of method.params) {
+			const of = description.methods.find(({ name }) => name === method.name);
+			const { schema } = of?.params.find(({ name }) => name === field.name) ?? {};
+			// words that are listed need no other limit; what only a 64-bit number limits is told as none
+			if (schema && resolved(schema).enum) field.max = asTable({ schema }).max;
+			if (field.max > Number.MAX_SAFE_INTEGER) field.max = undefined;
+		}
+	assert.deepEqual(described.sort(byName), methods.sort(byName));
+});
+
+test("the description is whole in itself", () => {
+	new Checker(); // every schema compiles, every reference leads somewhere
+	const codes = Object.values(description.components.errors);
+	const reasons = codes.flatMap(({ data }) => data.reasons);
+	assert.equal(new Set(reasons).size, reasons.length, "a reason stands under two codes");
+	assert.equal(new Set(codes.map(({ code }) => code)).size, codes.length);
+	for (const { name, paramStructure, errors = [], ...method } of description.methods) {
+		assert.equal(paramStructure, "by-name", name);
+		const listed = errors.flatMap((error) => resolved(error).data.reasons);
+		for (const reason of method["x-reasons"] ?? []) assert.ok(listed.includes(reason), `${name}: ${reason}`);
+	}
+	for (const reason of description["x-common-reasons"]) assert.ok(reasons.includes(reason), reason);
+});
+
+test("a member of params that is not described is refused by name", async () => {
+	for (const { name } of description.methods) {
+		const { code, data } = await outcome(name, { undescribed: 1 });
+		assert.deepEqual({ code, field: data?.field }, { code: -32602, field: "undescribed" }, name);
+	}
+});
+
+test("a required member that is missing is refused by name", async () => {
+	for (const { name, params } of description.methods) {
+		const [first] = params.filter(({ required }) => required);
+		if (!first) continue;
+		const { code, data } = await outcome(name, {});
+		assert.deepEqual({ code, field: data?.field }, { code: -32602, field: first.name }, name);
+	}
+});
+
+// A value of the type that is as long or large as it says, and one that is past it.
+function atLimit(schema) {
+	const { max, min, type } = asTable({ schema });
+	if (resolved(schema).enum) return { good: [], bad: [7] }; // the words themselves: 40-rooms
+	switch (type) {
+		case "string":
+			return { good: [pad(max), pad(min || 1)], bad: [pad(max + 1), ...(min ? [pad(min - 1)] : []), 7] };
+		case "integer":
+			return { good: [min], bad: [min - 1, ...(max ? [max + 1] : []), min + 0.5, "1"] };
+		case "boolean":
+			return { good: [true], bad: ["true", 1, null] };
+		case "array":
+			return { good: [], bad: [Array(max).fill(1), {}, "a"] };
+		case "object":
+			return { good: [], bad: [{ a: pad(max) }, [], "a"] };
+		case "json":
+			return { good: [pad(max - 2)], bad: [pad(max - 1)] };
+	}
+}
+const pad = (n) => "x".repeat(n);
+
+test("the limits that are described are those that hold", async () => {
+	// What the tables refuse begins so; methods may have more to say, about words and cursors.
+	const judge = async (name, field, value) => {
+		const { code, data, message } = await outcome(name, { [field]: value });
+		const byTable = [-32602, -32013].includes(code) && /^The parameter /.test(message);
+		const refused = byTable && data.field === field;
+		return { refused, message: `${name} ${field}=${JSON.stringify(value).slice(0, 60)}: ${message}` };
+	};
+	for (const { name, params } of description.methods)
+		for (const { name: field, schema } of params) {
+			const { good, bad } = atLimit(schema);
+			for (const value of bad) {
+				const { refused, message } = await judge(name, field, value);
+				assert.ok(refused, `not refused: ${message}`);
+			}
+			for (const value of good) {
+				const { refused, message } = await judge(name, field, value);
+				assert.ok(!refused, `refused: ${message}`);
+			}
+		}
+});
+
+test("what is too short is told so, with the limit", async () => {
+	const { message, data } = await outcome("user.add", { name: "gus", password: "seven77" });
+	assert.equal(message, "The parameter is too short.");
+	assert.deepEqual(data, { reason: "invalid_params", field: "password", limit: 8 });
+});
+
+// Answers all that there is, once, and holds it against the description then and there.
+test("every method and every event is seen as described", async () => {
+	const checker = new Checker();
+	const seen = (dir, text, on) => {
+		const wrong = checker.look({ dir, text, on });
+		assert.equal(wrong, undefined, text);
+	};
+	const dan = await connect(server, { user: "dan", open: false });
+	const eve = await connect(server, { user: "eve", open: false });
+	const watched = (socket, name) => {
+		const request = socket.request.bind(socket);
+		socket.request = (...args) => {
+			const made = request(...args);
+			seen("out", JSON.stringify(made.request), name);
+			return made;
+		};
+		socket.socket.on("message", (bytes) => seen("in", bytes.toString(), name));
+	};
+	watched(dan, "dan");
+	watched(eve, "eve");
+	await dan.call("session.open", { token: await server.mint("dan"), client: { name: "tests" } });
+	// a token that ends soon: the server says so by itself
+	await eve.call("session.open", { token: await server.mint("eve", { expires: 30 }) });
+	await eve.next("session.expiring");
+	await eve.call("session.refresh", { token: await server.mint("eve") });
+	await eve.call("session.ping");
+	await eve.call("session.ack", { received: 1 });
+
+	await dan.call("room.create", { room: "all", title: "All", metadata: { a: [1] }, max_members: 9 });
+	await dan.call("room.get", { room: "all" });
+	await dan.call("room.list", { limit: 1 });
+	await dan.call("room.join", { room: "all", state: { muted: true } });
+	const { peer } = await eve.call("room.join", { room: "all" });
+	await dan.next("room.joined");
+	await eve.call("room.state", { room: "all", state: null });
+	await dan.next("room.updated");
+	await eve.call("room.publish", { room: "all", data: "x" });
+	await dan.next("room.message");
+	await dan.call("signal.send", { room: "all", to: { peer }, type: "offer", data: {} });
+	await eve.next("signal.received");
+	await dan.call("room.presence", { room: "all" });
+	await dan.call("ice.servers");
+	await dan.call("rpc.discover");
+	await eve.call("room.leave", { room: "all" });
+	await dan.next("room.left");
+	for (let i = 0; i < 64; i++) eve.notify("room.leave", { room: "all" });
+	await eve.next("session.ack");
+	await eve.call("session.close");
+	await dan.close();
+
+	const admin = async (method, params) => {
+		const request = { jsonrpc: "2.0", id: method, method, params };
+		const result = await server.rpc(method, params);
+		seen("out", JSON.stringify(request), "admin");
+		seen("in", JSON.stringify({ jsonrpc: "2.0", id: method, result }), "admin");
+		return result;
+	};
+	await admin("rpc.methods", {});
+	await admin("user.add", { name: "fay", display_name: "Fay" });
+	await admin("user.passwd", { name: "fay" });
+	await admin("user.list", { limit: 1 });
+	const { token } = await admin("token.mint", { user: "fay", expires: 60 });
+	await admin("token.verify", { token });
+	await admin("user.disable", { name: "fay" });
+	const { client_id } = await admin("client.add", { name: "Page", grants: ["client_credentials"] });
+	await admin("client.list", {});
+	await admin("client.remove", { client_id });
+
+	const missing = (all, some) => all.filter((name) => !some.has(name));
+	assert.deepEqual(missing(Object.keys(description["x-events"]), checker.events), []);
+	assert.deepEqual(missing(description.methods.map(({ name }) => name), checker.methods), []);
+});
