@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <libwebsockets.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -587,6 +588,10 @@ static int callback(
 	case LWS_CALLBACK_HTTP_DROP_PROTOCOL:
 		if (t)
 			on_gone(t);
+		return 0;
+	case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
+		SSL_CTX_set_mode(user, SSL_MODE_RELEASE_BUFFERS); /* 34 KiB an idle connection */
+		SSL_CTX_set_min_proto_version(user, TLS1_2_VERSION);
 		return 0;
 	case LWS_CALLBACK_WSI_DESTROY: { /* upgraded, then failed before it was established */
 		struct principal *who = lws_get_opaque_user_data(wsi);

@@ -150,11 +150,11 @@ void user_passwd_run(struct call *c)
 static void disabled(struct store_op *op)
 {
 	struct call *c = op->context;
-	if (op->err == ERR_NOT_FOUND)
+	if (op->err == ERR_NOT_FOUND) {
 		call_refuse(c, op->err, .message = "There is no user of this name.");
-	else if (op->err)
+	} else if (op->err) {
 		call_refuse(c, op->err);
-	else {
+	} else {
 		if (issuer->on_disabled)
 			issuer->on_disabled(store_str(op, 0, 0));
 		call_reply_empty(c);
