@@ -26,7 +26,7 @@ export const binary =
 
 const START_MS = 20_000;
 const STOP_MS = 20_000;
-const TAIL_LINES = 60;
+const TAIL_LINES = 40;
 const REPORT = /ERROR: AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:/;
 
 // Everything this process has started, for the end of it: a failed file shows each server's last words.
