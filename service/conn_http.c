@@ -381,6 +381,8 @@ static int on_request(struct transaction *t, struct lws *wsi)
 			status == 501 ? "Transfer-Encoding is not taken: send Content-Length.\n"
 				: status == 411 ? "Send Content-Length.\n"
 						: "Content-Length is wrong.\n");
+	if (str_has_control(own->x.in.host) || str_has_control(own->x.in.origin))
+		return refuse(own, 400, "Host or Origin holds a control character.\n");
 	if (!own->x.in.verb)
 		return refuse(own, 405, "This method is not taken.\n");
 	if (draining)
@@ -552,6 +554,8 @@ static int on_upgrade(struct lws *wsi, const char *upgrade)
 	const char *fault = handshake_fault(wsi, upgrade, own->x.in.path);
 	if (fault)
 		return say_refusal(own, 400, NULL, fault);
+	if (str_has_control(own->x.in.host) || str_has_control(own->x.in.origin))
+		return say_refusal(own, 400, NULL, "Host or Origin holds a control character.\n");
 	if (own->x.in.origin.n && !origin_allowed(own->x.in.origin, own->x.in.host))
 		return say_refusal(own, 403, NULL,
 			"This Origin is not allowed: add it to server.origins in the "

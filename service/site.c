@@ -95,6 +95,13 @@ static void serve_demo(struct http_exchange *x)
 	reply_found(x, demo ? find("web/demo/", name) : NULL);
 }
 
+static void serve_plain_ws(struct http_exchange *x)
+{
+	http_header(x, "Upgrade", STR("websocket"));
+	http_reply(x, 400, "text/plain; charset=utf-8",
+		STR("This address takes WebSockets with the subprotocol signalbox.v1.\n"));
+}
+
 static void serve_health(struct http_exchange *x)
 {
 	http_reply(x, 200, "text/plain; charset=utf-8", STR("ok\n"));
@@ -122,6 +129,7 @@ const struct http_route site_routes[] = {
 	{.path = "/health", .verbs = HTTP_GET, .serve = serve_health, .internal = true},
 	{.path = "/ready", .verbs = HTTP_GET, .serve = serve_ready, .internal = true},
 	{.path = "/metrics", .verbs = HTTP_GET, .serve = serve_metrics, .internal = true},
+	{.path = "/ws", .verbs = HTTP_GET, .serve = serve_plain_ws},
 	{.path = "/sdk/*", .verbs = HTTP_GET, .serve = serve_sdk, .cors = HTTP_CORS_ANY},
 	{.path = "/*", .verbs = HTTP_GET, .serve = serve_demo},
 	{0},
