@@ -1,0 +1,70 @@
+import { $, busy, h, icon, notify } from "./dom.js";
+
+/** The buttons under the call. */
+export class Controls {
+	#call;
+	#abort = new AbortController();
+
+	/** @param {any} call a Call of the SDK @param {() => void} leave */
+	constructor(call, leave) {
+		this.#call = call;
+		this.show({ audio: false, video: false, screen: null });
+		$("mic").onclick = () => busy($("mic"), () => call.setAudio(!call.audio));
+		$("camera").onclick = () => busy($("camera"), () => call.setVideo(!call.video));
+		$("screen").onclick = () => busy($("screen"), async () => (call.screen ? call.stopScreen() : await call.shareScreen()));
+		$("screen").hidden = !navigator.mediaDevices?.getDisplayMedia;
+		$("settings").onclick = () => busy($("settings"), () => this.#openDevices());
+		$("leave").onclick = leave;
+		document.addEventListener("keydown", (event) => this.#key(event), { signal: this.#abort.signal });
+	}
+
+	close() {
+		this.#abort.abort();
+	}
+
+	/** @param {{audio: boolean, video: boolean, screen: unknown}} local */
+	show({ audio, video, screen }) {
+		face($("mic"), audio, audio ? "mic" : "mic-off", audio ? "Mute (M)" : "Unmute (M)");
+		face($("camera"), video, video ? "camera" : "camera-off", video ? "Camera off (V)" : "Camera on (V)");
+		face($("screen"), screen !== null, "screen", screen ? "Stop showing the screen" : "Show the screen");
+	}
+
+	/** @param {KeyboardEvent} event */
+	#key(event) {
+		if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+		if (event.target.closest("input, textarea, select, dialog")) return;
+		if (event.key === "m") $("mic").click();
+		if (event.key === "v") $("camera").click();
+	}
+
+	async #openDevices() {
+		const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+		for (const [kind, id] of [["audio", "pick-audio"], ["video", "pick-video"]]) {
+			this.#fill($(id), kind, devices.filter((device) => device.kind === `${kind}input`));
+		}
+		$("devices-hint").textContent = devices.some((device) => device.label)
+			? ""
+			: "Names appear once the browser may use a microphone or camera.";
+		$("devices-dialog").showModal();
+	}
+
+	#fill(select, kind, devices) {
+		const used = this.#call.stream.getTracks().find((track) => track.kind === kind)?.getSettings().deviceId;
+		const options = devices.map((device, n) => h("option", {
+			value: device.deviceId,
+			textContent: device.label || `${kind === "audio" ? "Microphone" : "Camera"} ${n + 1}`,
+			selected: device.deviceId === used,
+		}));
+		select.replaceChildren(...options);
+		select.disabled = options.length === 0;
+		if (options.length === 0) select.append(h("option", { textContent: "None found" }));
+		select.onchange = () => this.#call.useDevice(kind, select.value).catch(notify);
+	}
+}
+
+function face(button, on, name, label) {
+	button.setAttribute("aria-pressed", String(on));
+	button.setAttribute("aria-label", label);
+	button.title = label;
+	button.replaceChildren(icon(name));
+}
