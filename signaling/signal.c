@@ -64,7 +64,7 @@ static size_t send_to_peer(const struct member *sender, struct str peer, struct 
 	return 1;
 }
 
-/* Each of the user's peers but the sender; a frame belongs to one worker, so each gets its own. */
+/* Each of the user's peers but the sender. */
 static size_t send_to_user(const struct member *sender, struct str user, struct frame *f)
 {
 	size_t n = 0;
@@ -72,7 +72,7 @@ static size_t send_to_user(const struct member *sender, struct str user, struct 
 	for (; m; m = m->next_of_user) {
 		if (m == sender)
 			continue;
-		addr_send(m->addr, frame_copy(f));
+		addr_send(m->addr, frame_ref(f));
 		n++;
 	}
 	frame_unref(&f);

@@ -425,6 +425,8 @@ static inline void remove_folder(void)
 	rmdir(test_folder);
 }
 
+static size_t service_calls_max = 100000;
+
 /* plan: of store/fault.h, or NULL. */
 static inline void start_service(
 	const struct signaling_options *options, int workers, const char *plan)
@@ -436,7 +438,8 @@ static inline void start_service(
 	if (!driver || store_open(driver, test_db, 10000, why))
 		fail_msg("%s", why);
 	signaling_configure(options);
-	struct workers_options w = {.count = workers, .calls_max = 100000, .parts = parts};
+	struct workers_options w = {
+		.count = workers, .calls_max = service_calls_max, .parts = parts};
 	assert_int_equal(workers_start(&w), ERR_OK);
 }
 
