@@ -75,13 +75,15 @@ struct envelope envelope_read(struct str object)
 			e.why = "A member of the request is there twice.";
 			return e;
 		}
-	if (e.id.n && !id_is_valid(e.id)) {
+	bool answers =
+		e.response && !e.method.n; /* to a request of ours; one with id null is to noise */
+	if (e.id.n && !answers && !id_is_valid(e.id)) {
 		e.id = (struct str){0};
 		e.why = "The id must be a string of at most 126 bytes or a whole number.";
 	} else if (!version.n || json_kind(version) != JSON_STRING ||
 		!json_string_is(unquoted(version), "2.0")) {
 		e.why = "The member \"jsonrpc\" must be \"2.0\".";
-	} else if (e.response && !e.method.n) {
+	} else if (answers) {
 		e.err = ERR_OK;
 	} else if (!e.method.n || json_kind(e.method) != JSON_STRING) {
 		e.why = "The member \"method\" must be a string.";

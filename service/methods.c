@@ -1,8 +1,11 @@
 #include "service/methods.h"
 
+#include "core/json_scan.h"
 #include "core/map.h"
 
 #include <assert.h>
+
+enum { NAME_MAX_BYTES = 128 }; /* with its escapes */
 
 static struct map methods;
 
@@ -26,6 +29,13 @@ void methods_free(void)
 
 const struct method *method_find(struct str name)
 {
+	char plain[NAME_MAX_BYTES];
+	if (name.n && memchr(name.p, '\\', name.n)) { /* "room\u002ejoin" is the same name */
+		size_t n = 0;
+		if (name.n > sizeof(plain) || json_decode(name, plain, &n))
+			return NULL;
+		name = (struct str){plain, n};
+	}
 	return map_get(&methods, name);
 }
 
