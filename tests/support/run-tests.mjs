@@ -438,7 +438,7 @@ if (chosen.length === 0) {
 	);
 	process.exit(2);
 }
-if (!pattern) rmSync("build/traffic", { recursive: true, force: true });
+if (!pattern && onlyStage !== "schema") rmSync("build/traffic", { recursive: true, force: true });
 mkdirSync("build/traffic", { recursive: true });
 for (const stage of chosen) if (stage.build && stage.programs().length > 0) built(stage);
 for (const stage of chosen) {
