@@ -8,7 +8,7 @@
 
 #include <assert.h>
 
-enum { ROLES_PAGE = 1000, SWEEP_MIN_MS = 10, SWEEP_MAX_MS = 10000 };
+enum { ROLES_PAGE = 500, SWEEP_MIN_MS = 10, SWEEP_MAX_MS = 10000 };
 
 /* What waits at a place: a call, or the end of an endpoint. */
 struct waiting {
