@@ -254,9 +254,8 @@ export class Peer {
 		if (type === "offer") await this.#offered(leg, data);
 		else if (type === "candidate") await this.#candidate(leg, data.candidate ?? data);
 		else if (type === "candidates-end") await this.#candidate(leg, null);
-		else if (leg !== this.#remoteLeg) return;
-		else if (type === "answer") await this.#answered(data);
-		else if (type === "restart") void this.restartIce();
+		else if (type === "answer") await this.#answered(leg, data);
+		else if (type === "restart" && leg === this.#remoteLeg) void this.restartIce();
 	}
 
 	/** @param {string} leg @param {any} data */
@@ -280,9 +279,11 @@ export class Peer {
 		this.#sendDescription();
 	}
 
-	/** @param {any} data */
-	async #answered(data) {
+	/** @param {string} leg @param {any} data */
+	async #answered(leg, data) {
 		if (this.pc.signalingState !== "have-local-offer") return;
+		if (this.#remoteLeg && leg !== this.#remoteLeg) return;
+		this.#remoteLeg = leg;
 		this.#remotePurposes = data.streams ?? {};
 		await this.pc.setRemoteDescription({ type: "answer", sdp: data.sdp });
 		await this.#releaseCandidates();
