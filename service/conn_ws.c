@@ -33,6 +33,7 @@ struct conn {
 	uint16_t peer_code;
 	const char *close_reason;
 	bool dirty, batching, binary, close_sent;
+	bool peer_closing; /* the client's close frame has come: what follows it is not looked at */
 	char peer[PEER_TEXT_MAX];
 };
 
@@ -134,7 +135,7 @@ static void drop_queue(struct conn *c)
 
 void conn_send(struct conn *c, struct frame *f, bool alone)
 {
-	if (c->close_code) {
+	if (c->close_code || c->peer_closing) {
 		frame_unref(&f);
 		return;
 	}
@@ -209,9 +210,14 @@ static void cork(struct conn *c, int on)
 	setsockopt(lws_get_socket_fd(c->wsi), IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
 }
 
-/* Writes until all is written or the kernel takes no more. */
+/* Writes until all is written or the kernel takes no more. Nothing when libwebsockets has sent a
+ * close frame itself, because of a frame against the protocol: it then waits for the client's. */
 static int flush(struct conn *c)
 {
+	if (lws_get_close_length(c->wsi) > 0) {
+		drop_queue(c);
+		return 0;
+	}
 	bool corked = c->count > 1 && joinable(c) < c->count;
 	int failed = 0;
 	if (corked)
@@ -291,7 +297,7 @@ static void deliver(struct conn *c, struct str text)
 
 static void on_receive(struct conn *c, const void *in, size_t n)
 {
-	if (c->close_code)
+	if (c->close_code || c->peer_closing)
 		return;
 	if (lws_frame_is_binary(c->wsi)) {
 		refuse_input(c, 1003, "send text, not binary");
@@ -357,6 +363,7 @@ static int callback(
 	case LWS_CALLBACK_SERVER_WRITEABLE:
 		return on_writable(c);
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+		c->peer_closing = true;
 		if (n >= 2)
 			c->peer_code = (uint16_t)(((const uint8_t *)in)[0] << 8 |
 				((const uint8_t *)in)[1]);
