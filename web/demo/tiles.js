@@ -159,6 +159,8 @@ export class Tiles {
 			const size = Math.min(width / columns, (room / rows) * (4 / 3));
 			if (size > best.size) best = { columns, size };
 		}
+		// A face in a tall narrow tile would be mostly cut off.
+		this.#root.style.setProperty("--tallest", `${Math.round((width / best.columns) * 0.9)}px`);
 		this.#root.style.setProperty("--columns", String(best.columns));
 		this.#root.style.setProperty("--rows", String(Math.ceil(count / best.columns)));
 		this.#root.classList.toggle("has-screen", screens > 0);
