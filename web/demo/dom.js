@@ -39,7 +39,7 @@ export function sentence(error) {
 }
 
 /** A sentence at the edge of the page, with a button where one helps. Equal ones stand once. */
-export function notify(error, { kind = "problem", action } = {}) {
+export function notify(error, { kind = "trouble", action } = {}) {
 	const text = sentence(error);
 	for (const other of $("notices").children) if (other.dataset.text === text) other.remove();
 	const close = h("button", { type: "button", className: "control small quiet", onclick: () => notice.remove(), aria: { label: "Dismiss" } }, icon("close"));
@@ -52,7 +52,7 @@ export function notify(error, { kind = "problem", action } = {}) {
 	}
 	notice.append(close);
 	$("notices").append(notice);
-	setTimeout(() => notice.remove(), kind === "problem" ? 15_000 : 5_000);
+	setTimeout(() => notice.remove(), kind === "trouble" ? 15_000 : 5_000);
 	return notice;
 }
 

@@ -1,6 +1,6 @@
 import { $, busy, h, icon, notify, problem, show } from "./dom.js";
 
-const REFRESH_MS = 15_000;
+const REFRESH_MS = 8_000;
 
 /** The list of rooms, and the ways into one. */
 export class Lobby {

@@ -163,6 +163,7 @@ export class Tiles {
 		this.#root.style.setProperty("--tallest", `${Math.round((width / best.columns) * 0.9)}px`);
 		this.#root.style.setProperty("--columns", String(best.columns));
 		this.#root.style.setProperty("--rows", String(Math.ceil(count / best.columns)));
+		this.#root.style.setProperty("--screens", String(screens));
 		this.#root.classList.toggle("has-screen", screens > 0);
 	}
 }

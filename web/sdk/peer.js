@@ -9,6 +9,8 @@ import { SignalboxError } from "./errors.js";
 
 /** The impolite side waits this long for the first offer of the polite one. */
 const FIRST_OFFER_MS = 4_000;
+/** Not connected after this long, although nothing says "failed": no way was found. */
+const CONNECT_MS = 20_000;
 /** "disconnected" often heals by itself. */
 const DISCONNECTED_MS = 3_000;
 /** So many rebuilt connections without success, and it is left alone. */
@@ -57,8 +59,8 @@ export class Peer {
 	#senders = new Map();
 	#restarts = 0;
 	#rebuilds = 0;
-	/** @type {Record<"offer"|"heal"|"restart", any>} */
-	#timers = { offer: 0, heal: 0, restart: 0 };
+	/** @type {Record<"offer"|"connect"|"heal"|"restart", any>} */
+	#timers = { offer: 0, connect: 0, heal: 0, restart: 0 };
 	/** @type {import("./quality.js").Sample | null} */
 	#lastSample = null;
 
@@ -188,6 +190,7 @@ export class Peer {
 		});
 		this.channel = /** @type {RTCDataChannel} */ (this.channels.get("signalbox"));
 		for (const local of this.#call.localTracks()) this.addTrack(local);
+		this.#timers.connect = setTimeout(() => this.#noWay(), CONNECT_MS);
 		if (offer) this.#offerToReceive();
 		else this.#timers.offer = setTimeout(() => this.#offerNow(), FIRST_OFFER_MS);
 		return pc;
@@ -358,6 +361,13 @@ export class Peer {
 		} else if (state === "failed" && this.pc.iceConnectionState !== "failed") {
 			this.#rebuild();
 		}
+	}
+
+	/** A browser without any candidate stays "new" for ever. */
+	#noWay() {
+		if (this.pc.connectionState === "connected") return;
+		this.#setState("failed");
+		this.#recover();
 	}
 
 	#iceStateChanged() {
