@@ -367,6 +367,12 @@ static int refuse(struct http_exchange_private *own, int status, const char *tex
 	return 0;
 }
 
+/* Whether it came to server.internal_listen. */
+static bool is_internal(struct lws *wsi)
+{
+	return lws_get_vhost_user(lws_get_vhost(wsi)) != NULL;
+}
+
 static int on_request(struct transaction *t, struct lws *wsi)
 {
 	t->wsi = wsi;
@@ -387,7 +393,7 @@ static int on_request(struct transaction *t, struct lws *wsi)
 		return refuse(own, 405, "This method is not taken.\n");
 	if (draining)
 		return refuse(own, 503, "The service is stopping; try again.\n");
-	own->route = route_find(own->x.in.path, lws_get_vhost_user(lws_get_vhost(wsi)) != NULL);
+	own->route = route_find(own->x.in.path, is_internal(wsi));
 	if (!own->route)
 		return refuse(own, 404, "There is nothing at this address.\n");
 	if (t->body_length > own->route->body_max)
@@ -462,6 +468,8 @@ static const char *handshake_fault(struct lws *wsi, const char *upgrade, struct 
 	char protocols[PROTOCOL_LIST_MAX + 1], version[8];
 	if (strcasecmp(upgrade, "websocket") != 0)
 		return "Only an upgrade to websocket is possible here.\n";
+	if (is_internal(wsi))
+		return "There are no sessions at the internal address.\n";
 	if (!str_is(path, "/ws") || !has(wsi, WSI_TOKEN_GET_URI))
 		return "WebSockets are opened with GET /ws.\n";
 	int n = lws_hdr_total_length(wsi, WSI_TOKEN_PROTOCOL);

@@ -263,7 +263,9 @@ static struct lws_vhost *make_vhost(struct worker *w, bool internal)
 	static _Thread_local struct lws_protocols kept[3];
 	memcpy(kept, protocols, sizeof(kept));
 	struct lws_context_creation_info info = {
-		.port = CONTEXT_PORT_NO_LISTEN_SERVER,
+		/* libwebsockets looks for a vhost anew at each request, by the Host header, among those
+		 * of the same port: as two ports the inner and the outer one stay apart. */
+		.port = internal ? CONTEXT_PORT_NO_LISTEN : CONTEXT_PORT_NO_LISTEN_SERVER,
 		.vhost_name = internal ? "internal" : "public",
 		.protocols = kept,
 		.user = internal ? (void *)(uintptr_t)internal_mark : NULL,
