@@ -1,8 +1,7 @@
 // Calls between people who signed in by the real pages, each in a browser of their own.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { people, until } from "../support/browser.mjs";
-import { startServer } from "../support/server.mjs";
+import { people, serve, until } from "../support/browser.mjs";
 
 /** Sends a second picture, as a shared screen is sent. Runs in the page. */
 function shareCanvas() {
@@ -48,7 +47,7 @@ async function isShown(watcher, user, kind, value) {
 }
 
 test("two people, on two of four workers: a whole call", async (t) => {
-	const server = await startServer({ t, workers: 4 });
+	const server = await serve(t, { workers: 4 });
 	const [ann, bob] = await people(t, server, ["ann", "bob"]);
 	await bob.moveFrom(await ann.worker());
 	assert.notEqual(await ann.worker(), await bob.worker());
@@ -89,7 +88,7 @@ test("two people, on two of four workers: a whole call", async (t) => {
 });
 
 test("one worker: a call, and the one whose tab closes is gone", async (t) => {
-	const server = await startServer({ t, workers: 1 });
+	const server = await serve(t, { workers: 1 });
 	const [ann, bob] = await people(t, server, ["ann", "bob"]);
 	await ann.the("sign-out").click();
 	await ann.signIn();
@@ -104,7 +103,7 @@ test("one worker: a call, and the one whose tab closes is gone", async (t) => {
 
 for (const workers of [1, 4])
 	test(`three people, workers: ${workers}; one leaves, the others go on`, async (t) => {
-		const server = await startServer({ t, workers });
+		const server = await serve(t, { workers });
 		const [ann, bob, cid] = await people(t, server, ["ann", "bob", "cid"]);
 		await ann.join("tea");
 		await bob.join("tea");

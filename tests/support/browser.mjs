@@ -1,4 +1,5 @@
 // People in front of Chromium, each with a browser, a profile, a camera and a microphone of their own.
+//   const server = await serve(t, { workers: 4 });
 //   const [ann, bob] = await people(t, server, ["ann", "bob"]);      signed in through the real pages, in the lobby
 //   await Promise.all([ann.join("tea"), bob.join("tea")]);
 //   await ann.sees("bob");                                          his video is decoded and his voice heard, now
@@ -7,6 +8,7 @@ import assert from "node:assert/strict";
 import { createConnection, createServer } from "node:net";
 import { readFileSync } from "node:fs";
 import { chromium } from "playwright-core";
+import { startServer } from "./server.mjs";
 import { nameConnection, record } from "./traffic.mjs";
 
 const WAIT_MS = 20_000;
@@ -28,6 +30,30 @@ const CAMERAS = {
 	fake: ["--use-fake-device-for-media-stream"],
 	none: ["--use-fake-device-for-media-stream=device-count=0"],
 };
+
+// ---- what a test starts ----
+
+const endings = new WeakMap();
+
+/** Does this when the test ends, and what came later before it: people go home before their server stops. */
+export function atEnd(t, work) {
+	const works = endings.get(t) ?? [];
+	works.push(work);
+	if (works.length > 1) return;
+	endings.set(t, works);
+	t.after(async () => {
+		const failures = [];
+		for (const one of works.reverse()) await Promise.resolve(one()).catch((error) => failures.push(error));
+		if (failures.length) throw failures[0];
+	});
+}
+
+/** A server for the length of a test; options as for startServer. */
+export async function serve(t, options) {
+	const server = await startServer(options);
+	atEnd(t, () => server.stop());
+	return server;
+}
 
 /** Several people, signed in, in the lobby. Options as for `arrive`, and `site`, the address they take. */
 export async function people(t, server, names, { site = siteOf(server), ...options } = {}) {
@@ -59,7 +85,7 @@ export async function arrive(t, name, options = {}) {
 		ignoreDefaultArgs: ["--mute-audio"],
 	});
 	const person = new Person(name, browser, expected);
-	t.after(() => person.go());
+	atEnd(t, () => person.go());
 	await person.sitDown(page);
 	return person;
 }
@@ -156,6 +182,15 @@ export class Person {
 			ms,
 			describe: () => this.describe(),
 		});
+	}
+
+	/** Like until(), but the page cannot take it for something the person did, such as a click. */
+	async untilQuietly(what, expression) {
+		const asked = { expression, returnByValue: true, userGesture: false };
+		const devtools = await this.context.newCDPSession(this.page);
+		const look = async () => (await devtools.send("Runtime.evaluate", asked)).result.value;
+		await until(`${this.name}: ${what}`, look, { describe: () => this.describe() });
+		await devtools.detach();
 	}
 
 	/** The element of the demo with this data-testid. */
@@ -340,7 +375,7 @@ function holdable() {
 /** Runs in the page. */
 async function callStats() {
 	const result = {};
-	for (const peer of window.signalboxDemo?.call?.peers.values() ?? []) {
+	for (const peer of window.signalboxDemo?.room?.activeCall?.peers.values() ?? []) {
 		const entries = [...(await peer.pc.getStats()).values()];
 		const byId = new Map(entries.map((entry) => [entry.id, entry]));
 		const inbound = (kind) => entries.filter((entry) => entry.type === "inbound-rtp" && entry.kind === kind);
@@ -392,7 +427,7 @@ export async function startWay(t) {
 			far.resetAndDestroy();
 		}
 	};
-	t.after(() => {
+	atEnd(t, async () => {
 		listener.close();
 		cut();
 	});

@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { atEnd } from "./browser.mjs";
 import { ownDirectory } from "./server.mjs";
 
 const START_MS = 10_000;
@@ -46,7 +47,7 @@ export async function startTurn(t, secret, { port } = {}) {
 		child.kill("SIGKILL");
 		await ended;
 	};
-	t.after(turn.stop);
+	atEnd(t, turn.stop);
 	const failed = await Promise.race([answering(port), ended]);
 	if (failed) throw new Error(`coturn: ${failed}\n${turn.log.slice(-2000)}`);
 	return turn;
