@@ -360,6 +360,8 @@ static int carry_out(const struct line *l, const struct config *config)
 	if (fd < 0) {
 		log_configure(LOG_WARN, false, STDERR_FILENO);
 		own = !serve_start(&(struct serve_options){.config = config}, &why);
+		free(path);
+		path = serve_control_path(config); /* there is a directory now */
 		fd = own ? control_connect(path) : -1;
 	}
 	json_t *result = NULL;

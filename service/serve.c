@@ -26,6 +26,7 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { STORE_QUEUE_MAX = 16384, DRAIN_MS = 5000, DEFAULT_PORT = 8080 };
@@ -51,9 +52,20 @@ static char *path_in(const struct config *config, const char *name)
 	return buf_take(&b);
 }
 
+/* The address of a socket has 107 bytes (unix(7)): a directory deeper than that is reached through a
+ * descriptor of it. */
 char *serve_control_path(const struct config *config)
 {
-	return path_in(config, "control.sock");
+	static int directory = -1;
+	char *path = path_in(config, "control.sock");
+	if (strlen(path) < sizeof(((struct sockaddr_un *)0)->sun_path))
+		return path;
+	free(path);
+	if (directory < 0)
+		directory = open(config->data.directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct buf b = BUF_INIT(64);
+	buf_addf(&b, "/proc/self/fd/%d/control.sock", directory);
+	return buf_take(&b);
 }
 
 static enum err own_directory(const struct config *config, struct buf *why)

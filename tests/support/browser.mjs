@@ -5,8 +5,9 @@
 //   await ann.sees("bob");                                          his video is decoded and his voice heard, now
 // A person whose page wrote an error into its console, or asked anything of another origin, fails the test.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
 import { createConnection, createServer } from "node:net";
-import { readFileSync } from "node:fs";
 import { chromium } from "playwright-core";
 import { startServer } from "./server.mjs";
 import { nameConnection, record } from "./traffic.mjs";
@@ -401,51 +402,71 @@ async function callStats() {
 
 // ---- the network ----
 
-/** A way to the server that can be cut: {port, url, to(port), cut()}. It comes first, so that the server can be told its name. */
+/**
+ * A way to the server, as through a router at home: {url, to(port), cut(nth), block(), unblock()}.
+ * It comes before the server, which has to be told its address.
+ */
 export async function startWay(t) {
-	const pairs = new Set();
+	const sockets = new Set(); // WebSockets, in the order they came
+	const all = new Set();
 	let target;
 	let open = true;
 	const listener = createServer((near) => {
-		if (!open) return void near.destroy();
+		if (!open) return void near.resetAndDestroy();
 		const far = createConnection(target, "127.0.0.1");
-		const pair = { near, far };
-		pairs.add(pair);
+		const pair = [near, far];
+		all.add(pair);
+		near.once("data", (bytes) => /^upgrade: websocket/im.test(bytes) && sockets.add(pair));
 		near.pipe(far);
 		far.pipe(near);
-		for (const socket of [near, far])
+		for (const socket of pair)
 			socket.on("error", () => {}).on("close", () => {
-				pairs.delete(pair);
-				near.destroy();
-				far.destroy();
+				all.delete(pair);
+				sockets.delete(pair);
+				for (const one of pair) one.destroy();
 			});
 	});
 	await new Promise((done) => listener.listen(0, "127.0.0.1", done));
-	const cut = () => {
-		for (const { near, far } of pairs) {
-			near.resetAndDestroy();
-			far.resetAndDestroy();
-		}
+	const cut = (pairs) => {
+		for (const pair of pairs) for (const socket of pair) socket.resetAndDestroy();
 	};
 	atEnd(t, async () => {
 		listener.close();
-		cut();
+		cut(all);
 	});
 	return {
 		url: `http://localhost:${listener.address().port}`,
 		to: (port) => (target = port),
-		cut,
+		cut: (nth) => cut([...sockets].slice(nth, nth + 1)),
 		block: () => {
 			open = false;
-			cut();
+			cut(all);
 		},
 		unblock: () => (open = true),
 	};
 }
 
-/** Nothing but loopback: rules for packets made here touch nobody else. */
-export function assertOwnNetwork() {
+/**
+ * Drops so many of 100 UDP packets from now on; end() ends it, and so does the end of the test.
+ * Only in a network that has nothing but loopback: the rules then touch nobody else.
+ */
+export function dropUdp(t, percent) {
 	const devices = readFileSync("/proc/net/dev", "utf8").split("\n").slice(2).filter(Boolean);
 	const others = devices.map((line) => line.split(":")[0].trim()).filter((name) => name !== "lo");
-	assert.deepEqual(others, [], "this test drops packets, and so needs a network namespace of its own: run it as root");
+	assert.deepEqual(others, [], "packets may only be dropped in a network of the test's own: run it as root");
+	nft("add table inet lossy");
+	nft("add chain inet lossy input { type filter hook input priority 0; }");
+	const some = percent < 100 ? `numgen random mod 100 < ${percent}` : "";
+	nft(`add rule inet lossy input meta l4proto udp ${some} drop`);
+	let ended = false;
+	const end = () => {
+		if (!ended) nft("delete table inet lossy");
+		ended = true;
+	};
+	atEnd(t, async () => end());
+	return end;
+}
+
+function nft(words) {
+	execFileSync(["/usr/sbin/nft", "/sbin/nft"].find(existsSync) ?? "nft", [words]);
 }

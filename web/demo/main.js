@@ -22,7 +22,7 @@ window.signalboxDemo = {
 		return view?.room ?? null;
 	},
 	get call() {
-		return view?.call ?? null;
+		return view?.room.activeCall ?? null;
 	},
 };
 
