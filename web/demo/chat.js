@@ -1,4 +1,4 @@
-import { $, h, initials, notify, tint } from "./dom.js";
+import { $, avatar, h, notify } from "./dom.js";
 
 const MOST_LINES = 500;
 
@@ -30,16 +30,17 @@ export class Chat {
 		this.#abort.abort();
 	}
 
-	add({ from, data, time }) {
-		const text = typeof data === "string" ? data : data?.text;
+	add({ from, data: said, time }) {
+		const text = typeof said === "string" ? said : said?.text;
 		if (typeof text !== "string") return;
 		const mine = from.user === this.#me.id;
 		const name = mine ? this.#me.name : this.#nameOf(from);
-		this.#line(h("li", { className: mine ? "message mine" : "message", data: { testid: "chat-message", user: from.user } },
-			h("span", { className: "avatar small", data: { tint: tint(from.user) }, aria: { hidden: "true" } }, initials(name)),
-			h("div", { className: "bubble" },
-				h("span", { className: "message-head" }, h("b", {}, name), " ", h("time", {}, clock(time))),
-				h("span", { className: "message-text" }, text))));
+		const bubble = h("div", { className: "bubble" },
+			h("span", { className: "message-head" }, h("b", {}, name), " ", h("time", {}, clock(time))),
+			h("span", { className: "message-text" }, text));
+		const data = { testid: "chat-message", user: from.user };
+		const className = mine ? "message mine" : "message";
+		this.#line(h("li", { className, data }, avatar(from.user, name, "small"), bubble));
 		if ($("panel").classList.contains("closed")) this.#countUnread(this.#unread + 1);
 	}
 
@@ -95,6 +96,5 @@ function narrow() {
 }
 
 function clock(time) {
-	const date = new Date(typeof time === "number" ? time : Date.parse(time));
-	return Number.isNaN(date.getTime()) ? "" : date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+	return new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
 }

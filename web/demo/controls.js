@@ -11,7 +11,10 @@ export class Controls {
 		this.show({ audio: false, video: false, screen: null });
 		$("mic").onclick = () => busy($("mic"), () => call.setAudio(!call.audio));
 		$("camera").onclick = () => busy($("camera"), () => call.setVideo(!call.video));
-		$("screen").onclick = () => busy($("screen"), async () => (call.screen ? call.stopScreen() : await call.shareScreen()));
+		$("screen").onclick = () => busy($("screen"), async () => {
+			if (call.screen) call.stopScreen();
+			else await call.shareScreen();
+		});
 		$("screen").hidden = !navigator.mediaDevices?.getDisplayMedia;
 		$("settings").onclick = () => busy($("settings"), () => this.#openDevices());
 		$("leave").onclick = leave;

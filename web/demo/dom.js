@@ -42,15 +42,20 @@ export function sentence(error) {
 export function notify(error, { kind = "trouble", action } = {}) {
 	const text = sentence(error);
 	for (const other of $("notices").children) if (other.dataset.text === text) other.remove();
-	const close = h("button", { type: "button", className: "control small quiet", onclick: () => notice.remove(), aria: { label: "Dismiss" } }, icon("close"));
-	const notice = h("div", { className: `notice ${kind}`, data: { text, testid: "notice" } }, h("span", {}, text));
+	const notice = h("div", { className: `notice ${kind}`, data: { text, testid: "notice" } },
+		h("span", {}, text));
 	if (action) {
 		notice.append(h("button", { type: "button", textContent: action.label, onclick: () => {
 			notice.remove();
 			action.run();
 		} }));
 	}
-	notice.append(close);
+	notice.append(h("button", {
+		type: "button",
+		className: "control small quiet",
+		onclick: () => notice.remove(),
+		aria: { label: "Dismiss" },
+	}, icon("close")));
 	$("notices").append(notice);
 	setTimeout(() => notice.remove(), kind === "trouble" ? 15_000 : 5_000);
 	return notice;
@@ -74,14 +79,20 @@ export async function busy(button, work, failed = notify) {
 	}
 }
 
-export function initials(name) {
-	const words = name.trim().split(/[\s._-]+/).filter(Boolean);
-	const letters = words.length > 1 ? [words[0], words.at(-1)].map((word) => [...word][0]) : [...(words[0] ?? "?")].slice(0, 2);
+/** A round mark for a person: initials, in one of eight colours that is the same everywhere. */
+export function avatar(user, name, size = "") {
+	const data = { tint: tint(user) };
+	return h("span", { className: `avatar ${size}`, data, aria: { hidden: "true" } }, initials(name));
+}
+
+function initials(name) {
+	const words = name.replace(/ \(you\)$/, "").trim().split(/[\s._-]+/).filter(Boolean);
+	const first = [...(words[0] ?? "?")];
+	const letters = words.length > 1 ? [first[0], [...words.at(-1)][0]] : first.slice(0, 2);
 	return letters.join("").toUpperCase();
 }
 
-/** One of eight colours, the same for a user everywhere. */
-export function tint(user) {
+function tint(user) {
 	let sum = 0;
 	for (const char of user) sum = (sum * 31 + char.codePointAt(0)) >>> 0;
 	return String(sum % 8);

@@ -51,7 +51,8 @@ export class Lobby {
 		const entries = page.rooms.map((room) => this.#entry(room));
 		if (cursor) {
 			$("rooms").append(...entries);
-		} else if (!$("rooms").contains(document.activeElement) || entries.length !== $("rooms").childElementCount) {
+		} else if (!$("rooms").contains(document.activeElement)) {
+			// Not under somebody's keyboard.
 			$("rooms").replaceChildren(...entries);
 		}
 		this.#cursor = page.cursor;
@@ -60,9 +61,11 @@ export class Lobby {
 	}
 
 	#entry(room) {
-		const button = h("button", { type: "button", className: "room-entry", data: { testid: "room-entry", room: room.room } },
+		const data = { testid: "room-entry", room: room.room };
+		const second = room.title ? room.room : room.owner ? `by ${room.owner}` : "";
+		const button = h("button", { type: "button", className: "room-entry", data },
 			h("span", { className: "room-name" }, room.title || room.room),
-			h("span", { className: "room-sub" }, room.title ? room.room : room.owner ? `by ${room.owner}` : ""));
+			h("span", { className: "room-sub" }, second));
 		if (room.visibility === "private" || room.locked) button.append(icon("lock"));
 		button.onclick = () => this.#enter(room.room, button);
 		return h("li", {}, button);

@@ -60,8 +60,8 @@ async function findIssuer() {
 function goElsewhere(there) {
 	const loopback = ["localhost", "127.0.0.1", "[::1]"];
 	const href = there.origin + location.pathname + location.hash;
-	const same = loopback.includes(there.hostname) && loopback.includes(location.hostname) && there.port === location.port;
-	if (same) {
+	const here = loopback.includes(location.hostname) && there.port === location.port;
+	if (here && loopback.includes(there.hostname)) {
 		location.replace(href);
 		return;
 	}

@@ -1,8 +1,9 @@
-import { $, h, icon, initials, tint } from "./dom.js";
+import { $, avatar, h, icon } from "./dom.js";
 
 /** Writes the list of who is here. */
 export function showPeople(room, me, call) {
-	const mine = { peer: room.peer, user: me.id, name: me.name, state: room.state, connected: true, self: true };
+	const { peer, state } = room;
+	const mine = { peer, user: me.id, name: `${me.name} (you)`, state, connected: true };
 	const all = [mine, ...room.members.values()];
 	$("people").replaceChildren(...all.map((member) => entry(member, call)));
 	$("people-count").textContent = String(all.length);
@@ -11,18 +12,31 @@ export function showPeople(room, me, call) {
 function entry(member, call) {
 	const state = member.state ?? {};
 	const inCall = state.call === true;
-	const note = !member.connected ? "away" : inCall ? (state.screen ? "shows the screen" : "") : "not in the call";
-	const item = h("li", { className: member.connected ? "" : "away", data: { testid: "person", peer: member.peer, user: member.user } },
-		h("span", { className: "avatar small", data: { tint: tint(member.user) }, aria: { hidden: "true" } }, initials(member.name)),
-		h("span", { className: "person-name" }, member.self ? `${member.name} (you)` : member.name),
-		h("span", { className: "person-note" }, note));
-	if (inCall) item.append(mark(state.audio === true, "mic", "microphone"), mark(state.video === true, "camera", "camera"));
-	item.dataset.state = call.peers.get(member.peer)?.state ?? "";
+	const data = {
+		testid: "person",
+		peer: member.peer,
+		user: member.user,
+		state: call.peers.get(member.peer)?.state ?? "",
+	};
+	const item = h("li", { className: member.connected ? "" : "away", data },
+		avatar(member.user, member.name, "small"),
+		h("span", { className: "person-name" }, member.name),
+		h("span", { className: "person-note" }, note(member)));
+	if (inCall) {
+		item.append(mark(state.audio === true, "mic", "microphone"));
+		item.append(mark(state.video === true, "camera", "camera"));
+	}
 	return item;
 }
 
+function note({ connected, state }) {
+	if (!connected) return "away";
+	if (state?.call !== true) return "not in the call";
+	return state.screen ? "shows the screen" : "";
+}
+
 function mark(on, name, word) {
-	const span = h("span", { className: `mark ${on ? "on" : "off"}`, role: "img", title: `${word} ${on ? "on" : "off"}`, aria: { label: `${word} ${on ? "on" : "off"}` } });
-	span.append(icon(on ? name : `${name}-off`));
-	return span;
+	const label = `${word} ${on ? "on" : "off"}`;
+	const className = `mark ${on ? "on" : "off"}`;
+	return h("span", { className, role: "img", title: label, aria: { label } }, icon(on ? name : `${name}-off`));
 }

@@ -1,4 +1,4 @@
-import { h, icon, initials, tint } from "./dom.js";
+import { avatar, h, icon } from "./dom.js";
 
 const WORD = {
 	new: "Connecting…",
@@ -24,7 +24,7 @@ export class Tiles {
 
 	addMine(peer, me) {
 		this.#mine = peer;
-		this.#make(peer, peer, { user: me.id, name: `${me.name} (you)`, tint: tint(me.id), mine: true });
+		this.#make(peer, peer, { user: me.id, name: `${me.name} (you)`, mine: true });
 	}
 
 	/** This client came back under another id. */
@@ -50,7 +50,7 @@ export class Tiles {
 	}
 
 	add(peer) {
-		const tile = this.#make(peer.peer, peer.peer, { user: peer.user, name: peer.name, tint: tint(peer.user) });
+		const tile = this.#make(peer.peer, peer.peer, { user: peer.user, name: peer.name });
 		this.state(peer.peer, peer.state);
 		tile.dataset.audio = "true";
 		tile.dataset.video = "false";
@@ -73,7 +73,8 @@ export class Tiles {
 	stream({ peer, stream, purpose }) {
 		const tile = this.#tiles.get(peer);
 		if (!tile) return;
-		if (purpose === "screen") this.#showScreen(peer, stream, `${tile.querySelector(".tile-name").textContent}: screen`, false);
+		const name = tile.querySelector(".tile-name").textContent;
+		if (purpose === "screen") this.#showScreen(peer, stream, `${name}: screen`, false);
 		else if (purpose === "camera") this.#attach(tile, stream);
 	}
 
@@ -94,9 +95,11 @@ export class Tiles {
 		const badge = this.#tiles.get(peer)?.querySelector(".quality");
 		if (!badge) return;
 		Object.assign(badge.dataset, { level, loss, rtt: rtt ?? "", bitrate: bitrateIn, bitrateOut });
-		const text = `${loss} % lost · ${rtt ?? "?"} ms · ${rate(bitrateIn)}`;
+		const trip = `${rtt ?? "?"} ms`;
+		const text = `${loss} % lost · ${trip} · ${rate(bitrateIn)}`;
 		badge.querySelector(".quality-text").textContent = text;
-		badge.title = `Lost ${loss} %, round trip ${rtt ?? "?"} ms, in ${rate(bitrateIn)}, out ${rate(bitrateOut)}${relayed ? ", by a relay" : ""}`;
+		badge.title = `Lost ${loss} %, round trip ${trip}, in ${rate(bitrateIn)}, ` +
+			`out ${rate(bitrateOut)}${relayed ? ", by a relay" : ""}`;
 		badge.hidden = false;
 	}
 
@@ -105,17 +108,18 @@ export class Tiles {
 		this.#resize.disconnect();
 	}
 
-	#make(key, peer, { user, name, tint: colour, mine = false, screen = false }) {
+	#make(key, peer, { user, name, mine = false, screen = false }) {
 		this.#drop(key);
-		// One's own voice is not to be heard, and one's own face is a mirror.
-		const video = h("video", { autoplay: true, playsInline: true, muted: mine });
+		const testid = screen ? "screen-tile" : mine ? "own-tile" : "tile";
+		const state = mine ? "connected" : "new";
 		const tile = h("article", {
 			className: ["tile", mine && "mine", screen && "screen"].filter(Boolean).join(" "),
-			data: { testid: screen ? "screen-tile" : mine ? "own-tile" : "tile", peer, user, state: mine ? "connected" : "new", video: String(screen), audio: "true" },
+			data: { testid, peer, user, state, video: String(screen), audio: "true" },
 			aria: { label: name },
 		},
-			video,
-			h("span", { className: "avatar", data: { tint: colour }, aria: { hidden: "true" } }, initials(name.replace(/ \(you\)$/, ""))),
+			// One's own voice is not to be heard.
+			h("video", { autoplay: true, playsInline: true, muted: mine }),
+			avatar(user, name),
 			h("span", { className: "tile-state", role: "status" }),
 			h("span", { className: "tile-label" }, muted(), h("span", { className: "tile-name" }, name)));
 		if (!mine && !screen) tile.append(badge());
@@ -133,7 +137,8 @@ export class Tiles {
 	#showScreen(peer, stream, name, mine) {
 		const key = `${peer}/screen`;
 		const user = this.#tiles.get(peer)?.dataset.user ?? "";
-		const tile = this.#tiles.get(key) ?? this.#make(key, peer, { user, name, tint: "0", mine, screen: true });
+		const known = this.#tiles.get(key);
+		const tile = known ?? this.#make(key, peer, { user, name, mine, screen: true });
 		this.#attach(tile, stream);
 	}
 
@@ -175,9 +180,9 @@ function muted() {
 }
 
 function badge() {
-	return h("span", { className: "quality", data: { testid: "quality", level: "good" }, hidden: true },
-		h("span", { className: "bars", aria: { hidden: "true" } }, h("i"), h("i"), h("i")),
-		h("span", { className: "quality-text" }));
+	const bars = h("span", { className: "bars", aria: { hidden: "true" } }, h("i"), h("i"), h("i"));
+	const text = h("span", { className: "quality-text" });
+	return h("span", { className: "quality", data: { testid: "quality" }, hidden: true }, bars, text);
 }
 
 function rate(bits) {

@@ -131,8 +131,8 @@ export class Call extends Emitter {
 	 */
 	async useDevice(kind, deviceId) {
 		const wanted = this.options[kind];
-		const constraints = { ...(typeof wanted === "object" ? wanted : {}), deviceId: { exact: deviceId } };
-		this.options[kind] = constraints;
+		const rest = typeof wanted === "object" ? wanted : {};
+		this.options[kind] = { ...rest, deviceId: { exact: deviceId } };
 		if (!this[kind] && kind === "video") return;
 		// Phones cannot open two cameras at once.
 		const before = this.#trackOf(kind);
@@ -240,7 +240,10 @@ export class Call extends Emitter {
 
 	/** Call this in a click after `autoplay-blocked`. */
 	async resumePlayback() {
-		await Promise.all([...this.#blocked].map((element) => this.play(element, /** @type {any} */ (element.srcObject))));
+		const again = [...this.#blocked].map((element) => {
+			return this.play(element, /** @type {MediaStream | null} */ (element.srcObject));
+		});
+		await Promise.all(again);
 	}
 
 	/* ---- measuring ---- */
@@ -445,7 +448,10 @@ export class Call extends Emitter {
 		this.#localChanged();
 	}
 
-	/** Sends a track as my microphone or camera, in place of the one before. @param {MediaStreamTrack} track */
+	/**
+	 * Sends a track as my microphone or camera, in place of the one before.
+	 * @param {MediaStreamTrack} track
+	 */
 	#use(track) {
 		const kind = track.kind === "audio" ? "audio" : "video";
 		const before = this.stream.getTracks().find((other) => other.kind === kind && other !== track);
@@ -467,7 +473,11 @@ export class Call extends Emitter {
 		}
 	}
 
-	/** The browser says "ended" only when it was not this page that stopped the track. @param {"audio"|"video"} kind @param {MediaStreamTrack} track */
+	/**
+	 * The browser says "ended" only when it was not this page that stopped the track.
+	 * @param {"audio"|"video"} kind
+	 * @param {MediaStreamTrack} track
+	 */
 	#deviceEnded(kind, track) {
 		if (this.ended || this.#trackOf(kind) !== track) return;
 		this.#setOn(kind, false);

@@ -94,7 +94,10 @@ export class Calls {
 		for (const call of [...this.#open.values()]) this.fail(call, make(call.method));
 	}
 
-	/** Drops the calls of these methods: their socket is gone, and they belong to it alone. @param {string[]} methods */
+	/**
+	 * Drops the calls of these methods: their socket is gone, and they belong to it alone.
+	 * @param {string[]} methods
+	 */
 	forget(...methods) {
 		for (const call of [...this.#open.values()]) {
 			if (!methods.includes(call.method)) continue;

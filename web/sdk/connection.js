@@ -51,7 +51,7 @@ export class Connection extends Emitter {
 	state = "idle";
 	/** The server's answer to `session.open`. @type {SessionResult | null} */
 	session = null;
-	/** The server's limits and clock run on this; seconds since 1970. */
+	/** When the token runs out, in seconds since 1970. */
 	expiresAt = 0;
 
 	#options;
@@ -444,8 +444,7 @@ export class Connection extends Emitter {
 			this.expiresAt = result.expires_at;
 		} catch (error) {
 			if (this.state === "closed") return;
-			const message = `The sign-in runs out soon and could not be renewed (${text(error)}). ` +
-				"Sign in again.";
+			const message = `The sign-in runs out soon and could not be renewed: ${text(error)}`;
 			this.emit("error", new SignalboxError("expiring", message, { cause: error }));
 		}
 	}

@@ -1,7 +1,9 @@
 /**
  * @typedef {"permission-denied"|"no-device"|"device-busy"|"device-ended"|"insecure-page"
  *   |"media-failed"} MediaReason
- * @typedef {{reason: MediaReason, kind: "audio"|"video"|"screen", message: string, error?: unknown}} MediaProblem
+ * @typedef {{
+ *   reason: MediaReason, kind: "audio"|"video"|"screen", message: string, error?: unknown,
+ * }} MediaProblem
  * @typedef {boolean | MediaTrackConstraints} Wanted
  */
 

@@ -32,7 +32,9 @@ const PENDING = "signalbox.signin.pending";
 const TOKENS = "signalbox.signin.tokens";
 /** A token that has less than this left is renewed before it is used. */
 const RENEW_MS = 90_000;
-const ANSWER_PARAMETERS = ["code", "state", "iss", "error", "error_description", "error_uri", "session_state"];
+const ANSWER_PARAMETERS = [
+	"code", "state", "iss", "error", "error_description", "error_uri", "session_state",
+];
 
 /**
  * Sends the person to the issuer. The page comes back to `redirectUri`: call `completeSignIn()`.
@@ -219,7 +221,7 @@ function keep(who, answer, nonce) {
 		idToken: answer.id_token ?? who.idToken,
 		expiresAt: Date.now() + (Number(answer.expires_in) || 300) * 1000,
 		user: claims
-			? { id: claims.preferred_username ?? claims.sub, name: claims.name ?? claims.preferred_username ?? claims.sub }
+			? { id: claims.sub, name: claims.name ?? claims.preferred_username ?? claims.sub }
 			: who.user ?? null,
 	};
 	write(TOKENS, tokens);
