@@ -134,9 +134,9 @@ test("the pages let nothing in from outside, and the tests would notice", async 
 		assert.match(policy, /frame-ancestors 'none'/, path);
 		assert.doesNotMatch(policy, /unsafe|\*/, path);
 	}
+	eve.expect(/Content Security Policy/, /400 \(Bad Request\)/);
 	await eve.page.goto(`${siteOf(server)}oauth/authorize?client_id=nobody`);
 	await eve.shown(eve.page.getByRole("alert"), "a sentence about the unknown client");
-	eve.expect(/Content Security Policy/, /400 \(Bad Request\)/);
 	await eve.page.goto(siteOf(server));
 	const before = eve.console.length;
 	const ran = await eve.page.evaluate(() => {
