@@ -242,21 +242,33 @@ static void send_close(struct conn *c)
 	lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
 }
 
+/* On a loop of ours libwebsockets looks at its timeouts behind events of its own only: those set
+ * outside of its callbacks would wait for the next of them, on a quiet worker for long. */
+void conn_heed_timeouts(void)
+{
+	lws_cancel_service(worker_self()->lws);
+}
+
 void conn_flush_all(void)
 {
+	bool closing = false;
 	while (dirty) {
 		struct conn *c = dirty;
 		dirty = c->next_dirty;
 		c->dirty = false;
 		if (c->close_sent)
 			continue;
-		if (flush(c))
+		bool failed = flush(c) != 0;
+		closing |= failed || c->close_code;
+		if (failed)
 			lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_ASYNC);
 		else if (c->close_code && !c->count && !lws_partial_buffered(c->wsi))
 			send_close(c);
 		else if (c->close_code) /* it may never read what is before the close frame */
 			lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, CLOSE_TIMEOUT_SECONDS);
 	}
+	if (closing)
+		conn_heed_timeouts();
 }
 
 static void forget_dirty(struct conn *c)

@@ -236,23 +236,31 @@ static void pause_accepting(struct acceptor *a)
 	uv_timer_start(&a->pause, on_pause_over, PAUSE_MS, 0);
 }
 
+/* False: nobody waits any more, or no descriptor is left. */
+static bool accept_one(struct acceptor *a)
+{
+	int on = 1;
+	int fd = accept4(a->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			pause_accepting(a);
+		return false;
+	}
+	metric_add(METRIC_ACCEPTED, 1);
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	lws_adopt_socket_vhost(a->vhost, fd); /* closes it when it fails */
+	return true;
+}
+
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	(void)status, (void)events;
 	struct acceptor *a = poll->data;
-	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-		int on = 1;
-		int fd = accept4(a->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd < 0) {
-			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
-				errno == ENOMEM)
-				pause_accepting(a);
-			return;
-		}
-		metric_add(METRIC_ACCEPTED, 1);
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-		lws_adopt_socket_vhost(a->vhost, fd); /* closes it when it fails */
-	}
+	int accepted = 0;
+	while (accepted < ACCEPTS_A_TURN && accept_one(a))
+		accepted++;
+	if (accepted)
+		conn_heed_timeouts(); /* of those that then say nothing */
 }
 
 static struct lws_vhost *make_vhost(struct worker *w, bool internal)

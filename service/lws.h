@@ -13,6 +13,9 @@ extern const struct lws_protocols conn_ws_protocol, conn_http_protocol;
 const void *conn_liveness(void);
 void conn_ws_thread_stop(void);
 
+/* After timeouts were set outside of the callbacks of libwebsockets; once a turn is enough. */
+void conn_heed_timeouts(void);
+
 /* From now on requests are refused; true when none is being handled. */
 void conn_http_drain(void);
 bool conn_http_idle(void);
