@@ -6,12 +6,15 @@ import { connect, within } from "../support/client.mjs";
 import { frame, rawConnect, rawWebSocket, upgradeText } from "../support/raw.mjs";
 import { startServer } from "../support/server.mjs";
 
-const server = await startServer({ config: { session: { ping_interval: "2s", pong_timeout: "1s" } } });
+const server = await startServer();
 after(() => server.stop());
 
-// Who never finishes a handshake is cut off after 20 s. The first test begins that, the last looks.
+// Who never finishes a handshake is cut off. The first test begins that, the last looks: at a server that
+// is busy, and at one where nothing else happens.
 const HANDSHAKE_MS = 30_000;
 const slow = [];
+const still = await startServer();
+after(() => still.stop());
 
 const [ann, bob] = [await connect(server, { user: "ann" }), await connect(server, { user: "bob" })];
 for (const c of [ann, bob]) await c.call("room.join", { room: "bystanders" });
@@ -49,6 +52,7 @@ async function told(c, text) {
 bad("handshakes byte by byte, and connections that say nothing", async () => {
 	for (let i = 0; i < 20; i++) slow.push(await rawConnect(server));
 	for (const raw of slow.slice(10)) raw.write(upgradeText(server).slice(0, 50));
+	slow.push(await rawConnect(still));
 	await (await mallory()).close();
 });
 
@@ -341,16 +345,16 @@ bad("a connection that is gone without a word is noticed; its session ends", asy
 	await watcher.close();
 });
 
-bad("a half-open connection, that answers no ping, is lost", async () => {
-	const watcher = await mallory();
+bad("a half-open connection, that answers no ping, is lost", async (t) => {
+	const pinging = await startServer({ t, config: { session: { ping_interval: "1s", pong_timeout: "2s" } } });
+	const watcher = await connect(pinging, { user: "ann" });
 	await watcher.call("room.join", { room: "half-open" });
-	const raw = await rawWebSocket(server, { user: "mallory" });
+	const raw = await rawWebSocket(pinging, { user: "mallory" });
 	raw.write(frame(1, '{"jsonrpc":"2.0","id":1,"method":"room.join","params":{"room":"half-open"}}'));
 	await watcher.next("room.joined");
 	raw.socket.pause(); // alive for the kernel, dead for everybody else
 	assert.equal((await watcher.next("room.left", 15_000)).params.reason, "lost");
 	raw.destroy();
-	await watcher.close();
 });
 
 test("the others have seen nothing of all that", () => {

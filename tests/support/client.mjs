@@ -129,6 +129,7 @@ class Client {
 
 	/** A request's result; throws RpcError. */
 	call(method, params = {}, { id = ++this.#ids, timeout = TIMEOUT_MS } = {}) {
+		if (this.end) return Promise.reject(new Error(`${method}: closed already: ${JSON.stringify(this.end)}`));
 		const { request, answer } = this.request(method, params, id);
 		this.#send(request);
 		return within(answer, timeout, `the answer to ${method}`);
