@@ -205,7 +205,9 @@ class Server {
 		};
 		socket.on("error", () => {}).on("close", gone);
 		socket.unref();
-		createInterface({ input: socket }).on("line", (text) => {
+		const lines = createInterface({ input: socket });
+		lines.on("error", () => {}); // it says again what the socket said: told by its close
+		lines.on("line", (text) => {
 			record("in", text, "control", socket.recordedAs);
 			const answer = JSON.parse(text);
 			const asked = this.#asked.get(answer.id);
