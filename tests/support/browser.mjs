@@ -12,7 +12,7 @@ import { chromium } from "playwright-core";
 import { startServer } from "./server.mjs";
 import { nameConnection, record } from "./traffic.mjs";
 
-const WAIT_MS = 20_000;
+const WAIT_MS = 30_000;
 const POLL_MS = 100;
 const PASSWORD = "correct horse battery";
 
@@ -209,9 +209,10 @@ export class Person {
 		}
 	}
 
-	async gone(locator, what = String(locator)) {
+	/** In time means: told by the service, not found out when nothing came any more. */
+	async gone(locator, what = String(locator), timeout = 5_000) {
 		try {
-			await locator.first().waitFor({ state: "hidden" });
+			await locator.first().waitFor({ state: "hidden", timeout });
 		} catch (error) {
 			throw new Error(`${this.name} still sees ${what}: ${error.message}\n${await this.describe()}`);
 		}
