@@ -7,7 +7,7 @@ import { after, test } from "node:test";
 import { connect } from "../support/client.mjs";
 import { rawConnect, request, requestText, upgradeText } from "../support/raw.mjs";
 import { startServer } from "../support/server.mjs";
-import { record } from "../support/traffic.mjs";
+import { nameConnection, record } from "../support/traffic.mjs";
 
 const ORIGIN = "https://app.example";
 const server = await startServer({ workers: 2, config: { server: { origins: [ORIGIN] } } });
@@ -37,10 +37,11 @@ const post = (headers, body = ping) => requestText("POST /v1/rpc", { ...host, ..
 /** POSTs to /v1/rpc as a proper client; the body's JSON in .json. */
 async function rpc(body, { headers = bearer, at = server, path = "/v1/rpc", type = "application/json" } = {}) {
 	const text = typeof body === "string" ? body : JSON.stringify(body);
-	record("out", text, "http", typeof body === "string");
+	const on = nameConnection();
+	record("out", text, "http", on, typeof body === "string");
 	const response = await request(at, `POST ${path}`, { "Content-Type": type, ...headers }, text);
 	if (response?.headers["content-type"] === "application/json") {
-		record("in", response.text, "http");
+		record("in", response.text, "http", on);
 		response.json = JSON.parse(response.text);
 	}
 	return response;
