@@ -6,6 +6,7 @@ import { join } from "node:path";
 import test, { after, before } from "node:test";
 import { Checker, description } from "../support/check-traffic.mjs";
 import { connect } from "../support/client.mjs";
+import { post } from "../support/rooms.mjs";
 import { startServer } from "../support/server.mjs";
 
 const FILE_MAX = 200 * 1024;
@@ -36,12 +37,8 @@ test("rpc.discover answers the file, over every way in, to everybody", async () 
 	assert.deepEqual(await bob.call("rpc.discover"), description);
 	assert.ok(bob.frames.at(-1).includes(text.trim()), "not the file's own bytes");
 	assert.deepEqual(await server.rpc("rpc.discover"), description);
-	const response = await fetch(`${server.url}/v1/rpc`, {
-		method: "POST",
-		headers: { authorization: `Bearer ${await server.mint("bob", { scope: "rooms:join" })}` },
-		body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "rpc.discover" }),
-	});
-	assert.deepEqual((await response.json()).result, description);
+	const token = await server.mint("bob", { scope: "rooms:join" });
+	assert.deepEqual(await post(server, token, "rpc.discover", {}), description);
 	await assert.rejects(bob.call("rpc.methods"), { code: -32003, reason: "insufficient_scope" });
 	await bob.close();
 });

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
 import { connect, within } from "./client.mjs";
 import { startServer } from "./server.mjs";
+import { nameConnection, record } from "./traffic.mjs";
 
 /** Codes of the contract by their word. */
 export const CODES = {
@@ -98,12 +99,14 @@ export async function caughtUp(server, room, ...clients) {
 
 /** One request over HTTP, as a backend makes it: what the JSON-RPC answer holds. */
 export async function post(server, token, method, params) {
-	const response = await fetch(`${server.url}/v1/rpc`, {
-		method: "POST",
-		headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-		body: JSON.stringify({ jsonrpc: "2.0", id: 1, method, params }),
-	});
-	const { result, error } = await response.json();
+	const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method, params });
+	const on = nameConnection();
+	record("out", body, "http", on);
+	const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+	const response = await fetch(`${server.url}/v1/rpc`, { method: "POST", headers, body });
+	const text = await response.text();
+	record("in", text, "http", on);
+	const { result, error } = JSON.parse(text);
 	if (error) throw Object.assign(new Error(error.message), error);
 	return result;
 }
