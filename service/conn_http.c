@@ -30,7 +30,6 @@ struct http_exchange_private {
 	struct buf body, headers, answer;
 	bool no_body; /* HEAD */
 	bool served;  /* the handler has it and will answer */
-	bool closing; /* the connection ends with this answer */
 	bool cacheable;
 };
 
@@ -40,6 +39,7 @@ struct transaction {
 	struct http_exchange_private *own;
 	size_t body_length;
 	bool answered; /* the answer waits to be written */
+	bool written;  /* and now it has been: nothing else is looked at */
 };
 
 static _Thread_local size_t in_flight; /* exchanges that a handler has and will answer */
@@ -244,8 +244,7 @@ static void write_head(struct buf *b, const struct http_exchange_private *own, i
 	buf_addf(b, "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n");
 	if (!own->cacheable)
 		buf_addf(b, "Cache-Control: no-store\r\n");
-	if (own->closing)
-		buf_addf(b, "Connection: close\r\n");
+	buf_addf(b, "Connection: close\r\n");
 	buf_adds(b, buf_str(&own->headers));
 	buf_add(b, "\r\n", 2);
 }
@@ -288,23 +287,28 @@ static void reply_text(struct http_exchange *x, int status, const char *text)
 	http_reply(x, status, "text/plain; charset=utf-8", str_of(text));
 }
 
-/* In the writeable callback: everything at once; libwebsockets keeps what the kernel does not
- * take. -1 ends the connection, after that. */
+/* In the writeable callback: everything at once, and the end of the connection when the kernel has
+ * taken it all. Every answer ends its connection: with a second request behind the first in one
+ * segment, libwebsockets would look for that one's body in the wrong place, for ever. */
 static int write_answer(struct transaction *t)
 {
 	struct http_exchange_private *own = t->own;
+	if (t->written)
+		return lws_partial_buffered(t->wsi) ? 0 : -1;
 	if (!own || !t->answered)
 		return 0;
 	t->own = NULL;
 	t->answered = false;
-	bool closing = own->closing;
+	t->written = true;
 	size_t n = own->answer.n - LWS_PRE;
 	int wrote = lws_write(
 		t->wsi, (unsigned char *)own->answer.p + LWS_PRE, n, LWS_WRITE_HTTP_FINAL);
 	exchange_free(own);
-	if (wrote < 0 || closing)
+	if (wrote < 0 || !lws_partial_buffered(t->wsi))
 		return -1;
-	return lws_http_transaction_completed(t->wsi) ? -1 : 0;
+	lws_set_timeout(t->wsi, PENDING_TIMEOUT_HTTP_CONTENT, ANSWER_TIMEOUT_SECONDS);
+	lws_callback_on_writable(t->wsi);
+	return 0;
 }
 
 /* ---- serving ---- */
@@ -362,7 +366,6 @@ static void serve(struct http_exchange_private *own)
 
 static int refuse(struct http_exchange_private *own, int status, const char *text)
 {
-	own->closing = true;
 	reply_text(&own->x, status, text);
 	return 0;
 }
@@ -381,7 +384,6 @@ static int on_request(struct transaction *t, struct lws *wsi)
 	lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, ANSWER_TIMEOUT_SECONDS);
 	int status = body_length(wsi, &t->body_length);
 	bool post = own->x.in.verb == HTTP_POST;
-	own->closing = post;
 	if (status)
 		return refuse(own, status,
 			status == 501 ? "Transfer-Encoding is not taken: send Content-Length.\n"
@@ -517,7 +519,6 @@ static int say_refusal(
 		http_header(&own->x, "WWW-Authenticate", str_of(challenge));
 	if (status == 503)
 		http_header(&own->x, "Retry-After", STR("1"));
-	own->closing = true;
 	reply_text(&own->x, status, text);
 	write_answer(own->on);
 	return -1;
