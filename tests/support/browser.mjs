@@ -56,6 +56,14 @@ export async function serve(t, options) {
 	return server;
 }
 
+// As the servers' logs: a failed file shows what the pages wrote.
+const everybody = [];
+process.on("exit", (code) => {
+	if (!code && !process.exitCode) return;
+	for (const { name, console: lines } of everybody)
+		if (lines.length) process.stderr.write(`\n---- the console of ${name}\n${lines.slice(-40).join("\n")}\n`);
+});
+
 /** Several people, signed in, in the lobby. Options as for `arrive`, and `site`, the address they take. */
 export async function people(t, server, names, { site = siteOf(server), ...options } = {}) {
 	return Promise.all(
@@ -83,9 +91,9 @@ export async function arrive(t, name, options = {}) {
 	const browser = await chromium.launch({
 		executablePath: "/usr/bin/chromium",
 		args: [...ARGUMENTS, ...CAMERAS[camera], ...ANSWERS[answer], ...args],
-		ignoreDefaultArgs: ["--mute-audio"],
 	});
-	const person = new Person(name, browser, expected);
+	const person = new Person(name, browser, [...expected]);
+	everybody.push(person);
 	atEnd(t, () => person.go());
 	await person.sitDown(page);
 	return person;
@@ -165,7 +173,7 @@ export class Person {
 		assert.deepEqual([...new Set(origins)], allowed, `whom ${this.name} asked`);
 	}
 
-	/** What a failure should show: the page and its console. */
+	/** What a failure should show of the page. */
 	async describe() {
 		const text = await this.page.evaluate(() => document.body.innerText).catch(String);
 		const stats = await this.stats().catch((error) => error.message);
@@ -173,7 +181,6 @@ export class Person {
 			`---- ${this.name} at ${this.page.url()}`,
 			text.replace(/^/gm, "  | "),
 			`  ${JSON.stringify(stats)}`,
-			...this.console.slice(-40).map((line) => `  ${line}`),
 		].join("\n");
 	}
 
