@@ -33,6 +33,7 @@ async function outcome(method, params) {
 
 test("rpc.discover answers the file, over every way in, to everybody", async () => {
 	assert.ok(Buffer.byteLength(text) <= FILE_MAX);
+	assert.equal(description.info.version, ann.session.server.version);
 	const bob = await connect(server, { user: "bob", scope: "rooms:join" });
 	assert.deepEqual(await bob.call("rpc.discover"), description);
 	assert.ok(bob.frames.at(-1).includes(text.trim()), "not the file's own bytes");
