@@ -83,8 +83,11 @@ test("a restart of the service brings everybody back into their rooms", async (t
 	const first = await startServer({ workers: 2 });
 	const token = {};
 	for (const user of ["ann", "bob"]) token[user] = await first.mint(user);
-	const make = (user) => new Signalbox({ url: first.url, token: async () => token[user] });
+	// soon again: how long to wait is drawn anew each time, up to 20 s
+	const make = (user) =>
+		new Signalbox({ url: first.url, token: async () => token[user], random: () => 0.05 });
 	const [ann, bob] = [make("ann"), make("bob")];
+	t.after(() => Promise.all([ann.close(), bob.close()]));
 	await Promise.all([ann.connect(), bob.connect()]);
 	const [hers, his] = [await ann.join("tea"), await bob.join("tea")];
 	const sessions = [ann.session.session, bob.session.session];
@@ -112,7 +115,6 @@ test("a restart of the service brings everybody back into their rooms", async (t
 	const said = event(his, "message", (message) => message.data === "again");
 	await hers.publish("again");
 	await said;
-	await Promise.all([ann.close(), bob.close()]);
 	assert.equal(second.url, first.url);
 });
 
