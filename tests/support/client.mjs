@@ -4,6 +4,9 @@
 //   const { params } = await ann.next("room.joined");
 import WebSocket from "ws";
 import { nameConnection, record } from "./traffic.mjs";
+import { within } from "./within.mjs";
+
+export { within };
 
 const TIMEOUT_MS = 10_000;
 const ACK_EVERY = 64;
@@ -29,15 +32,6 @@ export class HandshakeError extends Error {
 		this.headers = response.headers;
 		this.body = body;
 	}
-}
-
-/** A promise that fails after a while, with what was waited for. */
-export function within(promise, ms, what) {
-	let timer;
-	const late = new Promise((_, failed) => {
-		timer = setTimeout(() => failed(new Error(`waited ${ms} ms for ${what}`)), ms);
-	});
-	return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
 /**

@@ -1,7 +1,7 @@
 // Bytes on a socket, for what no proper client would send: HTTP by hand and WebSocket frames by hand.
 import { randomBytes } from "node:crypto";
 import { connect as dial } from "node:net";
-import { within } from "./client.mjs";
+import { within } from "./within.mjs";
 
 const TIMEOUT_MS = 10_000;
 

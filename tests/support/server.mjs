@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { nameConnection, record } from "./traffic.mjs";
+import { within } from "./within.mjs";
 
 // What is meant for the tests: the program refuses variables that it does not know.
 const { SIGNALBOX_BIN, SIGNALBOX_TRAFFIC, ...environment } = process.env;
@@ -26,6 +27,7 @@ export const binary =
 
 const START_MS = 20_000;
 const STOP_MS = 20_000;
+const ANSWER_MS = 10_000;
 const TAIL_LINES = 40;
 const REPORT = /ERROR: AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:/;
 
@@ -186,7 +188,7 @@ class Server {
 	}
 
 	async listening() {
-		const [, url] = await this.logged(/ listening url="?([^\s"]+)/);
+		const [, url] = await this.logged(/listening"?[ ,]+"?url"?[=:]"?([^\s"]+)/);
 		this.url = url;
 		this.port = Number(new URL(url).port);
 		this.wsUrl = `${url.replace(/^http/, "ws")}/ws`;
@@ -224,13 +226,12 @@ class Server {
 		this.#control ??= this.#open();
 		const socket = await this.#control;
 		const id = ++this.#ids;
-		return new Promise((done, failed) => {
-			this.#asked.set(id, { done, failed });
-			socket.ref();
-			const text = JSON.stringify({ jsonrpc: "2.0", id, method, params });
-			record("out", text, "control", socket.recordedAs);
-			socket.write(`${text}\n`);
-		});
+		const answer = new Promise((done, failed) => this.#asked.set(id, { done, failed }));
+		const text = JSON.stringify({ jsonrpc: "2.0", id, method, params });
+		record("out", text, "control", socket.recordedAs);
+		socket.ref();
+		socket.write(`${text}\n`);
+		return within(answer, ANSWER_MS, `the answer to ${method} on the control socket`);
 	}
 
 	/** A token for a user, who is added when missing. The same again for the same wishes. */
@@ -271,7 +272,7 @@ class Server {
 
 	/** Ends it as an operator does, and judges it: exit code, sanitizers, no token in the log. */
 	async stop() {
-		if (!this.ended) this.#child.kill("SIGTERM");
+		if (!this.ended && !this.ending) this.signal("SIGTERM"); // a second one would be a kill
 		const timer = setTimeout(() => this.#child.kill("SIGABRT"), STOP_MS);
 		const { code } = await this.#exited;
 		clearTimeout(timer);
@@ -294,6 +295,7 @@ class Server {
 	}
 
 	signal(name) {
+		this.ending ||= name === "SIGTERM" || name === "SIGINT";
 		this.#child.kill(name);
 	}
 }
