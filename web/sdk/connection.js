@@ -165,6 +165,8 @@ export class Connection extends Emitter {
 		socket.onopen = () => current() && this.#sendOpen(String(token));
 		socket.onmessage = (event) => current() && this.#receive(event.data);
 		socket.onclose = (event) => current() && this.#lost(event.code, event.reason);
+		// Node says of a connection that was never made only this; elsewhere onclose comes first.
+		socket.onerror = () => setTimeout(() => current() && this.#lost(1006, ""));
 		this.#timers.open = setTimeout(() => current() && this.#drop(), OPEN_MS);
 	}
 
