@@ -93,7 +93,7 @@ test("a restart of the service brings everybody back into their rooms", async (t
 	const sessions = [ann.session.session, bob.session.session];
 
 	const away = Promise.all([event(ann, "reconnecting"), event(bob, "reconnecting")]);
-	const back = Promise.all([event(ann, "open"), event(bob, "open")]);
+	const back = Promise.all([event(hers, "rejoined"), event(his, "rejoined")]);
 	await first.stop();
 	await away;
 	const second = await startServer({
@@ -102,7 +102,7 @@ test("a restart of the service brings everybody back into their rooms", async (t
 		data: first.data,
 		listen: `127.0.0.1:${first.port}`,
 	});
-	await back;
+	await back; // until then they show who was there before
 	assert.notDeepEqual([ann.session.session, bob.session.session], sessions);
 	await within(
 		(async () => {
