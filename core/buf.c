@@ -71,6 +71,14 @@ void buf_addf(struct buf *b, const char *format, ...)
 	va_end(args);
 }
 
+void buf_add_stream(struct buf *b, FILE *stream)
+{
+	char part[4096];
+	size_t n;
+	while (!b->err && (n = fread(part, 1, sizeof(part), stream)))
+		buf_add(b, part, n);
+}
+
 char *buf_take(struct buf *b)
 {
 	if (!b->p)

@@ -7,6 +7,7 @@
 #include "core/str.h"
 
 #include <stdarg.h>
+#include <stdio.h>
 
 struct buf {
 	char *p; /* NUL-terminated whenever not NULL */
@@ -34,6 +35,9 @@ static inline struct str buf_str(const struct buf *b)
 {
 	return (struct str){b->p ? b->p : "", b->n};
 }
+
+/* All that the stream still has, or until the buffer is full. Errors of reading: see ferror(). */
+void buf_add_stream(struct buf *b, FILE *stream);
 
 /* Takes the bytes out (caller frees); the buffer is empty afterwards. Never NULL unless err. */
 char *buf_take(struct buf *b);

@@ -80,10 +80,7 @@ static enum err load_keys(const char *path, struct jwk_set **ret, struct buf *wh
 		return ERR_NOT_FOUND;
 	}
 	struct buf text = BUF_INIT(JWKS_MAX);
-	char chunk[4096];
-	size_t n;
-	while ((n = fread(chunk, 1, sizeof(chunk), file)))
-		buf_add(&text, chunk, n);
+	buf_add_stream(&text, file);
 	fclose(file);
 	enum err err = text.err;
 	if (err)

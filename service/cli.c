@@ -194,10 +194,7 @@ int cli_main(int argc, char **argv)
 char *cli_read_input(unsigned long max)
 {
 	struct buf b = BUF_INIT(max + 1);
-	char chunk[4096];
-	size_t n;
-	while ((n = fread(chunk, 1, sizeof(chunk), stdin)))
-		buf_add(&b, chunk, n);
+	buf_add_stream(&b, stdin);
 	while (b.n && (b.p[b.n - 1] == '\n' || b.p[b.n - 1] == '\r'))
 		b.p[--b.n] = 0;
 	if (!b.err && !ferror(stdin))

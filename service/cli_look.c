@@ -69,10 +69,7 @@ static enum err load_set(const char *path, struct jwk_set **ret, const char **re
 	if (!file)
 		return ERR_NOT_FOUND;
 	struct buf b = BUF_INIT(JWKS_MAX);
-	char chunk[4096];
-	size_t n;
-	while ((n = fread(chunk, 1, sizeof(chunk), file)))
-		buf_add(&b, chunk, n);
+	buf_add_stream(&b, file);
 	fclose(file);
 	*ret_why = "the file is too large";
 	enum err err = b.err ? b.err : jwk_set_parse(buf_str(&b), ret, ret_why);

@@ -170,8 +170,9 @@ void user_disable_run(struct call *c)
 
 /* ---- list ---- */
 
-static void write_user(struct json_out *o, struct user_record user)
+static void write_user(struct json_out *o, const struct store_op *op, size_t row)
 {
+	struct user_record user = user_record_of(op, row);
 	json_open(o, NULL, '{');
 	json_str(o, "name", user.name);
 	json_str(o, "display_name", user.display_name);
@@ -180,36 +181,12 @@ static void write_user(struct json_out *o, struct user_record user)
 	json_close(o, '}');
 }
 
-static int64_t limit_of(const struct call *c)
-{
-	const struct user_list *p = c->params;
-	return p->limit.given ? p->limit.n : ADMIN_LIST_MAX;
-}
-
 static void listed(struct store_op *op)
 {
-	struct call *c = op->context;
-	if (op->err) {
-		call_refuse(c, op->err);
-		return;
-	}
-	size_t limit = (size_t)limit_of(c), rows = op->rows < limit ? op->rows : limit;
-	struct json_out *o = call_result(c);
-	json_open(o, NULL, '{');
-	json_open(o, "users", '[');
-	for (size_t i = 0; i < rows; i++)
-		write_user(o, user_record_of(op, i));
-	json_close(o, ']');
-	if (op->rows > rows)
-		json_str(o, "cursor", user_record_of(op, rows - 1).name);
-	json_close(o, '}');
-	call_reply(c);
+	admin_reply_list(op, "users", write_user);
 }
 
-/* One more than asked for says whether there are more. */
 void user_list_run(struct call *c)
 {
-	const struct user_list *p = c->params;
-	store_ask(STORE_USER_LIST, listed, c, STORE_TEXT(p->cursor), STORE_INT(limit_of(c) + 1),
-		STORE_END);
+	admin_list(c, STORE_USER_LIST, listed);
 }

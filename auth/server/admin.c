@@ -14,8 +14,8 @@ static const struct field user_add_fields[] = {
 };
 
 static const struct field user_list_fields[] = {
-	FIELD(struct user_list, cursor, STRING, false, 0, USER_NAME_MAX),
-	FIELD(struct user_list, limit, INT, false, 1, ADMIN_LIST_MAX),
+	FIELD(struct admin_list, cursor, STRING, false, 0, USER_NAME_MAX),
+	FIELD(struct admin_list, limit, INT, false, 1, ADMIN_LIST_MAX),
 	{0},
 };
 
@@ -40,8 +40,8 @@ static const struct field client_add_fields[] = {
 };
 
 static const struct field client_list_fields[] = {
-	FIELD(struct client_list, cursor, STRING, false, 0, CLIENT_ID_MAX),
-	FIELD(struct client_list, limit, INT, false, 1, ADMIN_LIST_MAX),
+	FIELD(struct admin_list, cursor, STRING, false, 0, CLIENT_ID_MAX),
+	FIELD(struct admin_list, limit, INT, false, 1, ADMIN_LIST_MAX),
 	{0},
 };
 
@@ -67,11 +67,11 @@ static const struct field token_mint_fields[] = {
 
 const struct method issuer_methods[] = {
 	ADMIN("user.add", user_add, user_add),
-	ADMIN("user.list", user_list, user_list),
+	ADMIN("user.list", admin_list, user_list),
 	ADMIN("user.disable", user_name, user_disable),
 	ADMIN("user.passwd", user_passwd, user_passwd),
 	ADMIN("client.add", client_add, client_add),
-	ADMIN("client.list", client_list, client_list),
+	ADMIN("client.list", admin_list, client_list),
 	ADMIN("client.remove", client_remove, client_remove),
 	ADMIN("token.mint", token_mint, token_mint),
 	{0},
@@ -84,4 +84,37 @@ bool scopes_known(struct str words)
 		if (scope_set_empty(scope_set_parse(word)))
 			return false;
 	return true;
+}
+
+static int64_t page_of(const struct call *c)
+{
+	const struct admin_list *p = c->params;
+	return p->limit.given ? p->limit.n : ADMIN_LIST_MAX;
+}
+
+void admin_list(struct call *c, enum store_verb verb, void (*done)(struct store_op *op))
+{
+	const struct admin_list *p = c->params;
+	store_ask(verb, done, c, STORE_TEXT(p->cursor), STORE_INT(page_of(c) + 1), STORE_END);
+}
+
+void admin_reply_list(struct store_op *op, const char *key,
+	void (*write_row)(struct json_out *o, const struct store_op *op, size_t row))
+{
+	struct call *c = op->context;
+	if (op->err) {
+		call_refuse(c, op->err);
+		return;
+	}
+	size_t page = (size_t)page_of(c), rows = op->rows < page ? op->rows : page;
+	struct json_out *o = call_result(c);
+	json_open(o, NULL, '{');
+	json_open(o, key, '[');
+	for (size_t i = 0; i < rows; i++)
+		write_row(o, op, i);
+	json_close(o, ']');
+	if (op->rows > rows)
+		json_str(o, "cursor", store_str(op, rows - 1, 0));
+	json_close(o, '}');
+	call_reply(c);
 }

@@ -6,16 +6,24 @@
 
 #include "auth/server/clients.h"
 #include "core/call.h"
+#include "store/store.h"
 
 enum { ADMIN_LIST_MAX = 100, EXPIRES_MAX = 366 * 24 * 3600 };
+
+/* A page of a list: what comes behind the cursor, which is a row's first column. */
+struct admin_list {
+	struct str cursor;
+	struct param_int limit;
+};
+/* Asks for one row more than the page may have: that says whether there are more. */
+void admin_list(struct call *c, enum store_verb verb, void (*done)(struct store_op *op));
+/* Answers with {KEY: [row…], cursor?}. */
+void admin_reply_list(struct store_op *op, const char *key,
+	void (*write_row)(struct json_out *o, const struct store_op *op, size_t row));
 
 /* accounts.c */
 struct user_add {
 	struct str name, password, display_name;
-};
-struct user_list {
-	struct str cursor;
-	struct param_int limit;
 };
 struct user_name {
 	struct str name;
@@ -32,10 +40,6 @@ void user_passwd_run(struct call *c);
 struct client_add {
 	struct str name, grants, redirect_uris, scope;
 	struct param_bool public;
-};
-struct client_list {
-	struct str cursor;
-	struct param_int limit;
 };
 struct client_remove {
 	struct str client_id;

@@ -159,37 +159,14 @@ static void write_client(struct json_out *o, const struct store_op *op, size_t r
 	json_close(o, '}');
 }
 
-static int64_t limit_of(const struct call *c)
-{
-	const struct client_list *p = c->params;
-	return p->limit.given ? p->limit.n : ADMIN_LIST_MAX;
-}
-
 static void listed(struct store_op *op)
 {
-	struct call *c = op->context;
-	if (op->err) {
-		call_refuse(c, op->err);
-		return;
-	}
-	size_t limit = (size_t)limit_of(c), rows = op->rows < limit ? op->rows : limit;
-	struct json_out *o = call_result(c);
-	json_open(o, NULL, '{');
-	json_open(o, "clients", '[');
-	for (size_t i = 0; i < rows; i++)
-		write_client(o, op, i);
-	json_close(o, ']');
-	if (op->rows > rows)
-		json_str(o, "cursor", store_str(op, rows - 1, 0));
-	json_close(o, '}');
-	call_reply(c);
+	admin_reply_list(op, "clients", write_client);
 }
 
 void client_list_run(struct call *c)
 {
-	const struct client_list *p = c->params;
-	store_ask(STORE_CLIENT_LIST, listed, c, STORE_TEXT(p->cursor), STORE_INT(limit_of(c) + 1),
-		STORE_END);
+	admin_list(c, STORE_CLIENT_LIST, listed);
 }
 
 /* ---- remove ---- */
