@@ -63,17 +63,41 @@ void addr_register(struct endpoint *e, const struct endpoint_ops *ops)
 	e->workers_called = 0;
 }
 
-struct gone_post {
+struct state_post {
 	struct post post;
 	struct addr endpoint;
-	bool clean;
+	bool yes;
 };
 
 static void run_gone(struct post *p)
 {
-	struct gone_post *g = (struct gone_post *)p;
-	worker_gone(worker_self(), g->endpoint, g->clean);
+	struct state_post *g = (struct state_post *)p;
+	worker_gone(worker_self(), g->endpoint, g->yes);
 	free(g);
+}
+
+static void run_connected(struct post *p)
+{
+	struct state_post *g = (struct state_post *)p;
+	worker_connected(worker_self(), g->endpoint, g->yes);
+	free(g);
+}
+
+/* To every worker that the endpoint sent a call to. */
+static void post_state(struct endpoint *e, void (*run)(struct post *p), bool yes)
+{
+	for (int i = 0; i < workers_count(); i++) {
+		if (!(e->workers_called & UINT64_C(1) << i))
+			continue;
+		struct state_post *g = mem_new(struct state_post);
+		*g = (struct state_post){{.run = run}, e->addr, yes};
+		worker_post(worker_at(i), &g->post);
+	}
+}
+
+void addr_connected(struct endpoint *e, bool yes)
+{
+	post_state(e, run_connected, yes);
 }
 
 void addr_release(struct endpoint *e, bool clean)
@@ -84,13 +108,7 @@ void addr_release(struct endpoint *e, bool clean)
 	slot->next_free = table.first_free;
 	table.first_free = e->addr.slot;
 	table.used--;
-	for (int i = 0; i < workers_count(); i++) {
-		if (!(e->workers_called & UINT64_C(1) << i))
-			continue;
-		struct gone_post *g = mem_new(struct gone_post);
-		*g = (struct gone_post){{.run = run_gone}, e->addr, clean};
-		worker_post(worker_at(i), &g->post);
-	}
+	post_state(e, run_gone, clean);
 	e->addr = (struct addr){0};
 }
 

@@ -41,6 +41,10 @@ void addr_register(struct endpoint *e, const struct endpoint_ops *ops);
  * (worker_part.gone), behind those calls. clean: the client wanted to end. */
 void addr_release(struct endpoint *e, bool clean);
 
+/* Tells the same workers, behind the same calls, that the client has no connection just now, or has
+ * one again (worker_part.connected). */
+void addr_connected(struct endpoint *e, bool yes);
+
 /* NULL when gone. Only on the worker of the address. */
 struct endpoint *addr_find(struct addr a);
 

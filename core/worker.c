@@ -69,6 +69,14 @@ void worker_gone(struct worker *w, struct addr endpoint, bool clean)
 			(*part)->gone(endpoint, clean);
 }
 
+void worker_connected(struct worker *w, struct addr endpoint, bool yes)
+{
+	(void)w;
+	for (const struct worker_part *const *part = set.options.parts; *part; part++)
+		if ((*part)->connected)
+			(*part)->connected(endpoint, yes);
+}
+
 static void run_inbox(struct worker *w)
 {
 	for (struct post *p = inbox_take(&w->inbox), *next; p; p = next) {

@@ -31,6 +31,8 @@ struct worker_part {
 	bool (*drained)(struct worker *w); /* asked at the end of each turn until true */
 	void (*stop)(struct worker *w);    /* free everything; reverse order of start */
 	void (*turn)(struct worker *w);    /* the end of each loop turn, before it waits */
+	/* An endpoint has lost its connection and may come back, or has. */
+	void (*connected)(struct addr endpoint, bool yes);
 	/* An endpoint ended (clean: because it wanted to); behind all of its calls to this worker. */
 	void (*gone)(struct addr endpoint, bool clean);
 };
@@ -59,5 +61,6 @@ struct worker *worker_home(struct str name); /* where the state of that name liv
 void worker_post(struct worker *w, struct post *p);
 enum err worker_post_call(struct worker *w, struct post *p); /* ERR_OVERLOADED: untouched */
 
-/* For core/addr.c: tells every part of this worker that an endpoint ended. */
+/* For core/addr.c: tells every part of this worker. */
 void worker_gone(struct worker *w, struct addr endpoint, bool clean);
+void worker_connected(struct worker *w, struct addr endpoint, bool yes);

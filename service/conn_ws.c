@@ -5,6 +5,7 @@
 #include "core/metrics.h"
 #include "core/worker.h"
 #include "service/lws.h"
+#include "service/opening.h"
 
 #include <assert.h>
 #include <libwebsockets.h>
@@ -22,8 +23,8 @@ struct queued {
 
 /* Lives in the memory that libwebsockets keeps per connection (zeroed, freed after the close). */
 struct conn {
+	struct carrier carrier; /* first: what the owner knows of it */
 	struct lws *wsi;
-	void *owner;
 	struct conn *next_dirty;
 	struct queued *queue; /* a ring of room entries (a power of two) */
 	uint32_t room, head, count;
@@ -32,7 +33,7 @@ struct conn {
 	uint16_t close_code; /* 0: open */
 	uint16_t peer_code;
 	const char *close_reason;
-	bool dirty, batching, binary, close_sent;
+	bool dirty, batching, close_sent;
 	bool peer_closing; /* the client's close frame has come: what follows it is not looked at */
 	char peer[PEER_TEXT_MAX];
 };
@@ -55,26 +56,6 @@ void conn_configure(const struct conn_limits *l)
 const void *conn_liveness(void)
 {
 	return &liveness;
-}
-
-void **conn_owner(struct conn *c)
-{
-	return &c->owner;
-}
-
-struct str conn_peer(const struct conn *c)
-{
-	return str_of(c->peer);
-}
-
-void conn_set_batching(struct conn *c, bool on)
-{
-	c->batching = on;
-}
-
-bool conn_is_batching(const struct conn *c)
-{
-	return c->batching;
 }
 
 size_t conn_count(void)
@@ -133,8 +114,18 @@ static void drop_queue(struct conn *c)
 		pop(c);
 }
 
-void conn_send(struct conn *c, struct frame *f, bool alone)
+static void close_conn(struct conn *c, uint16_t code, const char *reason)
 {
+	if (c->close_code)
+		return;
+	c->close_code = code;
+	c->close_reason = reason;
+	mark_dirty(c);
+}
+
+static void carry_send(struct carrier *carrier, struct frame *f, bool alone)
+{
+	struct conn *c = (struct conn *)carrier;
 	if (c->close_code || c->peer_closing) {
 		frame_unref(&f);
 		return;
@@ -145,17 +136,21 @@ void conn_send(struct conn *c, struct frame *f, bool alone)
 		return;
 	metric_add(METRIC_SLOW_CONSUMERS, 1);
 	drop_queue(c);
-	conn_close(c, 4002, "read faster: too much is waiting");
+	close_conn(c, 4002, "read faster: too much is waiting");
 }
 
-void conn_close(struct conn *c, uint16_t code, const char *reason)
+static void carry_close(struct carrier *carrier, uint16_t code, const char *reason)
 {
-	if (c->close_code)
-		return;
-	c->close_code = code;
-	c->close_reason = reason;
-	mark_dirty(c);
+	close_conn((struct conn *)carrier, code, reason);
 }
+
+static void carry_batching(struct carrier *carrier, bool on)
+{
+	((struct conn *)carrier)->batching = on;
+}
+
+static const struct carrier_ops carrier_ops = {
+	.send = carry_send, .close = carry_close, .set_batching = carry_batching};
 
 /* How many entries from the head on may become one message. */
 static uint32_t joinable(struct conn *c)
@@ -294,17 +289,18 @@ static int on_writable(struct conn *c)
 static void refuse_input(struct conn *c, uint16_t code, const char *reason)
 {
 	buf_free(&c->inbound);
-	conn_close(c, code, reason);
+	close_conn(c, code, reason);
 }
 
 static void deliver(struct conn *c, struct str text)
 {
 	metric_add(METRIC_MESSAGES_IN, 1);
 	metric_add(METRIC_BYTES_IN, (int64_t)text.n);
+	struct carrier_owner *owner = c->carrier.owner;
 	if (!str_utf8_valid(text))
 		refuse_input(c, 1007, "the text is not UTF-8");
-	else
-		session_conn_text(c, text);
+	else if (owner)
+		owner->events->text(owner, text);
 }
 
 static void on_receive(struct conn *c, const void *in, size_t n)
@@ -347,8 +343,23 @@ static void on_established(struct conn *c, struct lws *wsi)
 	metric_add(METRIC_CONNECTIONS, 1);
 	struct principal *who = lws_get_opaque_user_data(wsi);
 	lws_set_opaque_user_data(wsi, NULL);
-	session_conn_opened(c, who);
+	c->carrier.ops = &carrier_ops;
+	c->carrier.peer = str_of(c->peer);
+	opening_begin(&c->carrier, who);
 	principal_unref(&who);
+}
+
+/* Why it ended: because we closed it, because the client did, because libwebsockets found a fault in
+ * the client's frames (it then has a close frame of its own at hand), or nobody knows. */
+static uint16_t close_code(const struct conn *c)
+{
+	if (c->close_code)
+		return c->close_code;
+	if (!c->peer_closing && lws_get_close_length(c->wsi) >= 2) {
+		const unsigned char *payload = lws_get_close_payload(c->wsi);
+		return (uint16_t)(payload[0] << 8 | payload[1]);
+	}
+	return c->peer_code;
 }
 
 static void on_closed(struct conn *c)
@@ -358,7 +369,10 @@ static void on_closed(struct conn *c)
 	buf_free(&c->inbound);
 	open_count--;
 	metric_add(METRIC_CONNECTIONS, -1);
-	session_conn_closed(c, c->peer_code);
+	struct carrier_owner *owner = c->carrier.owner;
+	c->carrier.owner = NULL;
+	if (owner)
+		owner->events->closed(owner, close_code(c));
 }
 
 static int callback(

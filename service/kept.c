@@ -24,7 +24,7 @@ static void grow(struct kept *k)
 	k->head = 0;
 }
 
-void kept_add(struct kept *k, struct frame *f, size_t messages_max, size_t bytes_max)
+bool kept_add(struct kept *k, struct frame *f, size_t messages_max, size_t bytes_max)
 {
 	if (!k->first)
 		k->first = 1;
@@ -32,8 +32,12 @@ void kept_add(struct kept *k, struct frame *f, size_t messages_max, size_t bytes
 		grow(k);
 	k->ring[(k->head + k->count++) & (k->room - 1)] = frame_ref(f);
 	k->bytes += f->size;
-	while (k->count > messages_max || k->bytes > bytes_max)
+	bool all = true;
+	while (k->count > messages_max || k->bytes > bytes_max) {
 		drop_first(k);
+		all = false;
+	}
+	return all;
 }
 
 void kept_ack(struct kept *k, uint64_t received)
@@ -45,6 +49,16 @@ void kept_ack(struct kept *k, uint64_t received)
 		k->ring = NULL;
 		k->room = k->head = 0;
 	}
+}
+
+bool kept_reaches(const struct kept *k, uint64_t sent, uint64_t received)
+{
+	return received == sent || (k->count && k->first <= received + 1);
+}
+
+struct frame *kept_at(const struct kept *k, uint32_t i)
+{
+	return k->ring[(k->head + i) & (k->room - 1)];
 }
 
 void kept_free(struct kept *k)

@@ -13,7 +13,10 @@ struct kept {
 };
 
 void kept_free(struct kept *k);
-/* Takes a reference of its own. */
-void kept_add(struct kept *k, struct frame *f, size_t messages_max, size_t bytes_max);
+/* Takes a reference of its own. False: the oldest had to go. */
+bool kept_add(struct kept *k, struct frame *f, size_t messages_max, size_t bytes_max);
 /* The client has received all up to and with this number. */
 void kept_ack(struct kept *k, uint64_t received);
+/* Whether all that came after this number is still kept; sent is how many there were in all. */
+bool kept_reaches(const struct kept *k, uint64_t sent, uint64_t received);
+struct frame *kept_at(const struct kept *k, uint32_t i); /* from the oldest on; i < count */

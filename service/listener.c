@@ -3,6 +3,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/metrics.h"
+#include "service/conn.h"
 #include "service/lws.h"
 
 #include <arpa/inet.h>
@@ -327,12 +328,19 @@ static void drain(struct worker *w)
 static bool drained(struct worker *w)
 {
 	(void)w;
-	return conn_http_idle();
+	return conn_http_idle() && !conn_count();
+}
+
+/* The last part of a turn: what the others have queued is written. */
+static void turn(struct worker *w)
+{
+	(void)w;
+	conn_flush_all();
 }
 
 static void stop(struct worker *w)
 {
-	(void)w;
+	turn(w);
 	for (size_t i = 0; i < listener_count; i++) {
 		uv_close((uv_handle_t *)&acceptors[i].pause, NULL);
 		uv_close((uv_handle_t *)&acceptors[i].poll, NULL);
@@ -340,5 +348,9 @@ static void stop(struct worker *w)
 	conn_ws_thread_stop();
 }
 
-const struct worker_part listener_part = {
-	.name = "listeners", .start = start, .drain = drain, .drained = drained, .stop = stop};
+const struct worker_part listener_part = {.name = "listeners",
+	.start = start,
+	.drain = drain,
+	.drained = drained,
+	.stop = stop,
+	.turn = turn};

@@ -12,6 +12,7 @@
 #include "service/dispatch.h"
 #include "service/listener.h"
 #include "service/methods.h"
+#include "service/opening.h"
 #include "service/routes.h"
 #include "service/rpc_http.h"
 #include "service/service_methods.h"
@@ -39,7 +40,7 @@ static struct str *ephemeral;
 
 /* What runs on every worker, in order of start; what is above may use what is below it. */
 static const struct worker_part *const all_parts[] = {&fetch_part, &authn_part, &directory_part,
-	&signaling_part, &session_part, &control_part, &listener_part, NULL};
+	&signaling_part, &session_part, &opening_part, &control_part, &listener_part, NULL};
 static const struct worker_part *const quiet_parts[] = {&fetch_part, &authn_part, &directory_part,
 	&signaling_part, &session_part, &control_part, NULL};
 
@@ -222,7 +223,8 @@ static void free_signaling(const struct config *c)
 
 static void configure_service(const struct config *c)
 {
-	session_configure(&(struct session_options){.open_timeout_ms = c->auth.session_open_timeout,
+	opening_configure(&(struct opening_options){.timeout_ms = c->auth.session_open_timeout});
+	session_configure(&(struct session_options){.resume_window_ms = c->session.resume_window,
 		.kept_messages = c->limits.kept_messages,
 		.kept_bytes = c->limits.kept_bytes,
 		.ping_interval_s = c->session.ping_interval / 1000,

@@ -1,13 +1,14 @@
 #include "service/session.h"
 
 #include "core/log.h"
+#include "core/map.h"
 #include "core/mem.h"
 #include "core/metrics.h"
 #include "service/authn.h"
-#include "service/conn.h"
 #include "service/directory.h"
 #include "service/dispatch.h"
 #include "service/kept.h"
+#include "service/session_open.h"
 
 #include <assert.h>
 #include <openssl/rand.h>
@@ -15,8 +16,6 @@
 #include <time.h>
 
 enum {
-	FIRST_MESSAGE_MAX = 16 * 1024,
-	SESSION_ID_MAX = 40,
 	ACK_MESSAGES = 64,
 	ACK_BYTES = 64 * 1024,
 	ACK_MS = 5000,
@@ -26,26 +25,14 @@ enum {
 	HELD_MAX_BYTES = 1 << 20,
 };
 
-enum state {
-	UNOPENED, /* a connection that has not said who it is */
-	CHECKING, /* its token is being checked */
-	OPEN,
-	ENDING, /* swept at the end of this turn */
-};
-
 struct session {
-	struct caller caller; /* registered while OPEN */
+	struct caller caller; /* first: a session is found by its address */
+	struct carrier_owner owner;
 	struct session *next, **back;
-	enum state state;
-	struct conn *conn; /* NULL: the connection is gone */
-	uint64_t born_ms;
+	struct carrier *carrier; /* NULL: away */
+	uint64_t away_since_ms;
+	bool ending; /* swept at the end of this turn */
 	char id[SESSION_ID_MAX];
-
-	/* the opening */
-	struct authn check;
-	struct principal *upgrade; /* from the handshake's Authorization */
-	struct str open_id;        /* of the request that opens or refreshes; own copy */
-	bool batch;
 
 	/* counting */
 	uint64_t received, received_told; /* of those, how many the client knows of */
@@ -58,11 +45,12 @@ struct session {
 	struct frame **held;
 	size_t held_count, held_room, held_bytes;
 
+	struct authn check; /* of a refresh */
 	struct call *refreshing;
 	bool told_expiring;
 
 	/* the end */
-	bool was_open, clean;
+	bool clean;
 	uint16_t code;
 	const char *reason;
 };
@@ -70,6 +58,7 @@ struct session {
 static struct session_options options;
 static _Thread_local struct session *sessions;
 static _Thread_local struct session *ended; /* linked by next, not in sessions any more */
+static _Thread_local struct map by_id;
 static _Thread_local uv_timer_t sweeper;
 static _Thread_local bool draining;
 
@@ -105,24 +94,15 @@ static void unlink_from(struct session *s)
  * the turn. */
 static void end(struct session *s, bool clean, uint16_t code, const char *reason)
 {
-	if (s->state == ENDING)
+	if (s->ending)
 		return;
-	s->was_open = s->state == OPEN;
-	s->state = ENDING;
+	s->ending = true;
 	s->clean = clean;
 	s->code = code;
 	s->reason = reason;
+	map_remove(&by_id, str_of(s->id));
 	unlink_from(s);
 	link_to(&ended, s);
-}
-
-static void close_caller(struct session *s)
-{
-	log_info("session ended", LOG_TEXT("session", s->id), LOG_STR("user", s->caller.who->user),
-		LOG_TEXT("why", s->reason));
-	directory_remove(s->caller.who->user, s->caller.endpoint.addr);
-	caller_end(&s->caller, s->clean);
-	metric_add(METRIC_SESSIONS, -1);
 }
 
 static void bury(struct session *s)
@@ -131,18 +111,17 @@ static void bury(struct session *s)
 	authn_cancel(&s->check);
 	if (s->refreshing)
 		call_refuse(s->refreshing, ERR_GONE);
-	if (s->was_open)
-		close_caller(s);
-	if (s->conn) {
-		*conn_owner(s->conn) = NULL;
-		conn_close(s->conn, s->code, s->reason);
-	}
+	log_info("session ended", LOG_TEXT("session", s->id), LOG_STR("user", s->caller.who->user),
+		LOG_TEXT("why", s->reason));
+	directory_remove(s->caller.who->user, s->caller.endpoint.addr);
+	caller_end(&s->caller, s->clean);
+	metric_add(METRIC_SESSIONS, -1);
+	if (s->carrier)
+		carrier_close(s->carrier, s->code, s->reason);
 	for (size_t i = 0; i < s->held_count; i++)
 		frame_unref(&s->held[i]);
 	free(s->held);
 	kept_free(&s->kept);
-	principal_unref(&s->upgrade);
-	free((char *)(uintptr_t)s->open_id.p);
 	free(s);
 }
 
@@ -153,21 +132,41 @@ void session_end_at(struct addr session, uint16_t code, const char *reason)
 		end(s, false, code, reason);
 }
 
+/* From now on there is no connection: the session waits for another. */
+static void go_away(struct session *s, uint16_t code)
+{
+	s->carrier = NULL;
+	s->away_since_ms = now_ms();
+	addr_connected(&s->caller.endpoint, false);
+	log_info("session away", LOG_TEXT("session", s->id), LOG_INT("code", code));
+}
+
+/* Takes the connection away with a code after which the client may resume. */
+static void send_away(struct session *s, uint16_t code, const char *reason)
+{
+	if (!s->carrier)
+		return;
+	carrier_close(s->carrier, code, reason);
+	go_away(s, code);
+}
+
 /* ---- out ---- */
 
 /* What is counted is kept until the client has acknowledged it. */
 static void count_out(struct session *s, struct frame *f)
 {
 	s->sent++;
-	kept_add(&s->kept, f, options.kept_messages, options.kept_bytes);
+	bool all = kept_add(&s->kept, f, options.kept_messages, options.kept_bytes);
+	if (!all && !s->carrier)
+		end(s, false, 4002, "away, and more is waiting than is kept");
 }
 
 static void transmit(struct session *s, struct frame *f, bool counted)
 {
 	if (counted)
 		count_out(s, f);
-	if (s->conn)
-		conn_send(s->conn, f, false);
+	if (s->carrier)
+		carrier_send(s->carrier, f, false);
 	else
 		frame_unref(&f);
 }
@@ -205,12 +204,12 @@ static void send_array(struct session *s, struct answer *list, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		if (list[i].counted)
 			count_out(s, list[i].frame);
-		if (!array && s->conn)
-			conn_send(s->conn, frame_ref(list[i].frame), true);
+		if (!array && s->carrier)
+			carrier_send(s->carrier, frame_ref(list[i].frame), true);
 		frame_unref(&list[i].frame);
 	}
-	if (array && s->conn)
-		conn_send(s->conn, array, true);
+	if (array && s->carrier)
+		carrier_send(s->carrier, array, true);
 	else if (array)
 		frame_unref(&array);
 }
@@ -224,6 +223,15 @@ static void on_answers(struct caller *c, struct answer *list, size_t count, bool
 		transmit(s, list[0].frame, list[0].counted);
 	if (!c->holding)
 		release_held(s);
+}
+
+static void on_text(struct carrier_owner *owner, struct str text);
+static void on_closed(struct carrier_owner *owner, uint16_t code);
+static const struct carrier_events owner_events = {.text = on_text, .closed = on_closed};
+
+static struct session *of_owner(struct carrier_owner *owner)
+{
+	return (struct session *)(void *)((char *)owner - offsetof(struct session, owner));
 }
 
 static const struct caller_ops caller_ops = {.answers = on_answers, .event = on_event};
@@ -247,41 +255,7 @@ static void send_ack(struct session *s)
 	s->received_bytes = 0;
 }
 
-/* ---- opening ---- */
-
-struct open_params {
-	struct str token, client, resume;
-	struct param_bool batch;
-};
-
-static const struct field open_fields[] = {
-	FIELD(struct open_params, token, STRING, false, 1, 8192),
-	FIELD(struct open_params, batch, BOOL, false, 0, 0),
-	FIELD(struct open_params, client, OBJECT, false, 0, 1024),
-	FIELD(struct open_params, resume, OBJECT, false, 0, 1024),
-	{0},
-};
-
-struct client_params {
-	struct str name, version;
-};
-
-static const struct field client_fields[] = {
-	FIELD(struct client_params, name, STRING, true, 1, 64),
-	FIELD(struct client_params, version, STRING, false, 1, 64),
-	{0},
-};
-
-struct resume_params {
-	struct str session;
-	struct param_int received;
-};
-
-static const struct field resume_fields[] = {
-	FIELD(struct resume_params, session, STRING, true, 1, 128),
-	FIELD(struct resume_params, received, INT, true, 0, INT64_MAX),
-	{0},
-};
+/* ---- a connection comes ---- */
 
 static void write_scopes(struct json_out *o, uint32_t scopes)
 {
@@ -292,12 +266,12 @@ static void write_scopes(struct json_out *o, uint32_t scopes)
 	json_close(o, ']');
 }
 
-static void write_opened(struct json_out *o, const struct session *s)
+static void write_opened(struct json_out *o, const struct session *s, bool resumed)
 {
 	const struct principal *who = s->caller.who;
 	json_open(o, NULL, '{');
 	json_text(o, "session", s->id);
-	json_bool(o, "resumed", false);
+	json_bool(o, "resumed", resumed);
 	json_int(o, "received", (int64_t)s->received);
 	json_open(o, "user", '{');
 	json_str(o, "id", who->user);
@@ -305,7 +279,7 @@ static void write_opened(struct json_out *o, const struct session *s)
 	json_close(o, '}');
 	write_scopes(o, who->scopes);
 	json_int(o, "expires_at", who->expires_at);
-	json_int(o, "resume_window", options.resume_window_s);
+	json_int(o, "resume_window", options.resume_window_ms / 1000);
 	json_int(o, "ping_interval", options.ping_interval_s);
 	json_open(o, "limits", '{');
 	json_int(o, "message", (int64_t)options.message_bytes);
@@ -321,20 +295,21 @@ static void write_opened(struct json_out *o, const struct session *s)
 	json_close(o, '}');
 }
 
-static void send_opened(struct session *s)
+static void send_opened(struct session *s, struct str id, bool resumed)
 {
 	struct buf b = frame_buf();
 	struct json_out o = JSON_OUT(&b);
 	json_open(&o, NULL, '{');
 	json_raw(&o, "jsonrpc", STR("\"2.0\""));
-	json_raw(&o, "id", s->open_id);
+	json_raw(&o, "id", id);
 	json_raw(&o, "result", STR(""));
 	o.comma = false;
-	write_opened(&o, s);
+	write_opened(&o, s, resumed);
 	json_close(&o, '}');
-	conn_send(s->conn, frame_take(&b), true);
+	carrier_send(s->carrier, frame_take(&b), true);
 }
 
+/* The worker's number, then what nobody can guess. */
 static void name_session(struct session *s)
 {
 	unsigned char random[16];
@@ -343,184 +318,125 @@ static void name_session(struct session *s)
 	int n = snprintf(s->id, sizeof(s->id), "%d.", worker_self()->index);
 	for (size_t i = 0; i < sizeof(random); i++)
 		n += snprintf(s->id + n, sizeof(s->id) - (size_t)n, "%02x", random[i]);
+	map_put(&by_id, str_of(s->id), s);
 }
 
-/* Answers the request that should have opened the session. */
-static void refuse_open(struct session *s, enum err err, const struct refusal *why)
+struct worker *session_home(const char *id)
 {
-	struct frame *f = error_frame(s->open_id, err, why);
-	conn_send(s->conn, f, true);
+	char *end = NULL;
+	unsigned long index = strtoul(id, &end, 10);
+	if (end == id || *end != '.')
+		return NULL;
+	return worker_at((int)(index % (unsigned)workers_count()));
 }
 
-static void opened(struct session *s, struct principal *who)
+static void attach(struct session *s, struct carrier *carrier, bool batch)
 {
-	s->state = OPEN;
-	name_session(s);
+	s->carrier = carrier;
+	carrier_own(carrier, &s->owner);
+	carrier_set_batching(carrier, batch);
+}
+
+static void on_refreshed(struct authn *a, enum err err, struct principal *who, const char *why);
+
+void session_begin(struct carrier *carrier, struct principal *who, const struct session_request *r)
+{
+	struct session *s = mem_new(struct session);
+	s->owner.events = &owner_events;
+	s->check.done = on_refreshed;
 	s->caller.is_session = true;
+	name_session(s);
 	caller_begin(&s->caller, &caller_ops, who);
 	directory_add(who->user, s->caller.endpoint.addr);
-	conn_set_batching(s->conn, s->batch);
+	link_to(&sessions, s);
+	attach(s, carrier, r->batch);
 	metric_add(METRIC_SESSIONS, 1);
 	log_info("session opened", LOG_TEXT("session", s->id), LOG_STR("user", who->user),
-		LOG_STR("client", who->client), LOG_STR("address", conn_peer(s->conn)));
-	send_opened(s);
+		LOG_STR("client", who->client), LOG_STR("address", carrier->peer));
+	send_opened(s, r->id, false);
+	if (draining)
+		send_away(s, 1001, "going away");
 }
 
-static void on_checked(struct authn *a, enum err err, struct principal *who, const char *why)
+/* The caller's own session of that id, or NULL: of somebody else's it is as if there was none. */
+static struct session *own_session(const struct session_request *r, const struct principal *who)
 {
-	struct session *s = (struct session *)(void *)((char *)a - offsetof(struct session, check));
-	if (!err) {
-		opened(s, who);
-		principal_unref(&who);
+	struct session *s = map_get(&by_id, str_of(r->session));
+	bool own = s && str_eq(s->caller.who->issuer, who->issuer) &&
+		str_eq(s->caller.who->subject, who->subject) &&
+		str_eq(s->caller.who->user, who->user);
+	return own ? s : NULL;
+}
+
+bool session_can_resume(const struct session_request *r, const struct principal *who)
+{
+	struct session *s = own_session(r, who);
+	if (!s)
+		return false;
+	if (r->received <= s->sent && kept_reaches(&s->kept, s->sent, r->received))
+		return true;
+	end(s, false, 4003, "its client could not resume it");
+	return false;
+}
+
+void session_resume(struct carrier *carrier, struct principal *who, const struct session_request *r)
+{
+	if (!session_can_resume(r, who)) {
+		session_begin(carrier, who, r);
 		return;
 	}
-	metric_add(METRIC_AUTH_FAILED, 1);
-	log_warn("session refused", LOG_TEXT("why", why), LOG_STR("address", conn_peer(s->conn)));
-	if (err == ERR_OVERLOADED) {
-		refuse_open(s, err,
-			&(struct refusal){.retry_after = 5,
-				.message = "The token cannot be checked now; try again."});
-		end(s, false, 3008, "try again");
-	} else if (err == ERR_FORBIDDEN) {
-		refuse_open(s, err, &(struct refusal){0});
-		end(s, false, 3003, "forbidden");
-	} else {
-		refuse_open(s, ERR_UNAUTHENTICATED,
-			&(struct refusal){.reason = "invalid_token",
-				.message = "The token is not valid here; get a new one."});
-		end(s, false, 3000, "unauthorized");
-	}
-}
-
-static enum err nested(
-	struct str object, const struct field *fields, void *out, struct params_problem *problem)
-{
-	return object.n ? params_decode(object, fields, out, problem) : ERR_OK;
-}
-
-/* Reads the params of session.open; text is ours to change. */
-static enum err read_open(struct str text, struct open_params *p, struct params_problem *problem)
-{
-	struct client_params client = {0};
-	struct resume_params resume = {0};
-	enum err err = params_decode(text, open_fields, p, problem);
-	if (!err)
-		err = nested(p->client, client_fields, &client, problem);
-	if (!err)
-		err = nested(p->resume, resume_fields, &resume, problem);
-	return err;
-}
-
-static void open_session(struct session *s, struct str params)
-{
-	struct open_params p = {0};
-	struct params_problem problem = {0};
-	char *text = mem_copy(params.n ? params : STR("{}"));
-	enum err err = read_open(str_of(text), &p, &problem);
-	if (err) {
-		char message[128];
-		snprintf(message, sizeof(message), "The parameter %s.", problem.message);
-		refuse_open(s, err,
-			&(struct refusal){.message = message,
-				.field = problem.field,
-				.limit = problem.limit});
-	} else if (s->upgrade && p.token.n) {
-		refuse_open(s, ERR_PARAMS,
-			&(struct refusal){.field = STR("token"),
-				.reason = "two_credentials",
-				.message = "The handshake carried a token already; send one, not "
-					   "two."});
-		end(s, false, 3000, "two credentials");
-	} else if (!s->upgrade && !p.token.n) {
-		refuse_open(s, ERR_UNAUTHENTICATED,
-			&(struct refusal){
-				.field = STR("token"), .message = "Send a token in session.open."});
-		end(s, false, 3000, "unauthorized");
-	} else {
-		s->batch = p.batch.yes;
-		s->state = CHECKING;
-		if (s->upgrade)
-			opened(s, s->upgrade);
-		else
-			authn_check(&s->check, p.token);
-	}
-	free(text);
-}
-
-/* The first message of a connection: session.open and nothing else. */
-static void first_message(struct session *s, struct str text)
-{
-	struct envelope e = {.err = ERR_PARSE};
-	if (text.n > FIRST_MESSAGE_MAX) {
-		end(s, false, 1009, "the first message is too big");
-		return;
-	}
-	if (!json_check(text, NULL))
-		e = envelope_read(json_trim(text));
-	free((char *)(uintptr_t)s->open_id.p);
-	s->open_id = (struct str){mem_copy(e.id), e.id.n};
-	bool opens = !e.err && !e.response && json_string_is(e.method, "session.open");
-	if (e.err)
-		refuse_open(s, e.err, &(struct refusal){.message = e.why});
-	else if (opens && !e.id.n)
-		refuse_open(
-			s, ERR_REQUEST, &(struct refusal){.message = "session.open needs an id."});
-	else if (opens)
-		open_session(s, e.params);
-	else
-		refuse_open(s, ERR_UNAUTHENTICATED,
-			&(struct refusal){.message = "Call session.open first."});
+	struct session *s = own_session(r, who);
+	bool was_away = !s->carrier;
+	if (s->carrier)
+		carrier_close(s->carrier, 4003, "resumed elsewhere");
+	principal_unref(&s->caller.who);
+	s->caller.who = principal_ref(who);
+	s->told_expiring = false;
+	attach(s, carrier, r->batch);
+	metric_add(METRIC_RESUMED, 1);
+	log_info("session resumed", LOG_TEXT("session", s->id), LOG_STR("address", carrier->peer));
+	kept_ack(&s->kept, r->received);
+	s->received_told = s->received;
+	s->received_bytes = 0;
+	send_opened(s, r->id, true);
+	for (uint32_t i = 0; i < s->kept.count; i++)
+		carrier_send(carrier, frame_ref(kept_at(&s->kept, i)), false);
+	if (was_away)
+		addr_connected(&s->caller.endpoint, true);
 }
 
 /* ---- in ---- */
 
-void session_conn_opened(struct conn *c, struct principal *who)
+static void on_text(struct carrier_owner *owner, struct str text)
 {
-	struct session *s = mem_new(struct session);
-	s->conn = c;
-	s->born_ms = now_ms();
-	s->check.done = on_checked;
-	s->upgrade = who ? principal_ref(who) : NULL;
-	s->open_id = (struct str){mem_copy(STR("")), 0};
-	*conn_owner(c) = s;
-	link_to(&sessions, s);
-	if (draining)
-		end(s, false, 1001, "going away");
-}
-
-void session_conn_text(struct conn *c, struct str text)
-{
-	struct session *s = *conn_owner(c);
-	if (!s || s->state == ENDING)
+	struct session *s = of_owner(owner);
+	if (s->ending)
 		return;
-	if (s->state == UNOPENED) {
-		first_message(s, text);
-		return;
-	}
-	if (s->state ==
-		CHECKING) { /* one credential is being checked: nothing may come meanwhile */
-		refuse_open(s, ERR_UNAUTHENTICATED,
-			&(struct refusal){.message = "Wait for the answer to session.open."});
-		end(s, false, 3000, "a call before the session was open");
-		return;
-	}
 	unsigned counted = dispatch(&s->caller, text);
 	if (counted && s->received == s->received_told)
 		s->received_at_ms = now_ms();
 	s->received += counted;
 	s->received_bytes += text.n;
-	if (s->state == OPEN &&
-		(s->received - s->received_told >= ACK_MESSAGES || s->received_bytes >= ACK_BYTES))
+	if (s->received - s->received_told >= ACK_MESSAGES || s->received_bytes >= ACK_BYTES)
 		send_ack(s);
 }
 
-void session_conn_closed(struct conn *c, uint16_t code)
+/* Codes after which the client opens a fresh session: it did not keep to the protocol, or has had
+ * enough. After all others it may come back. */
+static bool ends_session(uint16_t code)
 {
-	struct session *s = *conn_owner(c);
-	if (!s)
-		return;
-	s->conn = NULL;
-	end(s, code == 1000, 0, code == 1000 ? "closed" : "lost");
+	return code == 1000 || code == 1002 || code == 1003 || code == 1007 || code == 1008 ||
+		code == 1009;
+}
+
+static void on_closed(struct carrier_owner *owner, uint16_t code)
+{
+	struct session *s = of_owner(owner);
+	s->carrier = NULL;
+	if (ends_session(code) || !options.resume_window_ms)
+		end(s, code == 1000, code, code == 1000 ? "closed" : "lost");
+	else if (!s->ending)
+		go_away(s, code);
 }
 
 /* ---- methods ---- */
@@ -622,15 +538,14 @@ static void run_refresh(struct call *c)
 		return;
 	}
 	s->refreshing = c;
-	s->check.done = on_refreshed;
 	authn_check(&s->check, p->token);
 }
 
 static const struct field no_fields[] = {{0}};
 
 const struct method session_methods[] = {
-	{"session.open", SCOPE_NONE, HOME_CALLER, METHOD_SESSION | METHOD_UNCOUNTED, open_fields,
-		sizeof(struct open_params), run_open},
+	{"session.open", SCOPE_NONE, HOME_CALLER, METHOD_SESSION | METHOD_UNCOUNTED,
+		session_open_fields, sizeof(struct session_open_params), run_open},
 	{"session.refresh", SCOPE_NONE, HOME_CALLER, METHOD_SESSION, refresh_fields,
 		sizeof(struct refresh_params), run_refresh},
 	{"session.ack", SCOPE_NONE, HOME_CALLER, METHOD_SESSION | METHOD_UNCOUNTED, ack_fields,
@@ -647,7 +562,7 @@ static void look_after_token(struct session *s, int64_t now)
 {
 	int64_t left = s->caller.who->expires_at - now;
 	if (left <= -EXPIRED_GRACE_S) {
-		end(s, false, 4001, "the token has expired");
+		send_away(s, 4001, "the token has expired");
 	} else if (left <= EXPIRING_S && !s->told_expiring) {
 		s->told_expiring = true;
 		struct event e;
@@ -664,13 +579,14 @@ static void on_sweep(uv_timer_t *timer)
 	int64_t now = (int64_t)time(NULL);
 	for (struct session *s = sessions, *next; s; s = next) {
 		next = s->next;
-		if (s->state == OPEN) {
-			if (s->received != s->received_told && ms - s->received_at_ms >= ACK_MS)
-				send_ack(s);
-			look_after_token(s, now);
-		} else if (ms - s->born_ms >= (uint64_t)options.open_timeout_ms) {
-			end(s, false, 3008, "no session.open in time");
+		if (!s->carrier) {
+			if (ms - s->away_since_ms >= (uint64_t)options.resume_window_ms)
+				end(s, false, 1001, "lost");
+			continue;
 		}
+		if (s->received != s->received_told && ms - s->received_at_ms >= ACK_MS)
+			send_ack(s);
+		look_after_token(s, now);
 	}
 }
 
@@ -679,12 +595,10 @@ static void turn(struct worker *w)
 	(void)w;
 	while (ended)
 		bury(ended);
-	conn_flush_all();
 }
 
 static enum err start(struct worker *w)
 {
-	draining = false;
 	uv_timer_init(&w->loop, &sweeper);
 	uv_timer_start(&sweeper, on_sweep, SWEEP_MS, SWEEP_MS);
 	return ERR_OK;
@@ -701,12 +615,13 @@ static void drain(struct worker *w)
 static bool drained(struct worker *w)
 {
 	(void)w;
-	return !sessions && !ended && !conn_count();
+	return !sessions && !ended;
 }
 
 static void stop(struct worker *w)
 {
 	turn(w);
+	map_free(&by_id);
 	uv_close((uv_handle_t *)&sweeper, NULL);
 }
 

@@ -1,24 +1,61 @@
 /* session.h: one client, across as many connections as it needs. Knows who it is, what has been
- * received and sent (counted, docs/PROTOCOL.md "Counting") and what may come next; survives
- * without a connection.
+ * received and sent (counted, docs/PROTOCOL.md "Counting") and what may come next. A lost connection
+ * leaves it away: it goes on, keeps what it would send, and waits for the client to resume it.
  *
- * Thread: the worker it was opened on. Nothing ends a session on the spot: it is marked, and swept
- * at the end of the loop turn. */
+ * Thread: the worker it was opened on, also when its connection is on another. Nothing ends a
+ * session on the spot: it is marked, and swept at the end of the loop turn. */
 #pragma once
 
 #include "core/call.h"
 #include "core/worker.h"
+#include "service/carrier.h"
 
 struct session_options {
-	int64_t open_timeout_ms;
 	size_t kept_messages, kept_bytes;
-	int64_t resume_window_s, ping_interval_s;
+	int64_t resume_window_ms, ping_interval_s;
 	/* told to the client */
 	size_t message_bytes, data_bytes, batch, rooms;
 	unsigned in_flight;
 };
 
 void session_configure(const struct session_options *options); /* before the workers start */
+
+enum { SESSION_ID_MAX = 48 };
+
+/* What session.open asked for. */
+struct session_request {
+	struct str id; /* of the request; own copy */
+	bool batch;
+	bool resumes;
+	char session[SESSION_ID_MAX];
+	uint64_t received;
+	char *text; /* of the params; the token lies in it */
+};
+
+/* The id that answers will carry. */
+void session_request_name(struct session_request *r, struct str id);
+/* Reads the params of session.open; *ret_token is a copy that lives until the next call or free.
+ * ERR_PARAMS, ERR_TOO_LARGE with *ret_problem. */
+enum err session_request_read(struct session_request *r, struct str params, struct str *ret_token,
+	struct params_problem *ret_problem);
+void session_request_free(struct session_request *r);
+struct session_request session_request_copy(const struct session_request *from);
+
+/* Where the session of that id lives, if it does. */
+struct worker *session_home(const char *id);
+
+/* On that worker: whether the request can resume its session: it lives, is of the same issuer and
+ * subject, and still keeps what the client has not received. One that is the caller's and can not
+ * be resumed ends at once; of another's nothing is said or done. */
+bool session_can_resume(const struct session_request *r, const struct principal *who);
+
+/* On that worker: gives the carrier to the session; when it cannot be resumed (any more), to a new
+ * one. Either answers the request. Takes over the carrier. */
+void session_resume(
+	struct carrier *carrier, struct principal *who, const struct session_request *r);
+
+/* The same with a new session. */
+void session_begin(struct carrier *carrier, struct principal *who, const struct session_request *r);
 
 extern const struct method session_methods[];
 extern const struct worker_part session_part;

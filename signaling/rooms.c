@@ -10,14 +10,19 @@
 
 enum { ROLES_PAGE = 500, SWEEP_MIN_MS = 10, SWEEP_MAX_MS = 10000 };
 
-/* What waits at a place: a call, or the end of an endpoint. */
+/* What happens to an endpoint: it ended, or has no connection, or has one again. */
+struct fate {
+	struct addr endpoint;
+	enum { FATE_LEFT, FATE_LOST, FATE_AWAY, FATE_BACK } kind;
+};
+
+/* What waits at a place: a call, or the fate of an endpoint. */
 struct waiting {
 	struct waiting *next;
-	struct call *call; /* NULL: the end */
+	struct call *call; /* NULL: fate */
 	enum visit_needs needs;
 	place_visit *visit;
-	struct addr gone;
-	bool clean;
+	struct fate fate;
 };
 
 static _Thread_local struct {
@@ -128,11 +133,21 @@ static struct waiting take(struct place *p)
 	return w;
 }
 
-static void end_here(struct place *p, struct addr endpoint, bool clean)
+static void meet_fate(struct member *m, struct fate fate)
 {
-	struct member *m = p->room ? room_by_endpoint(p->room, endpoint) : NULL;
+	if (fate.kind == FATE_LEFT || fate.kind == FATE_LOST) {
+		rooms_end_membership(m, fate.kind == FATE_LEFT ? "left" : "lost");
+	} else if (m->connected != (fate.kind == FATE_BACK)) {
+		m->connected = !m->connected;
+		roster_tell_connected(m);
+	}
+}
+
+static void meet_fate_here(struct place *p, struct fate fate)
+{
+	struct member *m = p->room ? room_by_endpoint(p->room, fate.endpoint) : NULL;
 	if (m)
-		rooms_end_membership(m, clean ? "left" : "lost");
+		meet_fate(m, fate);
 }
 
 /* Nothing runs or waits here any more: is the place still of use? */
@@ -163,7 +178,7 @@ static void advance(struct place *p)
 		if (w.call)
 			w.visit(p, w.call);
 		else
-			end_here(p, w.gone, w.clean);
+			meet_fate_here(p, w.fate);
 	}
 	p->busy = false;
 	if (!p->held)
@@ -296,22 +311,33 @@ static bool waits_here(const struct place *p, struct addr endpoint)
 	return p->room && room_by_endpoint(p->room, endpoint);
 }
 
-void rooms_gone(struct addr endpoint, bool clean)
+/* To all memberships of the endpoint; behind what it sent, where something waits. */
+static void tell_fate(struct fate fate)
 {
 	for (struct place *p = here.listed; p; p = p->next)
-		if (waits_here(p, endpoint))
-			append(p, (struct waiting){.gone = endpoint, .clean = clean});
-	struct member *m = attendance_first(endpoint), *next;
+		if (waits_here(p, fate.endpoint))
+			append(p, (struct waiting){.fate = fate});
+	struct member *m = attendance_first(fate.endpoint), *next;
 	for (; m; m = next) {
 		next = m->next_of_endpoint;
 		struct place *p = map_get(&here.places, m->room->name);
-		assert(!p->busy); /* endings come by the inbox, never within a visit */
+		assert(!p->busy); /* fates come by the inbox, never within a visit */
 		if (p->first || p->held)
 			continue; /* its turn comes */
-		rooms_end_membership(m, clean ? "left" : "lost");
+		meet_fate(m, fate);
 		settle(p);
 	}
+}
+
+void rooms_gone(struct addr endpoint, bool clean)
+{
+	tell_fate((struct fate){endpoint, clean ? FATE_LEFT : FATE_LOST});
 	attendance_forget(endpoint);
+}
+
+void rooms_connected(struct addr endpoint, bool yes)
+{
+	tell_fate((struct fate){endpoint, yes ? FATE_BACK : FATE_AWAY});
 }
 
 /* Forgets what is too old, and rooms that nobody has been in for a while. */

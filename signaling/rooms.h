@@ -64,6 +64,8 @@ void rooms_end_membership(struct member *m, const char *reason);
 
 /* All memberships of an endpoint end, behind what it sent. */
 void rooms_gone(struct addr endpoint, bool clean);
+/* Members hear that it has no connection just now, or has one again. */
+void rooms_connected(struct addr endpoint, bool yes);
 
 enum err rooms_start(struct worker *w);
 bool rooms_drained(struct worker *w); /* nothing waits for the store */

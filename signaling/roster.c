@@ -100,7 +100,7 @@ void roster_tell_left(struct member *m, const char *reason)
 	tell_others(m, &e);
 }
 
-void roster_tell_state(struct member *m)
+static void tell_change(struct member *m, void (*write)(struct json_out *o, const struct member *m))
 {
 	if (m->room->count < 2)
 		return;
@@ -109,7 +109,22 @@ void roster_tell_state(struct member *m)
 	json_str(&e.params, "room", m->room->name);
 	json_text(&e.params, "peer", m->peer);
 	json_open(&e.params, "changes", '{');
-	write_state(&e.params, m);
+	write(&e.params, m);
 	json_close(&e.params, '}');
 	tell_others(m, &e);
+}
+
+void roster_tell_state(struct member *m)
+{
+	tell_change(m, write_state);
+}
+
+static void write_connected(struct json_out *o, const struct member *m)
+{
+	json_bool(o, "connected", m->connected);
+}
+
+void roster_tell_connected(struct member *m)
+{
+	tell_change(m, write_connected);
 }

@@ -23,3 +23,4 @@ void roster_from(
 void roster_tell_joined(struct member *m);
 void roster_tell_left(struct member *m, const char *reason); /* it is still in the room */
 void roster_tell_state(struct member *m);
+void roster_tell_connected(struct member *m);

@@ -38,4 +38,5 @@ const struct worker_part signaling_part = {
 	.drained = rooms_drained,
 	.stop = rooms_stop,
 	.gone = rooms_gone,
+	.connected = rooms_connected,
 };

@@ -25,9 +25,13 @@ export const binary =
 		.find((path) => existsSync(path)) ??
 	"there is no build of signalbox: ./dev build";
 
+/** A configuration in which whoever loses the connection is gone at once. */
+export const atOnce = { session: { resume_window: "0s" } };
+
 const START_MS = 20_000;
 const STOP_MS = 20_000;
 const ANSWER_MS = 10_000;
+const RUN_MS = 30_000;
 const TAIL_LINES = 40;
 const REPORT = /ERROR: AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:/;
 
@@ -63,10 +67,11 @@ export async function run(args, { input = "", env = {}, cwd } = {}) {
 	child.stderr.setEncoding("utf8").on("data", (text) => (stderr += text));
 	child.stdin.on("error", () => {}); // it may end without reading
 	child.stdin.end(input);
-	const code = await new Promise((done, failed) => {
+	const ended = new Promise((done, failed) => {
 		child.on("error", failed);
 		child.on("close", (status, signal) => done(signal ?? status));
 	});
+	const code = await within(ended, RUN_MS, `the end of signalbox ${args.join(" ")}`);
 	running.delete(child);
 	assert.doesNotMatch(stderr, REPORT);
 	return { code, stdout, stderr };

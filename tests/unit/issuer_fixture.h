@@ -55,6 +55,13 @@ void worker_gone(struct worker *w, struct addr endpoint, bool clean)
 	(void)clean;
 }
 
+void worker_connected(struct worker *w, struct addr endpoint, bool yes)
+{
+	(void)w;
+	(void)endpoint;
+	(void)yes;
+}
+
 struct http_exchange_private {
 	struct http_exchange x;
 	char *body, *query, *cookie;

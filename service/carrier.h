@@ -1,0 +1,57 @@
+/* carrier.h: what brings a session its messages and takes them away: a WebSocket, an SSE stream, or
+ * the way to one that another worker has (service/relay.h). A carrier has one owner at a time: first
+ * the opening (service/opening.h), then a session or a relay.
+ *
+ * Thread: one worker, its owner's. */
+#pragma once
+
+#include "core/frame.h"
+
+struct carrier;
+
+struct carrier_ops {
+	/* Queues one message; takes the reference. alone: not to be joined with others. */
+	void (*send)(struct carrier *c, struct frame *f, bool alone);
+	/* Sends what is queued, then ends with this code. The owner is told nothing more. */
+	void (*close)(struct carrier *c, uint16_t code, const char *reason);
+	/* Two or more waiting messages may become one array. */
+	void (*set_batching)(struct carrier *c, bool on);
+};
+
+struct carrier_owner {
+	const struct carrier_events *events;
+};
+
+struct carrier_events {
+	void (*text)(struct carrier_owner *o, struct str text);
+	/* The carrier is gone, the pointer to it dead. code: as the client said it, or 1006. */
+	void (*closed)(struct carrier_owner *o, uint16_t code);
+};
+
+struct carrier {
+	const struct carrier_ops *ops;
+	struct carrier_owner *owner; /* NULL: nobody listens any more */
+	struct str peer;             /* the client's address */
+};
+
+static inline void carrier_own(struct carrier *c, struct carrier_owner *o)
+{
+	c->owner = o;
+}
+
+static inline void carrier_send(struct carrier *c, struct frame *f, bool alone)
+{
+	c->ops->send(c, f, alone);
+}
+
+static inline void carrier_set_batching(struct carrier *c, bool on)
+{
+	c->ops->set_batching(c, on);
+}
+
+/* Leaves its owner and ends. */
+static inline void carrier_close(struct carrier *c, uint16_t code, const char *reason)
+{
+	c->owner = NULL;
+	c->ops->close(c, code, reason);
+}

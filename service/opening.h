@@ -1,0 +1,20 @@
+/* opening.h: a connection that has not said who it is: its first message, the check of its token, and
+ * the session that it then becomes part of: a new one, or one that waits for it.
+ *
+ * Thread: the worker of the connection. */
+#pragma once
+
+#include "core/principal.h"
+#include "core/worker.h"
+#include "service/carrier.h"
+
+struct opening_options {
+	int64_t timeout_ms;
+};
+
+void opening_configure(const struct opening_options *options); /* before the workers start */
+
+/* A carrier that nobody owns yet. who: from the handshake, or NULL; a reference is taken. */
+void opening_begin(struct carrier *carrier, const struct principal *who);
+
+extern const struct worker_part opening_part;
