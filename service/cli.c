@@ -36,7 +36,11 @@ enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
 
 static int version(int argc, char **argv)
 {
-	(void)argc, (void)argv;
+	if (argc > 1) {
+		bool asked = strcmp(argv[1], "--help") == 0;
+		fprintf(asked ? stdout : stderr, "usage: signalbox version\n");
+		return asked ? EXIT_DONE : EXIT_USAGE;
+	}
 	printf("signalbox %s\n", SIGNALBOX_VERSION);
 	return EXIT_DONE;
 }

@@ -78,7 +78,8 @@ static const struct command commands[] = {
 			{"--claim", "claim", AS_JSON, "more claims, as a JSON object"}},
 		NULL, "token", "print an access token of the embedded issuer"},
 	{"token verify", "token.verify", NULL, NULL, {{0}}, NULL, NULL,
-		"check the token on standard input as the service does"},
+		"check the token on standard input as the service does; prints principal and "
+		"grant"},
 };
 enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
 
@@ -392,6 +393,7 @@ static int run(struct line *l, int argc, char **argv)
 		if (!token)
 			return EXIT_REFUSED;
 		json_object_set_new(l->params, "token", json_string(token));
+		l->json = true; /* it is for programs as well as for people */
 		free(token);
 	}
 	struct config *config = NULL;

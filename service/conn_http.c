@@ -260,6 +260,12 @@ void http_reply(struct http_exchange *x, int status, const char *content_type, s
 	own->answer = BUF_INIT(ANSWER_MAX);
 	static const char headroom[LWS_PRE];
 	buf_add(&own->answer, headroom, LWS_PRE);
+	if (body.n > ANSWER_MAX - HEADERS_MAX) {
+		log_error("an answer is too large", LOG_STR("path", x->in.path));
+		status = 500;
+		body = STR("The answer is too large: ask for less of it.\n");
+		content_type = "text/plain; charset=utf-8";
+	}
 	write_head(&own->answer, own, status, content_type, body.n);
 	if (!own->no_body && status != 204 && status != 304)
 		buf_adds(&own->answer, body);
@@ -398,9 +404,10 @@ static int on_request(struct transaction *t, struct lws *wsi)
 	own->route = route_find(own->x.in.path, is_internal(wsi));
 	if (!own->route)
 		return refuse(own, 404, "There is nothing at this address.\n");
-	if (t->body_length > own->route->body_max)
+	if ((own->x.in.verb & own->route->verbs) && t->body_length > own->route->body_max)
 		return refuse(own, 413, "The body is too large.\n");
-	if (post && t->body_length) { /* served when it is complete */
+	if ((own->x.in.verb & own->route->verbs) && post &&
+		t->body_length) { /* when it is complete */
 		own->body = BUF_INIT(t->body_length);
 		lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, BODY_TIMEOUT_SECONDS);
 		return 0;

@@ -5,13 +5,19 @@
 #include "service/authn.h"
 #include "service/dispatch.h"
 
-enum { BODY_MAX = 128 * 1024, ANSWER_MAX = 32 << 20 };
+enum { BODY_MAX = 128 * 1024, ANSWER_MAX = 2 << 20 };
 
 struct rpc {
 	struct caller caller;
 	struct authn check;
 	struct http_exchange *x;
 };
+
+static void write_error(struct buf *b, enum err err, const struct refusal *why)
+{
+	struct json_out o = JSON_OUT(b);
+	call_error_text(&o, (struct str){0}, err, why);
+}
 
 static void finish(struct rpc *r, int status, struct buf *answer)
 {
@@ -35,6 +41,13 @@ static void on_answers(struct caller *c, struct answer *list, size_t count, bool
 	}
 	if (array && count)
 		buf_addc(&b, ']');
+	if (b.err) { /* all has been done; only the telling is too much */
+		buf_free(&b);
+		write_error(&b, ERR_TOO_LARGE,
+			&(struct refusal){.limit = ANSWER_MAX,
+				.message = "The answers are too large together: send fewer "
+					   "requests in one batch."});
+	}
 	finish(r, 200, &b);
 }
 
@@ -47,15 +60,15 @@ static void on_event(struct caller *c, struct frame *f)
 
 static const struct caller_ops ops = {.answers = on_answers, .event = on_event};
 
-static void refuse(struct http_exchange *x, enum err err, const char *challenge)
+static void refuse(
+	struct http_exchange *x, enum err err, const char *challenge, const char *message)
 {
 	struct buf b = BUF_INIT(4096);
-	struct json_out o = JSON_OUT(&b);
-	call_error_text(&o, (struct str){0}, err,
-		&(struct refusal){.retry_after = err == ERR_OVERLOADED ? 5 : 0});
+	bool later = err == ERR_OVERLOADED;
+	write_error(&b, err, &(struct refusal){.message = message, .retry_after = later ? 5 : 0});
 	if (challenge)
 		http_header(x, "WWW-Authenticate", str_of(challenge));
-	if (err == ERR_OVERLOADED)
+	if (later)
 		http_header(x, "Retry-After", STR("5"));
 	http_reply_json(x, err_info(err)->http, &b);
 }
@@ -79,8 +92,7 @@ static void on_checked(struct authn *a, enum err err, struct principal *who, con
 	size_t at = 0;
 	if (json_check(body, &at)) { /* told by the status, too */
 		struct buf b = BUF_INIT(4096);
-		struct json_out o = JSON_OUT(&b);
-		call_error_text(&o, (struct str){0}, ERR_PARSE, &(struct refusal){0});
+		write_error(&b, ERR_PARSE, &(struct refusal){0});
 		finish(r, 400, &b);
 		return;
 	}
@@ -92,11 +104,12 @@ static void serve(struct http_exchange *x)
 	struct str token = {0};
 	enum err err = authn_bearer_token(x->in.authorization, &token);
 	if (x->in.query.n) {
-		refuse(x, ERR_REQUEST, NULL);
+		refuse(x, ERR_REQUEST, NULL, "Nothing is taken in the address here.");
 	} else if (err == ERR_NOT_FOUND) {
-		refuse(x, ERR_UNAUTHENTICATED, "Bearer");
+		refuse(x, ERR_UNAUTHENTICATED, "Bearer", NULL);
 	} else if (err) {
-		refuse(x, ERR_REQUEST, "Bearer error=\"invalid_request\"");
+		refuse(x, ERR_REQUEST, "Bearer error=\"invalid_request\"",
+			"Authorization must be one Bearer token.");
 	} else {
 		struct rpc *r = mem_new(struct rpc);
 		r->x = x;

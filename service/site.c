@@ -52,6 +52,13 @@ static const struct embedded_file *find(const char *folder, struct str name)
 	return NULL;
 }
 
+/* Whether an If-None-Match (RFC 9110 section 13.1.2) names this tag: in a list, weakly, or by "*". */
+static bool names(struct str header, const char *etag)
+{
+	return str_is(header, "*") ||
+		(header.n && memmem(header.p, header.n, etag, strlen(etag)) != NULL);
+}
+
 static void reply_file(struct http_exchange *x, const struct embedded_file *f)
 {
 	struct str bytes = embedded_bytes(f);
@@ -64,7 +71,7 @@ static void reply_file(struct http_exchange *x, const struct embedded_file *f)
 		STR("default-src 'none'; script-src 'self'; style-src 'self'; "
 		    "img-src 'self' data:; media-src 'self' blob:; connect-src 'self'; "
 		    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"));
-	if (str_is(x->in.if_none_match, etag))
+	if (names(x->in.if_none_match, etag))
 		http_reply(x, 304, NULL, STR(""));
 	else
 		http_reply(x, 200, type_of(str_of(f->path)), bytes);
