@@ -82,7 +82,8 @@ static void on_checked(struct authn *a, enum err err, struct principal *who, con
 		refuse(r->x, err,
 			err == ERR_UNAUTHENTICATED     ? "Bearer error=\"invalid_token\""
 				: err == ERR_FORBIDDEN ? "Bearer error=\"insufficient_scope\""
-						       : NULL);
+						       : NULL,
+			NULL);
 		free(r);
 		return;
 	}
