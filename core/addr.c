@@ -120,11 +120,31 @@ struct endpoint *addr_find(struct addr a)
 	return slot->generation == a.generation ? slot->endpoint : NULL;
 }
 
+/* Bytes of events that are posted to a worker and not yet delivered there. */
+static atomic_size_t on_the_way[WORKERS_MAX];
+
+static bool reserve(int worker, size_t n)
+{
+	if (atomic_fetch_add(&on_the_way[worker], n) + n <= EVENT_BYTES_MAX)
+		return true;
+	atomic_fetch_sub(&on_the_way[worker], n);
+	return false;
+}
+
+static void arrived(const struct frame *f)
+{
+	if (f)
+		atomic_fetch_sub(&on_the_way[worker_self()->index], f->size);
+}
+
+/* No frame: it was dropped on the way. */
 static void deliver(struct addr to, struct frame *f)
 {
 	struct endpoint *e = addr_find(to);
-	if (e)
+	if (e && f)
 		e->ops->event(e, f);
+	else if (e && e->ops->overflow)
+		e->ops->overflow(e);
 	else
 		frame_unref(&f);
 }
@@ -178,12 +198,13 @@ static void deliver_part(const struct event_post *p)
 {
 	for (size_t i = p->begin; i < p->end; i++)
 		if (!addr_eq(p->audience->list[i], p->to))
-			deliver(p->audience->list[i], frame_ref(p->frame));
+			deliver(p->audience->list[i], p->frame ? frame_ref(p->frame) : NULL);
 }
 
 static void run_part(struct post *post)
 {
 	struct event_post *p = (struct event_post *)post;
+	arrived(p->frame);
 	deliver_part(p);
 	frame_unref(&p->frame);
 	audience_unref(&p->audience);
@@ -204,7 +225,7 @@ void audience_send(struct audience *a, struct addr but, struct frame *f)
 		}
 		struct event_post *p = mem_new(struct event_post);
 		*p = part;
-		p->frame = frame_copy(f);
+		p->frame = reserve(index, f->size) ? frame_copy(f) : NULL;
 		p->audience = audience_ref(a);
 		worker_post(worker_at(index), &p->post);
 	}
@@ -214,6 +235,7 @@ void audience_send(struct audience *a, struct addr but, struct frame *f)
 static void run_event(struct post *post)
 {
 	struct event_post *p = (struct event_post *)post;
+	arrived(p->frame);
 	deliver(p->to, p->frame);
 	free(p);
 }
@@ -227,7 +249,10 @@ void addr_send(struct addr to, struct frame *f)
 	/* The frame's one reference moves to the other worker; a shared one is copied. */
 	struct event_post *p = mem_new(struct event_post);
 	*p = (struct event_post){.post = {.run = run_event}, .frame = f, .to = to};
-	if (f->refs > 1) {
+	if (!reserve(to.worker, f->size)) {
+		p->frame = NULL;
+		frame_unref(&f);
+	} else if (f->refs > 1) {
 		p->frame = frame_copy(f);
 		frame_unref(&f);
 	}

@@ -24,9 +24,13 @@ static inline bool addr_eq(struct addr a, struct addr b)
 	return a.worker == b.worker && a.slot == b.slot && a.generation == b.generation;
 }
 
+/* Events on their way to one worker. Past it they are dropped, and those they were for are told. */
+enum { EVENT_BYTES_MAX = 64 << 20 };
+
 struct endpoint_ops {
 	void (*event)(struct endpoint *e, struct frame *f); /* owns the reference */
 	void (*answer)(struct endpoint *e, struct call *c); /* a call came home; owns it */
+	void (*overflow)(struct endpoint *e); /* an event for it was dropped: EVENT_BYTES_MAX */
 };
 
 struct endpoint {

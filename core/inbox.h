@@ -1,7 +1,9 @@
 /* inbox.h: how work reaches a thread. Many senders, one reader: the reader detaches everything
  * under the lock and runs it unlocked, in the order it came.
  *
- * Only calls are counted and can be refused; replies, events and control never are. */
+ * Only calls are counted and can be refused; replies, events and control never are. A reply needs no
+ * place of its own: there is at most one for each call that somebody may have in flight. Events are
+ * bounded in bytes where they are sent (core/addr.h). */
 #pragma once
 
 #include "core/err.h"

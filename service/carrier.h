@@ -32,6 +32,7 @@ struct carrier {
 	const struct carrier_ops *ops;
 	struct carrier_owner *owner; /* NULL: nobody listens any more */
 	struct str peer;             /* the client's address */
+	bool opened;                 /* it has said who it is: may send messages of full size */
 };
 
 static inline void carrier_own(struct carrier *c, struct carrier_owner *o)

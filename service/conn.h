@@ -9,6 +9,7 @@
 
 struct conn_limits {
 	size_t message;        /* bytes of one message from a client; then 1009 */
+	size_t first_message;  /* of one that has not said who it is */
 	size_t outbound_queue; /* bytes waiting for a client; then 4002 */
 	unsigned ping_seconds, pong_seconds;
 };

@@ -6,6 +6,7 @@
 #include "core/mem.h"
 #include "core/metrics.h"
 #include "service/authn.h"
+#include "service/opening.h"
 #include "service/routes.h"
 
 #include <assert.h>
@@ -524,7 +525,7 @@ static int say_refusal(
 	metric_add(METRIC_UPGRADES_REFUSED, 1);
 	if (challenge)
 		http_header(&own->x, "WWW-Authenticate", str_of(challenge));
-	if (status == 503)
+	if (status == 503 || status == 429)
 		http_header(&own->x, "Retry-After", STR("1"));
 	reply_text(&own->x, status, text);
 	write_answer(own->on);
@@ -579,6 +580,9 @@ static int on_upgrade(struct lws *wsi, const char *upgrade)
 	if (own->x.in.query.n)
 		return say_refusal(own, 400, NULL,
 			"No token belongs into an address: send it in session.open.\n");
+	if (!opening_allowed(own->x.in.peer))
+		return say_refusal(own, 429, NULL,
+			"Too many connections of this address have not said who they are.\n");
 	int refused = check_credential(own, &who);
 	if (refused)
 		return refused;

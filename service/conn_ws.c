@@ -312,7 +312,8 @@ static void on_receive(struct conn *c, const void *in, size_t n)
 		return;
 	}
 	bool last = lws_is_final_fragment(c->wsi) && !lws_remaining_packet_payload(c->wsi);
-	if (c->inbound.n + n > limits.message) {
+	size_t most = c->carrier.opened ? limits.message : limits.first_message;
+	if (c->inbound.n + n > most) {
 		refuse_input(c, 1009, "the message is too big");
 		return;
 	}

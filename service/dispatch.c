@@ -194,7 +194,15 @@ static void on_event(struct endpoint *e, struct frame *f)
 	c->ops->event(c, f);
 }
 
-static const struct endpoint_ops endpoint_ops = {.event = on_event, .answer = on_answer};
+static void on_overflow(struct endpoint *e)
+{
+	struct caller *c = (struct caller *)e;
+	if (c->ops->overflow)
+		c->ops->overflow(c);
+}
+
+static const struct endpoint_ops endpoint_ops = {
+	.event = on_event, .answer = on_answer, .overflow = on_overflow};
 
 void caller_begin(struct caller *c, const struct caller_ops *ops, struct principal *who)
 {

@@ -20,6 +20,8 @@ struct caller_ops {
 	void (*answers)(struct caller *c, struct answer *list, size_t count, bool array);
 	/* An event from elsewhere. Owns the frame. */
 	void (*event)(struct caller *c, struct frame *f);
+	/* Events for it were dropped on the way (core/addr.h). NULL: it gets none. */
+	void (*overflow)(struct caller *c);
 };
 
 /* Whoever sends messages; embedded in a session, a request, a control connection. */

@@ -1,6 +1,7 @@
 #include "service/opening.h"
 
 #include "core/log.h"
+#include "core/map.h"
 #include "core/mem.h"
 #include "core/metrics.h"
 #include "service/authn.h"
@@ -10,12 +11,20 @@
 
 #include <stdio.h>
 
-enum { FIRST_MESSAGE_MAX = 16 * 1024, SWEEP_MS = 1000 };
+enum { SWEEP_MS = 1000 };
+
+/* How many openings one client address has. */
+struct address {
+	unsigned count;
+	size_t n;
+	char text[64];
+};
 
 struct opening {
 	struct carrier_owner owner;
 	struct endpoint endpoint; /* only its address is used */
 	struct opening *next, **back;
+	struct address *address;
 	struct carrier *carrier;
 	uint64_t born_ms;
 	bool checking, over;
@@ -26,12 +35,42 @@ struct opening {
 
 static struct opening_options options;
 static _Thread_local struct opening *openings, *ended;
+static _Thread_local struct map addresses;
 static _Thread_local uv_timer_t sweeper;
 static _Thread_local bool draining;
 
 void opening_configure(const struct opening_options *o)
 {
 	options = *o;
+}
+
+/* ---- addresses ---- */
+
+bool opening_allowed(struct str peer)
+{
+	const struct address *a = map_get(&addresses, peer);
+	return !options.per_address || !a || a->count < options.per_address;
+}
+
+static struct address *count_in(struct str peer)
+{
+	struct address *a = map_get(&addresses, peer);
+	if (!a) {
+		a = mem_new(struct address);
+		a->n = peer.n < sizeof(a->text) ? peer.n : sizeof(a->text);
+		memcpy(a->text, peer.p, a->n);
+		map_put(&addresses, (struct str){a->text, a->n}, a);
+	}
+	a->count++;
+	return a;
+}
+
+static void count_out(struct address *a)
+{
+	if (--a->count)
+		return;
+	map_remove(&addresses, (struct str){a->text, a->n});
+	free(a);
 }
 
 /* ---- the end ---- */
@@ -70,6 +109,7 @@ static void bury(struct opening *o)
 	principal_unref(&o->upgrade);
 	session_request_free(&o->request);
 	addr_release(&o->endpoint, true);
+	count_out(o->address);
 	free(o);
 }
 
@@ -101,6 +141,7 @@ static struct carrier *give_away(struct opening *o)
 	o->over = true;
 	move_to(&ended, o);
 	carrier_own(carrier, NULL);
+	carrier->opened = true;
 	return carrier;
 }
 
@@ -239,10 +280,6 @@ static void on_text(struct carrier_owner *owner, struct str text)
 		end(o, 3000, "a call before the session was open");
 		return;
 	}
-	if (text.n > FIRST_MESSAGE_MAX) {
-		end(o, 1009, "the first message is too big");
-		return;
-	}
 	if (!json_check(text, NULL))
 		e = envelope_read(json_trim(text));
 	session_request_name(&o->request, e.id);
@@ -277,6 +314,7 @@ void opening_begin(struct carrier *carrier, const struct principal *who)
 	struct opening *o = mem_new(struct opening);
 	o->owner.events = &events;
 	o->carrier = carrier;
+	o->address = count_in(carrier->peer);
 	o->born_ms = uv_now(&worker_self()->loop);
 	o->check.done = on_checked;
 	o->upgrade = who ? principal_ref(who) : NULL;
@@ -322,6 +360,7 @@ static void drain(struct worker *w)
 static void stop(struct worker *w)
 {
 	turn(w);
+	map_free(&addresses);
 	uv_close((uv_handle_t *)&sweeper, NULL);
 }
 

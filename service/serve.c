@@ -223,7 +223,8 @@ static void free_signaling(const struct config *c)
 
 static void configure_service(const struct config *c)
 {
-	opening_configure(&(struct opening_options){.timeout_ms = c->auth.session_open_timeout});
+	opening_configure(&(struct opening_options){.timeout_ms = c->auth.session_open_timeout,
+		.per_address = c->server.behind_proxy ? 0 : c->limits.unopened_per_address});
 	session_configure(&(struct session_options){.resume_window_ms = c->session.resume_window,
 		.kept_messages = c->limits.kept_messages,
 		.kept_bytes = c->limits.kept_bytes,
@@ -234,6 +235,7 @@ static void configure_service(const struct config *c)
 		.rooms = c->limits.rooms_per_session,
 		.in_flight = c->limits.requests_in_flight});
 	conn_configure(&(struct conn_limits){.message = c->limits.message,
+		.first_message = FIRST_MESSAGE_MAX,
 		.outbound_queue = c->limits.outbound_queue,
 		.ping_seconds = (unsigned)(c->session.ping_interval / 1000),
 		.pong_seconds = (unsigned)(c->session.pong_timeout / 1000)});

@@ -31,7 +31,8 @@ struct session {
 	struct session *next, **back;
 	struct carrier *carrier; /* NULL: away */
 	uint64_t away_since_ms;
-	bool ending; /* swept at the end of this turn */
+	bool closing; /* ends when all calls are answered */
+	bool ending;  /* swept at the end of this turn */
 	char id[SESSION_ID_MAX];
 
 	/* counting */
@@ -223,6 +224,8 @@ static void on_answers(struct caller *c, struct answer *list, size_t count, bool
 		transmit(s, list[0].frame, list[0].counted);
 	if (!c->holding)
 		release_held(s);
+	if (s->closing && !c->in_flight)
+		end(s, true, 1000, "closed");
 }
 
 static void on_text(struct carrier_owner *owner, struct str text);
@@ -234,7 +237,14 @@ static struct session *of_owner(struct carrier_owner *owner)
 	return (struct session *)(void *)((char *)owner - offsetof(struct session, owner));
 }
 
-static const struct caller_ops caller_ops = {.answers = on_answers, .event = on_event};
+static void on_overflow(struct caller *c)
+{
+	metric_add(METRIC_EVENTS_DROPPED, 1);
+	end((struct session *)c, false, 4002, "the service could not keep up");
+}
+
+static const struct caller_ops caller_ops = {
+	.answers = on_answers, .event = on_event, .overflow = on_overflow};
 
 static void send_event(struct session *s, struct event *e, bool counted)
 {
@@ -410,7 +420,7 @@ void session_resume(struct carrier *carrier, struct principal *who, const struct
 static void on_text(struct carrier_owner *owner, struct str text)
 {
 	struct session *s = of_owner(owner);
-	if (s->ending)
+	if (s->ending || s->closing)
 		return;
 	unsigned counted = dispatch(&s->caller, text);
 	if (counted && s->received == s->received_told)
@@ -487,9 +497,8 @@ static void run_ack(struct call *c)
 
 static void run_close(struct call *c)
 {
-	struct session *s = of(c);
+	of(c)->closing = true;
 	call_reply_empty(c);
-	end(s, true, 1000, "closed");
 }
 
 struct refresh_params {

@@ -429,3 +429,36 @@ test("a lone message is acknowledged within 5 s", async () => {
 	assert.ok(took > 3900 && took < 8000, `${took} ms`);
 	await lone.close();
 });
+
+test("who asks for the end in a batch gets all answers first", async () => {
+	const c = await connect(server, { user: "ann" });
+	const rooms = ["here", "there", "elsewhere", "nowhere"];
+	const batch = [
+		...rooms.map((room, i) => ({ jsonrpc: "2.0", id: `j${i}`, method: "room.join", params: { room } })),
+		{ jsonrpc: "2.0", id: "close", method: "session.close", params: {} },
+		{ jsonrpc: "2.0", id: "ping", method: "session.ping", params: {} },
+	];
+	const answers = new Promise((done) => c.socket.once("message", (data) => done(JSON.parse(data))));
+	c.raw(JSON.stringify(batch));
+	assert.deepEqual((await answers).map(({ id }) => id).sort(), batch.map(({ id }) => id).sort());
+	assert.equal((await c.closed).code, 1000);
+});
+
+test("one address has only so many connections that have not said who they are", async (t) => {
+	const most = 5;
+	const few = await startServer({ t, config: { limits: { unopened_per_address: most } } });
+	const unopened = [];
+	for (let i = 0; i < most; i++) unopened.push(await connect(few, { open: false }));
+	await assert.rejects(connect(few, { open: false }), { status: 429 });
+	await unopened[0].call("session.open", { token: await few.mint("ann") });
+	const next = await connect(few, { open: false });
+	for (const c of [...unopened, next]) c.close();
+});
+
+test("before session.open a message has at most 16 KiB, also in pieces", async () => {
+	const c = await connect(server, { open: false });
+	const text = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "session.open", params: { token: "x" } });
+	c.socket.send(`${text}${" ".repeat(10_000)}`, { fin: false });
+	c.socket.send(" ".repeat(10_000), { fin: true });
+	assert.equal((await c.closed).code, 1009);
+});
