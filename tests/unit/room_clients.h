@@ -103,7 +103,7 @@ static inline void hear_answer(struct endpoint *e, struct call *c)
 	call_free(&c);
 }
 
-static const struct endpoint_ops hearing = {hear_event, hear_answer};
+static const struct endpoint_ops hearing = {.event = hear_event, .answer = hear_answer};
 
 static inline struct heard *find_heard(struct client *k, bool answer, uint64_t tag, bool take)
 {

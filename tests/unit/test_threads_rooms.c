@@ -52,7 +52,7 @@ static void on_answer(struct endpoint *e, struct call *c)
 	issue(a);
 }
 
-static const struct endpoint_ops actor_ops = {on_event, on_answer};
+static const struct endpoint_ops actor_ops = {.event = on_event, .answer = on_answer};
 
 static void choose(struct actor *a, struct pending *p)
 {
