@@ -18,6 +18,8 @@ export class ResumingClient {
 	#socket = null;
 	#waiting = new Set();
 
+	recordAs = nameConnection();
+
 	constructor(server, token, options = {}) {
 		this.server = server;
 		this.token = token;
@@ -29,7 +31,7 @@ export class ResumingClient {
 		const socket = new WebSocket(this.options.url ?? this.server.wsUrl, "signalbox.v1", {
 			perMessageDeflate: false,
 		});
-		const name = nameConnection();
+		const name = this.recordAs; // one for all: an answer may come on another connection
 		this.closed = new Promise((done) =>
 			socket.on("close", (code, reason) => done({ code, reason: reason.toString() })),
 		);
@@ -43,7 +45,6 @@ export class ResumingClient {
 		if (resume) params.resume = resume;
 		const open = JSON.stringify({ jsonrpc: "2.0", id: "open", method: "session.open", params });
 		this.#socket = null;
-		this.recordAs = name;
 		const answer = new Promise((done) => {
 			let opened = false;
 			socket.on("message", (data) => {
