@@ -45,9 +45,10 @@ struct lane {
 	void (*handle)(struct post *all);
 	struct store_db *db;
 	pthread_t thread;
-	pthread_mutex_t
-		gate; /* around open, and around posting: nothing is posted once it is closed */
-	bool open;
+	/* Around posting, and around the change of open: nothing is posted once it is closed. The
+	 * flag itself is atomic, so that one lane's never has to be read under its own gate. */
+	pthread_mutex_t gate;
+	atomic_bool open;
 	struct inbox inbox;
 	sem_t work;
 };
