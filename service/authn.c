@@ -6,6 +6,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "service/config.h"
+#include "service/disabled.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -27,11 +28,13 @@ struct issuer {
 static struct issuer issuers[BEARER_ISSUERS_MAX];
 static struct issuer_rule rules[BEARER_ISSUERS_MAX];
 static size_t issuer_count;
+static struct str embedded_url; /* n 0: none; otherwise it is the first issuer */
 static size_t cache_size;
 static long keys_timeout_ms;
 
 static _Thread_local struct bearer *bearer;
 static _Thread_local struct authn *waiting[BEARER_ISSUERS_MAX];
+static _Thread_local bool draining;     /* nobody waits any more, nothing is fetched */
 static _Thread_local uv_timer_t ticker; /* worker 0's */
 
 /* ---- configuration ---- */
@@ -123,6 +126,7 @@ static enum err add_embedded(const struct authn_embedded *e, struct buf *why)
 enum err authn_configure(
 	const struct config *config, const struct authn_embedded *embedded, struct buf *why)
 {
+	embedded_url = embedded->url;
 	cache_size = config->auth.cached_tokens;
 	keys_timeout_ms = (long)config->auth.jwks_timeout;
 	if (config->issuers.count + 1 > BEARER_ISSUERS_MAX) {
@@ -145,6 +149,8 @@ void authn_finish(void)
 }
 
 /* ---- checks ---- */
+
+static const char stopping[] = "the service is stopping";
 
 static void stop_waiting(struct authn *a)
 {
@@ -184,14 +190,37 @@ static void say(const struct bearer_fail *fail)
 			LOG_STR("kid", ((struct str){fail->kid, fail->kid_n})));
 }
 
+bool authn_withdrawn(const struct principal *who)
+{
+	return embedded_url.n && str_eq(who->issuer, embedded_url) && disabled_has(who->user);
+}
+
+/* The token by itself, be it cached or not, then what has happened since it was made. */
+static enum err check(struct str token, struct principal **ret_who, struct bearer_fail *ret_fail)
+{
+	struct principal *who = NULL;
+	enum err err = bearer_check(bearer, token, (int64_t)time(NULL), &who, ret_fail);
+	if (!err && authn_withdrawn(who)) {
+		principal_unref(&who);
+		*ret_fail = (struct bearer_fail){.why = "the account is disabled"};
+		err = ERR_UNAUTHENTICATED;
+	}
+	if (!err)
+		*ret_who = who;
+	return err;
+}
+
 void authn_check(struct authn *a, struct str token)
 {
 	struct bearer_fail fail = {0};
 	struct principal *who = NULL;
-	enum err err = bearer_check(bearer, token, (int64_t)time(NULL), &who, &fail);
+	enum err err = check(token, &who, &fail);
+	bool later = fail.wants_keys && fail.issuer >= 0 && issuers[fail.issuer].keys_url;
 	if (!err) {
 		a->done(a, ERR_OK, who, "");
-	} else if (fail.wants_keys && fail.issuer >= 0 && issuers[fail.issuer].keys_url) {
+	} else if (later && draining) {
+		a->done(a, ERR_OVERLOADED, NULL, stopping);
+	} else if (later) {
 		start_waiting(a, token, &fail);
 	} else {
 		say(&fail);
@@ -210,8 +239,7 @@ static void settle(size_t issuer, bool has_keys)
 		struct authn *a = all;
 		struct bearer_fail fail = {0};
 		struct principal *who = NULL;
-		enum err err =
-			bearer_check(bearer, str_of(a->token), (int64_t)time(NULL), &who, &fail);
+		enum err err = check(str_of(a->token), &who, &fail);
 		stop_waiting(a);
 		if (!err) {
 			a->done(a, ERR_OK, who, "");
@@ -305,6 +333,10 @@ static void run_want(struct post *p)
 	struct want_post *w = (struct want_post *)p;
 	struct issuer *i = &issuers[w->issuer];
 	struct str kid = {w->kid, w->kid_n};
+	if (draining) { /* as the other worker does at once, if it has not yet: it settles them */
+		free(w);
+		return;
+	}
 	enum keyring_step step = keyring_unknown(&i->ring, kid, (int64_t)time(NULL));
 	i->asked_by |= UINT64_C(1) << w->worker;
 	if (step == KEYRING_FETCH) {
@@ -388,6 +420,27 @@ static enum err start(struct worker *w)
 	return ERR_OK;
 }
 
+static void refuse_waiting(size_t issuer)
+{
+	struct authn *a;
+	while ((a = waiting[issuer])) {
+		stop_waiting(a);
+		a->done(a, ERR_OVERLOADED, NULL, stopping);
+	}
+}
+
+static void drain(struct worker *w)
+{
+	draining = true;
+	for (size_t i = 0; i < issuer_count; i++)
+		refuse_waiting(i);
+	if (w->index)
+		return;
+	uv_timer_stop(&ticker);
+	for (size_t i = 0; i < issuer_count; i++)
+		fetch_cancel(&issuers[i].fetch);
+}
+
 static void stop(struct worker *w)
 {
 	for (size_t i = 0; i < issuer_count; i++)
@@ -403,4 +456,5 @@ static void stop(struct worker *w)
 	uv_close((uv_handle_t *)&ticker, NULL);
 }
 
-const struct worker_part authn_part = {.name = "tokens", .start = start, .stop = stop};
+const struct worker_part authn_part = {
+	.name = "tokens", .start = start, .drain = drain, .stop = stop};

@@ -1,7 +1,8 @@
 /* authn.h: from a token to a principal, on any worker: the check of auth/bearer.h with the keys of
  * every configured issuer, fetched when they are needed and shared by all workers.
  *
- * Thread: the worker's own. done() may run before authn_check() returns. */
+ * Thread: the worker's own. done() may run before authn_check() returns. A drain settles whoever
+ * waits for keys, and nobody waits after it: ERR_OVERLOADED. */
 #pragma once
 
 #include "core/buf.h"
@@ -19,6 +20,10 @@ struct authn {
  * ERR_OVERLOADED (the issuer's keys cannot be had now) and a sentence for operators. */
 void authn_check(struct authn *a, struct str token);
 void authn_cancel(struct authn *a); /* done will not be called; also when nothing is under way */
+
+/* Whether the account was disabled since the token was checked. For who keeps a principal for a
+ * while before it becomes a session; authn_check() asks by itself. */
+bool authn_withdrawn(const struct principal *who);
 
 /* The token in an Authorization header. ERR_NOT_FOUND: none was sent; ERR_PARAMS: not one Bearer
  * token (RFC 6750 section 2.1). */

@@ -9,6 +9,7 @@
 #include "service/conn.h"
 #include "service/control.h"
 #include "service/directory.h"
+#include "service/disabled.h"
 #include "service/dispatch.h"
 #include "service/listener.h"
 #include "service/methods.h"
@@ -39,10 +40,11 @@ static struct ice_server *ice;
 static struct str *ephemeral;
 
 /* What runs on every worker, in order of start; what is above may use what is below it. */
-static const struct worker_part *const all_parts[] = {&fetch_part, &authn_part, &directory_part,
-	&signaling_part, &session_part, &opening_part, &control_part, &listener_part, NULL};
-static const struct worker_part *const quiet_parts[] = {&fetch_part, &authn_part, &directory_part,
-	&signaling_part, &session_part, &control_part, NULL};
+static const struct worker_part *const all_parts[] = {&fetch_part, &disabled_part, &authn_part,
+	&directory_part, &signaling_part, &session_part, &opening_part, &control_part,
+	&listener_part, NULL};
+static const struct worker_part *const quiet_parts[] = {&fetch_part, &disabled_part, &authn_part,
+	&directory_part, &signaling_part, &session_part, &control_part, NULL};
 
 /* ---- the data directory ---- */
 
@@ -145,11 +147,6 @@ static enum err choose_issuer_url(const struct config *config, unsigned port, st
 	return err;
 }
 
-static void end_sessions(struct str user)
-{
-	directory_end(user, 4501, "the account is disabled");
-}
-
 static enum err start_issuer(const struct config *config, struct buf *why)
 {
 	struct issuer_options options = {.url = str_of(issuer_url),
@@ -157,7 +154,7 @@ static enum err start_issuer(const struct config *config, struct buf *why)
 		.sign_up_open = config->issuer.sign_up == CONFIG_SIGN_UP_OPEN,
 		.demo_client = config->server.demo,
 		.access_token_lifetime = (int)(config->issuer.access_token_lifetime / 1000),
-		.on_disabled = end_sessions};
+		.on_disabled = disabled_add};
 	char reason[ISSUER_WHY_MAX] = "";
 	enum err err = issuer_start(&options, reason);
 	if (err)
@@ -173,6 +170,9 @@ static enum err start_tokens(const struct config *config, struct buf *why)
 		embedded.audience =
 			config->issuer.audience[0] ? str_of(config->issuer.audience) : embedded.url;
 		embedded.jwks = issuer_jwks();
+		enum err err = disabled_load(why);
+		if (err)
+			return err;
 	}
 	return authn_configure(config, &embedded, why);
 }
@@ -312,6 +312,7 @@ enum err serve_start(const struct serve_options *o, struct buf *why)
 	free(control_path);
 stop_issuer:
 	authn_finish();
+	disabled_finish();
 	if (config->issuer.enabled)
 		issuer_stop();
 close_listeners:
@@ -336,6 +337,7 @@ void serve_stop(const struct config *config)
 	if (config->issuer.enabled)
 		issuer_stop();
 	authn_finish();
+	disabled_finish();
 	methods_free();
 	routes_free();
 	free_signaling(config);

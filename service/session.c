@@ -364,6 +364,8 @@ void session_begin(struct carrier *carrier, struct principal *who, const struct 
 	log_info("session opened", LOG_TEXT("session", s->id), LOG_STR("user", who->user),
 		LOG_STR("client", who->client), LOG_STR("address", carrier->peer));
 	send_opened(s, r->id, false);
+	if (authn_withdrawn(who)) /* disabled between the check and now */
+		end(s, false, 4501, "the account is disabled");
 	if (draining)
 		send_away(s, 1001, "going away");
 }

@@ -8,7 +8,7 @@
 #include "core/call.h"
 #include "store/store.h"
 
-enum { ADMIN_LIST_MAX = 100, EXPIRES_MAX = 366 * 24 * 3600 };
+enum { ADMIN_LIST_MAX = 100 };
 
 /* A page of a list: what comes behind the cursor, which is a row's first column. */
 struct admin_list {

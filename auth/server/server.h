@@ -20,7 +20,11 @@ struct issuer_options {
 	void (*on_disabled)(struct str user);
 };
 
-enum { ACCESS_TOKEN_LIFETIME = 3600, ISSUER_WHY_MAX = 256 };
+enum {
+	ACCESS_TOKEN_LIFETIME = 3600,
+	EXPIRES_MAX = 366 * 24 * 3600, /* no token lives longer */
+	ISSUER_WHY_MAX = 256,
+};
 
 /* Makes the signing keys when there are none yet. ERR_PARAMS, ERR_INTERNAL: nothing has started, and
  * a sentence for the operator is in ret_why (ISSUER_WHY_MAX bytes). */

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { connect } from "../support/client.mjs";
-import { upgrade } from "../support/raw.mjs";
+import { request, upgrade } from "../support/raw.mjs";
 import { ownDirectory, run, startServer } from "../support/server.mjs";
 
 const AUDIENCE = "https://calls.example";
@@ -298,6 +298,26 @@ test("an issuer that is down: 503 and overloaded, then its tokens count", async 
 	for (let i = 0; i < 8; i++) await (await connect(other, { token })).close(); // each worker has them
 	assert.equal((await upgrade(other, bearer(token))).status, 101);
 	assert.equal(late.requests, 1);
+});
+
+test("SIGTERM while tokens wait for an issuer's keys: everybody is answered, at once", async (t) => {
+	const silent = await new Issuer("silent").listen();
+	t.after(() => silent.close());
+	await silent.addKey("ES256");
+	silent.answer = () => {};
+	const config = { auth: { jwks_timeout: "60s", session_open_timeout: "60s" }, issuers: [silent.config()] };
+	const other = await startServer({ t, workers: 2, config });
+	const token = await silent.token();
+	const openings = await Promise.all([1, 2].map(() => connect(other, { open: false })));
+	const opened = openings.map((c) => c.call("session.open", { token }).then(() => "opened", ({ reason }) => reason));
+	const posted = Array.from({ length: 6 }, () => request(other, "POST /v1/rpc", bearer(token), "{}"));
+	await new Promise((done) => setTimeout(done, 500));
+	assert.ok(silent.requests > 0);
+	const begun = Date.now();
+	await other.stop();
+	assert.ok(Date.now() - begun < 2000, `${Date.now() - begun} ms`);
+	assert.deepEqual(await Promise.all(opened), ["overloaded", "overloaded"]);
+	for (const { status } of await Promise.all(posted)) assert.equal(status, 503);
 });
 
 test("an issuer's answer that is no key set changes nothing", async (t) => {
