@@ -33,28 +33,41 @@ test("trouble", async (t) => {
 	await Promise.all([ann.join("tea"), bob.join("tea")]);
 	await seeEachOther(ann, bob);
 
-	const session = (one) => one.page.evaluate(() => window.signalboxDemo.box.session?.session);
-	const returned = (one, before) =>
-		one.until("a session again", (old) => {
-			const { box } = window.signalboxDemo;
-			return box.state === "open" && box.session.session !== old;
-		}, before);
+	/** The names that ICE goes by on both sides, new with each restart; and the connections they belong to. */
+	const path = async () => {
+		const [{ bob: mine }, { ann: his }] = await Promise.all([ann.stats(), bob.stats()]);
+		return { names: [mine.ufrag, his.ufrag], connections: [mine.connection, his.connection] };
+	};
+	/** How often each has had its session again, and whether it was the same one. */
+	const watch = (one) =>
+		one.page.evaluate(() => {
+			window.opens = [];
+			window.signalboxDemo.box.on("open", ({ resumed }) => window.opens.push(resumed));
+		});
+	const resumed = (one, times) =>
+		one.until("the session again", (count) => window.opens.length >= count, times);
+	const opens = (one) => one.page.evaluate(() => window.opens);
+	await Promise.all([watch(ann), watch(bob)]);
 
-	await t.test("one loses the service, comes back, and so does the call", async () => {
-		const before = await session(ann);
+	await t.test("one loses the service, comes back, and the call never noticed", async () => {
+		const before = await path();
 		way.cut(0);
-		await returned(ann, before);
+		await resumed(ann, 1);
 		await seeEachOther(ann, bob);
+		assert.deepEqual(await opens(ann), [true]);
+		assert.deepEqual((await path()).connections, before.connections, "it is the same call");
 		assert.equal(await bob.the("tile").count(), 1, "no ghost of ann is left");
 	});
 
-	await t.test("all lose the service, come back, and so does the call", async () => {
-		const before = await Promise.all([session(ann), session(bob)]);
+	await t.test("all lose the service, come back, and the call never noticed", async () => {
+		const before = await path();
 		way.block();
 		await ann.shown(ann.the("status").getByText("Reconnecting"));
 		way.unblock();
-		await Promise.all([returned(ann, before[0]), returned(bob, before[1])]);
+		await Promise.all([resumed(ann, 2), resumed(bob, 1)]);
+		assert.deepEqual([await opens(ann), await opens(bob)], [[true, true], [true]]);
 		await seeEachOther(ann, bob);
+		assert.deepEqual((await path()).connections, before.connections, "it is the same call");
 		await ann.the("chat-input").fill("here again");
 		await ann.the("chat-input").press("Enter");
 		await bob.shown(bob.the("chat-message").getByText("here again"));
@@ -74,11 +87,6 @@ test("trouble", async (t) => {
 		]);
 	});
 
-	/** The names that ICE goes by on both sides, new with each restart; and the connections they belong to. */
-	const path = async () => {
-		const [{ bob: mine }, { ann: his }] = await Promise.all([ann.stats(), bob.stats()]);
-		return { names: [mine.ufrag, his.ufrag], connections: [mine.connection, his.connection] };
-	};
 	const restarted = async (before, { sides }) => {
 		await until(`new ICE names on ${sides} sides`, async () => {
 			const { names } = await path();
