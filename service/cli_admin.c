@@ -351,20 +351,44 @@ static json_t *ask_all(int fd, const struct line *l)
 	return result;
 }
 
-/* Asks the service that runs; when none does, this process is the service for a moment. */
+struct service {
+	const struct config *config;
+	int fd;
+	bool own; /* this process is it, for a moment */
+};
+
+static bool reach(struct service *s, bool listening)
+{
+	char *path = serve_control_path(s->config, listening);
+	s->fd = control_connect(path);
+	free(path);
+	return s->fd >= 0;
+}
+
+static bool look_again(void *context)
+{
+	return reach(context, true);
+}
+
+/* The service that runs; when none does, this process is the service for a moment. */
+static void find_service(struct service *s, struct buf *why)
+{
+	if (reach(s, true))
+		return;
+	log_configure(LOG_WARN, false, STDERR_FILENO);
+	s->own = !serve_start(
+		&(struct serve_options){.config = s->config, .found = look_again, .context = s},
+		why);
+	if (s->own)
+		reach(s, false);
+}
+
 static int carry_out(const struct line *l, const struct config *config)
 {
 	struct buf why = BUF_INIT(16384);
-	char *path = serve_control_path(config);
-	int fd = control_connect(path);
-	bool own = false;
-	if (fd < 0) {
-		log_configure(LOG_WARN, false, STDERR_FILENO);
-		own = !serve_start(&(struct serve_options){.config = config}, &why);
-		free(path);
-		path = serve_control_path(config); /* there is a directory now */
-		fd = own ? control_connect(path) : -1;
-	}
+	struct service service = {.config = config};
+	find_service(&service, &why);
+	int fd = service.fd;
 	json_t *result = NULL;
 	if (fd >= 0)
 		result = ask_all(fd, l);
@@ -374,9 +398,8 @@ static int carry_out(const struct line *l, const struct config *config)
 		print_result(l, result);
 	if (fd >= 0)
 		close(fd);
-	if (own)
+	if (service.own)
 		serve_stop(config);
-	free(path);
 	buf_free(&why);
 	int code = result ? EXIT_DONE : EXIT_REFUSED;
 	json_decref(result);

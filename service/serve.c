@@ -29,9 +29,16 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { STORE_QUEUE_MAX = 16384, DRAIN_MS = 5000, DEFAULT_PORT = 8080 };
+enum {
+	STORE_QUEUE_MAX = 16384,
+	DRAIN_MS = 5000,
+	DEFAULT_PORT = 8080,
+	LOCK_WAIT_MS = 3000,
+	LOCK_RETRY_MS = 50
+};
 
 static int lock_fd = -1;
 static char *control_path, *store_path;
@@ -57,35 +64,49 @@ static char *path_in(const struct config *config, const char *name)
 
 /* The address of a socket has 107 bytes (unix(7)): a directory deeper than that is reached through a
  * descriptor of it. */
-char *serve_control_path(const struct config *config)
+char *serve_control_path(const struct config *config, bool listen)
 {
 	static int directory = -1;
-	char *path = path_in(config, "control.sock");
+	const char *name = listen ? "control.sock" : "command.sock";
+	char *path = path_in(config, name);
 	if (strlen(path) < sizeof(((struct sockaddr_un *)0)->sun_path))
 		return path;
 	free(path);
 	if (directory < 0)
 		directory = open(config->data.directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct buf b = BUF_INIT(64);
-	buf_addf(&b, "/proc/self/fd/%d/control.sock", directory);
+	buf_addf(&b, "/proc/self/fd/%d/%s", directory, name);
 	return buf_take(&b);
 }
 
-static enum err own_directory(const struct config *config, struct buf *why)
+/* A command that does its work without a service holds the lock for a moment: that is waited for,
+ * unless whoever waits has found a service to ask meanwhile. */
+static bool take_lock(const struct serve_options *o)
 {
-	const char *directory = config->data.directory;
+	static const struct timespec pause = {.tv_nsec = LOCK_RETRY_MS * 1000000L};
+	for (int waited = 0; flock(lock_fd, LOCK_EX | LOCK_NB) != 0; waited += LOCK_RETRY_MS) {
+		if (waited >= LOCK_WAIT_MS || (o->found && o->found(o->context)))
+			return false;
+		nanosleep(&pause, NULL);
+	}
+	return true;
+}
+
+static enum err own_directory(const struct serve_options *o, struct buf *why)
+{
+	const char *directory = o->config->data.directory;
 	if (mkdir(directory, 0700) && errno != EEXIST) {
 		buf_addf(why, "cannot make the data directory %s: %m\n", directory);
 		return ERR_INTERNAL;
 	}
-	char *path = path_in(config, "lock");
+	char *path = path_in(o->config, "lock");
 	lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (lock_fd < 0)
 		buf_addf(why, "cannot write to the data directory %s: %m\n", directory);
 	free(path);
 	if (lock_fd < 0)
 		return ERR_INTERNAL;
-	if (flock(lock_fd, LOCK_EX | LOCK_NB) == 0)
+	if (take_lock(o))
 		return ERR_OK;
 	buf_addf(why,
 		"the data directory %s is in use by another signalbox: stop that one first, or "
@@ -133,6 +154,8 @@ static enum err choose_issuer_url(const struct config *config, unsigned port, st
 	if (!err)
 		issuer_url = mem_copy(store_str(op, 0, 0));
 	store_op_free(&op);
+	if (err && err != ERR_NOT_FOUND)
+		buf_addf(why, "the store does not say the issuer's name\n");
 	if (err != ERR_NOT_FOUND)
 		return err;
 	struct buf url = BUF_INIT(256);
@@ -277,7 +300,7 @@ enum err serve_start(const struct serve_options *o, struct buf *why)
 {
 	const struct config *config = o->config;
 	int workers = worker_count(o);
-	enum err err = own_directory(config, why);
+	enum err err = own_directory(o, why);
 	if (err)
 		return err;
 	err = open_store(config, why);
@@ -295,7 +318,7 @@ enum err serve_start(const struct serve_options *o, struct buf *why)
 		goto stop_issuer;
 	configure_signaling(config);
 	configure_service(config);
-	control_path = serve_control_path(config);
+	control_path = serve_control_path(config, o->listen);
 	control_configure(control_path);
 	err = workers_start(&(struct workers_options){.count = workers,
 		.calls_max = config->limits.calls_per_worker,

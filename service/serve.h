@@ -7,15 +7,20 @@
 
 struct serve_options {
 	const struct config *config;
-	bool listen; /* false: only the control socket, for a command that needs the service */
+	bool listen; /* false: only a control socket, for a command that needs the service */
+	/* Asked again and again while another process has the data directory: true gives up, as there
+	 * is a service to ask. NULL: none is looked for. */
+	bool (*found)(void *context);
+	void *context;
 };
 
 /* On failure nothing runs and *why holds sentences for a person. ERR_CONFLICT: another process owns
- * the data directory. */
+ * the data directory, and has not let go of it within 3 seconds. */
 enum err serve_start(const struct serve_options *options, struct buf *why);
 
 /* Ends sessions, finishes what is under way, commits, frees. */
 void serve_stop(const struct config *config);
 
-/* Where the control socket of this configuration is. The caller frees it. */
-char *serve_control_path(const struct config *config);
+/* Where the control socket of this configuration is; with listen false that of a command's own service,
+ * which ends with the command and so is nobody else's to ask. The caller frees it. */
+char *serve_control_path(const struct config *config, bool listen);

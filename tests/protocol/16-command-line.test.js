@@ -158,6 +158,23 @@ test("a second serve on the same data is refused with a sentence that says so", 
 	assert.equal((await request(server, "GET /ready")).status, 200);
 });
 
+test("commands and a serve that start at once wait for each other", async (t) => {
+	const data = join(folder, "at-once");
+	const names = Array.from({ length: 6 }, (_, i) => `user${i}`);
+	const added = names.map((name) => run(["user", "add", name, "--data", data]));
+	await Promise.all(added.map(done));
+	const more = ["more1", "more2"].map((name) => run(["user", "add", name, "--data", data]));
+	const late = await startServer({ t, data });
+	await Promise.all(more.map(done));
+	const { users } = await late.rpc("user.list");
+	assert.deepEqual(users.map(({ name }) => name).sort(), ["more1", "more2", ...names]);
+});
+
+test("a store that does not say the issuer's name is said", async () => {
+	const env = { SIGNALBOX_STORE_FAULT: "SETTING_GET:*:internal" };
+	await fails(run(["user", "list", "--data", join(folder, "faulty")], { env }), REFUSED, /issuer's name/);
+});
+
 test("beyond this machine without TLS is refused, unless a proxy is in front", async (t) => {
 	for (const listen of ["0.0.0.0:0", "[::]:0"])
 		await fails(serve("--data", join(folder, "beyond"), "--listen", listen), USAGE, /no TLS.*server\.behind_proxy/s);
