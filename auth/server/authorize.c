@@ -56,6 +56,20 @@ void authorize_refuse(struct authorize *a, const char *error, const char *descri
 	go_back(a, &answer);
 }
 
+/* Whoever has just signed up is not to do it again: the name would be taken, by themselves. */
+void authorize_fail(struct authorize *a, enum err err)
+{
+	bool signed_up = a->signed_up;
+	struct http_exchange *x = authorize_leave(&a);
+	if (signed_up)
+		page_error(x, 503, "Account made, not signed in",
+			"Your account has been made, but the service could not sign you in. Go "
+			"back in a minute and sign in with your name and password; do not sign up "
+			"again.");
+	else
+		page_failed(x, err);
+}
+
 /* The code is only written down as a hash, so it waits here. */
 struct granting {
 	struct authorize *a;
@@ -69,7 +83,7 @@ static void granted(struct store_op *op)
 	if (op->err == ERR_NOT_FOUND) {
 		authorize_refuse(a, "access_denied", "The account is disabled.");
 	} else if (op->err) {
-		page_failed(authorize_leave(&a), op->err);
+		authorize_fail(a, op->err);
 	} else {
 		struct buf answer = BUF_INIT(LOCATION_MAX);
 		form_add(&answer, "code", str_of(g->code));

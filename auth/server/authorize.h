@@ -23,6 +23,7 @@ struct authorize {
 	/* who signed in, once somebody has */
 	char user[USER_NAME_MAX + 1];
 	int64_t auth_time;
+	bool signed_up; /* their account was made by this request */
 	/* of a form */
 	char *form; /* the decoded values lie here: wiped */
 	size_t form_n;
@@ -39,6 +40,9 @@ void authorize_refuse(struct authorize *a, const char *error, const char *descri
 
 /* Sends it back with a code for a->user. */
 void authorize_grant(struct authorize *a);
+
+/* Answers with a page that says what failed, and what to do. */
+void authorize_fail(struct authorize *a, enum err err);
 
 /* Frees it; the exchange is answered by the caller. */
 struct http_exchange *authorize_leave(struct authorize **a);

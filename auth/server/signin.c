@@ -96,7 +96,7 @@ static void login_added(struct store_op *op)
 {
 	struct authorize *a = op->context;
 	if (op->err) {
-		page_failed(authorize_leave(&a), op->err);
+		authorize_fail(a, op->err);
 		return;
 	}
 	page_set_login_cookie(a->x, str_of(a->login));
@@ -209,6 +209,7 @@ static const char taken[] = "This name is taken. Choose another one.";
 static void user_added(struct store_op *op)
 {
 	struct authorize *a = op->context;
+	a->signed_up = !op->err;
 	if (op->err == ERR_CONFLICT)
 		show_sign_up(a, 409, taken);
 	else if (op->err)

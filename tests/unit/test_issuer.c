@@ -546,6 +546,32 @@ static void a_failing_store_gets_a_sentence(void **state)
 	start_issuer(true, NULL);
 }
 
+/* The account is there: nobody is to be told that nothing was changed, and to sign up again. */
+static void an_account_made_is_said_to_be_made(void **state)
+{
+	(void)state;
+	static const char *const plans[] = {
+		"LOGIN_ADD:1:internal", "LOGIN_ADD:1:overloaded", "CODE_ADD:1:internal"};
+	static const char *const names[] = {"made-1", "made-2", "made-3"};
+	const char *query = query_for("demo", DEMO_URI, "");
+	for (size_t i = 0; i < sizeof(plans) / sizeof(*plans); i++) {
+		stop_issuer();
+		start_issuer(true, plans[i]);
+		forget_cookies();
+		assert_int_equal(get("/oauth/signup", query), 200);
+		assert_int_equal(post("/oauth/signup", query, names[i], "correct horse"), 503);
+		assert_true(on_page("Your account has been made"));
+		assert_true(on_page("sign in with your name and password"));
+		assert_false(on_page("nothing was changed"));
+		forget_cookies();
+		assert_int_equal(get("/oauth/login", query), 200);
+		assert_int_equal(post("/oauth/login", query, names[i], "correct horse"), 303);
+	}
+	forget_cookies();
+	stop_issuer();
+	start_issuer(true, NULL);
+}
+
 /* ---- clients ---- */
 
 static void clients_prove_themselves(void **state)
@@ -760,6 +786,7 @@ int main(void)
 		cmocka_unit_test(a_crowd_is_answered),
 		cmocka_unit_test(sign_up_can_be_closed),
 		cmocka_unit_test(a_failing_store_gets_a_sentence),
+		cmocka_unit_test(an_account_made_is_said_to_be_made),
 		cmocka_unit_test(clients_prove_themselves),
 		cmocka_unit_test(token_requests_are_refused),
 		cmocka_unit_test(clients_are_administered),
