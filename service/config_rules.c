@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <unistd.h>
 
+enum { ICE_MAX_BYTES = 8 * 1024 };
+
 static const struct config_key *key_of(const char *section, const char *name)
 {
 	return config_key_named(config_section_named(str_of(section)), str_of(name));
@@ -122,6 +124,32 @@ static bool has_turn(const struct config_ice_server *server)
 	return false;
 }
 
+static size_t told_bytes(const struct config_ice_server *server)
+{
+	size_t n = strlen(server->username) + strlen(server->credential);
+	for (size_t i = 0; i < server->urls.count; i++)
+		n += strlen(server->urls.items[i]);
+	return n;
+}
+
+/* Every answer to room.join names them all. */
+static void rules_of_ice_bytes(struct config_loader *l)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < l->config->ice_servers.count; i++) {
+		n += told_bytes(l->config->ice_servers.items + i);
+		if (n <= ICE_MAX_BYTES)
+			continue;
+		struct config_why why = {0};
+		config_refuse(&why,
+			"urls, usernames and credentials of all ice_servers are more than %d bytes "
+			"together, and clients are told of them often: name fewer, or shorter",
+			ICE_MAX_BYTES);
+		fault_in(l, "ice_servers", i, "urls", &why);
+		return;
+	}
+}
+
 static void rules_of_ice_servers(struct config_loader *l)
 {
 	for (size_t i = 0; i < l->config->ice_servers.count; i++) {
@@ -150,6 +178,7 @@ void config_rules(struct config_loader *l)
 	rules_of_own_issuer(l);
 	rules_of_issuers(l);
 	rules_of_ice_servers(l);
+	rules_of_ice_bytes(l);
 }
 
 /* False, with the sentence, when there is a name and no file to read. */

@@ -7,7 +7,10 @@
 #include "signaling/options.h"
 #include "signaling/roster.h"
 
-enum { RECOVERY_MAX_BYTES = 128 * 1024 };
+enum {
+	RECOVERY_MAX_BYTES = 128 * 1024,
+	RECOVERY_FRAME_BYTES = 512, /* all that stands around the messages and behind them */
+};
 
 static bool may_be_made(struct str room, const struct principal *who)
 {
@@ -47,12 +50,30 @@ static enum denial admit(const struct place *p, const struct call *c, size_t *re
 	return DENIAL_NONE;
 }
 
+/* How many bytes of messages after the offset still fit into the answer, with a comma for each. */
+static size_t recovery_room(const struct json_out *o, uint64_t messages)
+{
+	size_t used = frame_buf_str(o->b).n + RECOVERY_FRAME_BYTES + (size_t)messages;
+	size_t left = used < FRAME_MAX_BYTES ? FRAME_MAX_BYTES - used : 0;
+	return left < RECOVERY_MAX_BYTES ? left : RECOVERY_MAX_BYTES;
+}
+
+static bool recovers(const struct json_out *o, struct room *room, const struct join_params *in)
+{
+	uint64_t offset = (uint64_t)in->offset.n;
+	ring_expire(&room->ring, uv_now(&worker_self()->loop));
+	if (!in->offset.given || !str_is(in->epoch, room->epoch) || offset > room->ring.top)
+		return false;
+	uint64_t missed = room->ring.top - offset;
+	return missed <= room->ring.count &&
+		ring_holds_after(&room->ring, offset, recovery_room(o, missed));
+}
+
+/* The last of the answer: the member is in the room already, so it must not become too large. */
 static void write_recovery(struct json_out *o, struct room *room, const struct join_params *in)
 {
-	ring_expire(&room->ring, uv_now(&worker_self()->loop));
 	uint64_t offset = (uint64_t)in->offset.n;
-	bool recovered = in->offset.given && str_is(in->epoch, room->epoch) &&
-		ring_holds_after(&room->ring, offset, RECOVERY_MAX_BYTES);
+	bool recovered = recovers(o, room, in);
 	json_text(o, "epoch", room->epoch);
 	json_int(o, "offset", (int64_t)room->ring.top);
 	json_bool(o, "recovered", recovered);
@@ -70,8 +91,8 @@ static void answer(struct call *c, const struct member *m)
 	json_text(o, "peer", m->peer);
 	json_text(o, "role", role_word(m->role));
 	roster_write(o, m->room, m, 0);
-	write_recovery(o, m->room, c->params);
 	ice_write(o, c->who->user, ice_expiry());
+	write_recovery(o, m->room, c->params);
 	json_close(o, '}');
 	call_reply(c);
 }

@@ -83,7 +83,7 @@ static void outside(void **state)
 			"SIGNALBOX_ISSUER_URL: the address ends without a slash\n"
 			"  did you mean `https://a`?\n"},
 		{{NULL}, {"--workers="}, ERR_REQUEST,
-			"--workers: `` is not a whole number from 0 to 256 threads\n"},
+			"--workers: `` is not a whole number from 0 to 64 threads\n"},
 		{{NULL}, {"--workers"}, ERR_REQUEST, "--workers: the value is missing\n"},
 		{{NULL}, {"--config"}, ERR_REQUEST, "--config: the value is missing\n"},
 		{{NULL}, {"--listen=0.0.0.0:80"}, ERR_REQUEST,
@@ -124,9 +124,9 @@ static void outside(void **state)
 			"--issuers.alias: there is no such option\n"},
 		{{NULL}, {"--data="}, ERR_REQUEST, "--data: the text is empty\n"},
 		{{"SIGNALBOX_SERVER_WORKERS=x"}, {"--workers=y", "z"}, ERR_REQUEST,
-			"SIGNALBOX_SERVER_WORKERS: `x` is not a whole number from 0 to 256 "
+			"SIGNALBOX_SERVER_WORKERS: `x` is not a whole number from 0 to 64 "
 			"threads\n"
-			"--workers: `y` is not a whole number from 0 to 256 threads\n"
+			"--workers: `y` is not a whole number from 0 to 64 threads\n"
 			"z: this word is not expected here\n"},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -188,6 +188,30 @@ static void length(void **state)
 }
 
 /* Long texts in which a little is repeated: none may take long. */
+/* The whole of 8 KiB in ICE servers is fine, and one byte more is said at the server that has it. */
+static void ice_servers_are_told_often(void **state)
+{
+	(void)state;
+	static const char address[] = "    - stun:%0*d\n";
+	for (int more = 0; more < 2; more++) {
+		struct buf text = BUF_INIT(64 * 1024), errors = BUF_INIT(CONFIG_TEXT_MAX);
+		buf_addf(&text, "ice_servers:\n");
+		for (int i = 0; i < 32; i++) {
+			if (i % 16 == 0)
+				buf_addf(&text, "  - urls:\n");
+			buf_addf(&text, address, i == 31 ? 251 + more : 251, 0);
+		}
+		enum err err = load(buf_str(&text), &errors);
+		assert_int_equal(err != ERR_OK, more);
+		if (more) {
+			assert_non_null(strstr(errors.p, "configuration:19:5: ice_servers.urls: "));
+			assert_non_null(strstr(errors.p, "are more than 8192 bytes together"));
+		}
+		buf_free(&text);
+		buf_free(&errors);
+	}
+}
+
 static void no_text_takes_long(void **state)
 {
 	(void)state;
@@ -226,6 +250,7 @@ int main(void)
 		cmocka_unit_test(outside),
 		cmocka_unit_test(twenty_are_told),
 		cmocka_unit_test(length),
+		cmocka_unit_test(ice_servers_are_told_often),
 		cmocka_unit_test(no_text_takes_long),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

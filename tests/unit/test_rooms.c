@@ -63,6 +63,26 @@ static int with_short_history(void **state)
 	return start_with(o, 3);
 }
 
+/* Far more than the configuration lets through. */
+static int with_much_ice(void **state)
+{
+	(void)state;
+	static struct str urls[200];
+	static const char url[] =
+		"turn:"
+		"hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh"
+		"hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh"
+		"hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh.example";
+	static struct ice_server much = {
+		.urls = urls, .url_count = 200, .username = STR("u"), .credential = STR("c")};
+	for (size_t i = 0; i < 200; i++)
+		urls[i] = str_of(url);
+	struct signaling_options o = test_options();
+	o.ice = &much;
+	o.ice_count = 1;
+	return start_with(o, 3);
+}
+
 static int stop(void **state)
 {
 	(void)state;
@@ -683,6 +703,35 @@ static void too_much_to_recover_is_refused(void **state)
 	part();
 }
 
+/* Roster and ICE servers take their part of the answer first. */
+static void what_does_not_fit_is_not_recovered(void **state)
+{
+	(void)state;
+	enum { CROWD = 60, STATE = 2000, DATA = 64000 };
+	struct client *crowd[CROWD];
+	gather();
+	const char *epoch = text_at(joined(ann, "e-1"), "result.epoch");
+	char *big = mem_alloc(DATA + 1);
+	memset(big, '1', STATE);
+	for (int i = 0; i < CROWD; i++) {
+		crowd[i] = client("one of a crowd");
+		expect_result(ask(crowd[i], "room.join", "{\"room\":\"e-1\",\"state\":%s}", big));
+	}
+	memset(big, '1', DATA);
+	for (int i = 0; i < 2; i++)
+		expect_result(ask(ann, "room.publish", "{\"room\":\"e-1\",\"data\":%s}", big));
+	free(big);
+	struct str r = join_since(eve, epoch, 0);
+	expect_at(r, "result.recovered", "false");
+	expect_at(r, "result.messages", "[]");
+	r = join_since(eve, epoch, 1);
+	expect_at(r, "result.recovered", "true");
+	assert_int_equal(length_at(r, "result.messages"), 1);
+	for (int i = 0; i < CROWD; i++)
+		client_free(crowd[i]);
+	part();
+}
+
 /* ---- ICE ---- */
 
 static void turn_credentials_are_coturns(void **state)
@@ -753,6 +802,7 @@ int main(void)
 		on(on_three, who_is_not_in_the_room_publishes_for_who_is),
 		on(with_short_history, what_was_missed_is_told_whole_or_not_at_all),
 		on(on_three, too_much_to_recover_is_refused),
+		on(with_much_ice, what_does_not_fit_is_not_recovered),
 		on(on_three, turn_credentials_are_coturns),
 	};
 	return cmocka_run_group_tests(tests, make, clean);
