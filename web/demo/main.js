@@ -114,7 +114,7 @@ function ended({ reason, message }) {
 	leaveView();
 	const lost = box;
 	box = null;
-	if (reason === "done" && lost.leaving) return;
+	if (reason === "page_gone" || (reason === "done" && lost.leaving)) return;
 	if (reason === "unauthenticated" || reason === "expired") {
 		signOut();
 		welcome(message);
@@ -214,8 +214,9 @@ for (const button of document.querySelectorAll("[data-close]")) {
 	button.onclick = () => button.closest("dialog").close();
 }
 window.addEventListener("hashchange", () => void route());
-// Whoever closes the tab leaves at once, and does not hang in the room until the window is over.
-window.addEventListener("pagehide", leaveSession);
+// The library ends the session of a page that is gone. One that the browser only puts aside ends it,
+// too, so as not to hang in the room, and begins anew when it is taken out again.
+window.addEventListener("pagehide", (event) => event.persisted && leaveSession());
 window.addEventListener("pageshow", (event) => event.persisted && location.reload());
 
 start().catch(welcome);

@@ -17,8 +17,9 @@ function entry(member, call) {
 		peer: member.peer,
 		user: member.user,
 		state: call.peers.get(member.peer)?.state ?? "",
+		connected: String(member.connected !== false),
 	};
-	const item = h("li", { className: member.connected ? "" : "away", data },
+	const item = h("li", { data },
 		avatar(member.user, member.name, "small"),
 		h("span", { className: "person-name" }, member.name),
 		h("span", { className: "person-note" }, note(member)));
@@ -30,7 +31,7 @@ function entry(member, call) {
 }
 
 function note({ connected, state }) {
-	if (!connected) return "away";
+	if (connected === false) return "reconnecting…";
 	if (state?.call !== true) return "not in the call";
 	return state.screen ? "shows the screen" : "";
 }

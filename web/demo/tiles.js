@@ -67,7 +67,7 @@ export class Tiles {
 		if (!tile) return;
 		tile.dataset.audio = String(state?.audio !== false);
 		tile.dataset.video = String(state?.video === true);
-		tile.classList.toggle("away", !connected);
+		tile.dataset.connected = String(connected !== false);
 	}
 
 	stream({ peer, stream, purpose }) {
@@ -112,16 +112,20 @@ export class Tiles {
 		this.#drop(key);
 		const testid = screen ? "screen-tile" : mine ? "own-tile" : "tile";
 		const state = mine ? "connected" : "new";
+		const label = h("span", { className: "tile-label" },
+			muted(),
+			h("span", { className: "tile-name" }, name),
+			h("span", { className: "away-mark" }, "reconnecting…"));
 		const tile = h("article", {
 			className: ["tile", mine && "mine", screen && "screen"].filter(Boolean).join(" "),
-			data: { testid, peer, user, state, video: String(screen), audio: "true" },
+			data: { testid, peer, user, state, video: String(screen), audio: "true", connected: "true" },
 			aria: { label: name },
 		},
 			// One's own voice is not to be heard.
 			h("video", { autoplay: true, playsInline: true, muted: mine }),
 			avatar(user, name),
 			h("span", { className: "tile-state", role: "status" }),
-			h("span", { className: "tile-label" }, muted(), h("span", { className: "tile-name" }, name)));
+			label);
 		if (!mine && !screen) tile.append(badge());
 		this.#tiles.set(key, tile);
 		this.#root.append(tile);

@@ -77,6 +77,10 @@ export class Connection extends Emitter {
 	/** @type {{promise: Promise<SessionResult>, resolve: Function, reject: Function} | null} */
 	#opening = null;
 	#onWake = () => this.#wake();
+	/** @param {Event} event */
+	#onPageHide = (event) => {
+		if (!(/** @type {PageTransitionEvent} */ (event).persisted)) this.#pageGone();
+	};
 
 	/** @param {ConnectionOptions} options */
 	constructor(options) {
@@ -99,7 +103,7 @@ export class Connection extends Emitter {
 		this.#backoff.reset();
 		this.#attempts = this.#refused = 0;
 		this.#freshToken = false;
-		watchNetwork(true, this.#onWake);
+		watchPage(true, this.#onWake, this.#onPageHide);
 		void this.#attempt();
 		return this.#opening.promise;
 	}
@@ -107,7 +111,7 @@ export class Connection extends Emitter {
 	/** Ends the session: the server takes this client out of its rooms at once. */
 	close() {
 		if (this.state === "closed" || this.state === "idle") return;
-		this.#stop({ code: 1000, reason: "done", message: "Closed by this client." }, null);
+		this.#stop({ code: DONE, reason: "done", message: "Closed by this client." }, null);
 	}
 
 	/**
@@ -315,7 +319,7 @@ export class Connection extends Emitter {
 	 */
 	#stop(closed, error) {
 		this.#detach(DONE);
-		watchNetwork(false, this.#onWake);
+		watchPage(false, this.#onWake, this.#onPageHide);
 		this.session = null;
 		this.#begun = false;
 		this.#waiting = [];
@@ -451,7 +455,7 @@ export class Connection extends Emitter {
 		}
 	}
 
-	/* ---- noticing a dead connection ---- */
+	/* ---- noticing a dead connection, and the end of the page ---- */
 
 	#watchLife() {
 		if (this.state !== "open") return;
@@ -478,6 +482,11 @@ export class Connection extends Emitter {
 		void this.#attempt();
 	}
 
+	/** Nobody is left to come back: the others need not wait until the server gives up on us. */
+	#pageGone() {
+		this.#stop({ code: DONE, reason: "page_gone", message: "The page was closed." }, null);
+	}
+
 	/**
 	 * @param {Exclude<State, "idle">} state
 	 * @param {any} detail
@@ -500,12 +509,18 @@ export function socketUrl(url) {
 	return parsed.href;
 }
 
-/** @param {boolean} on @param {() => void} wake */
-function watchNetwork(on, wake) {
+/**
+ * In a browser: when the network or the page changes.
+ * @param {boolean} on
+ * @param {() => void} wake
+ * @param {(event: Event) => void} hide
+ */
+function watchPage(on, wake, hide) {
 	if (typeof window === "undefined") return;
 	const change = on ? "addEventListener" : "removeEventListener";
 	window[change]("online", wake);
 	window[change]("offline", wake);
+	window[change]("pagehide", hide);
 	document[change]("visibilitychange", wake);
 }
 
