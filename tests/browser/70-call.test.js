@@ -87,7 +87,7 @@ test("two people, on two of four workers: a whole call", async (t) => {
 	assert.deepEqual(await ann.stats(), {});
 });
 
-test("three people on one worker; one leaves, one closes the tab, the others go on", async (t) => {
+test("three people on one worker; one leaves, one loads the page anew, one closes the tab, the others go on", async (t) => {
 	const server = await serve(t, { workers: 1 });
 	const [ann, bob, cid] = await people(t, server, ["ann", "bob", "cid"]);
 	await ann.the("sign-out").click();
@@ -104,6 +104,15 @@ test("three people on one worker; one leaves, one closes the tab, the others go 
 	await sayHello(ann, cid);
 	await shareAtOnce(ann, cid);
 	await seeEachOther([ann, cid], { videos: 2 });
+
+	const peer = await ann.tile("cid").getAttribute("data-peer");
+	await cid.page.reload();
+	await ann.gone(ann.the("tile", `[data-peer="${peer}"]`), "the cid from before");
+	await cid.shown(cid.the("room-view"), "the room of the address");
+	await seeEachOther([ann, cid]);
+	for (const one of [ann, cid]) assert.equal(await one.the("tile").count(), 1, `${one.name} sees a ghost`);
+	await ann.gone(ann.the("person", `[data-peer="${peer}"]`), "the cid from before, as a person");
+
 	await cid.page.close({ runBeforeUnload: true });
 	await ann.gone(ann.tile("cid"));
 });

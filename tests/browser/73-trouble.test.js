@@ -23,10 +23,11 @@ async function qualityOf(watcher, user, what, fits) {
 
 test("trouble", async (t) => {
 	const way = await startWay(t);
-	const server = await serve(t, { workers: 4, config: { issuer: { url: way.url } } });
+	const config = { issuer: { url: way.url } };
+	const server = await serve(t, { workers: 4, config });
 	way.to(server.port);
 	const options = { site: `${way.url}/`, expected: [/WebSocket connection to .* failed/] };
-	const [ann] = await people(t, server, ["ann"], options);
+	const [ann] = await people(t, server, ["ann"], options); // the first on the way
 	const [bob] = await people(t, server, ["bob"], options);
 	// Without microphones: what a browser reports of its sound is up to ten seconds old.
 	for (const one of [ann, bob]) await one.the("with-mic").uncheck();
@@ -49,10 +50,26 @@ test("trouble", async (t) => {
 	const opens = (one) => one.page.evaluate(() => window.opens);
 	await Promise.all([watch(ann), watch(bob)]);
 
+	const isConnected = (watcher, user, yes) =>
+		Promise.all(
+			["tile", "person"].map((id) =>
+				watcher.shown(watcher.the(id, `[data-user="${user}"][data-connected="${yes}"]`), `${id} of ${user}: ${yes}`)),
+		);
+
 	await t.test("one loses the service, comes back, and the call never noticed", async () => {
 		const before = await path();
+		way.shut();
 		way.cut(0);
+		await isConnected(bob, "ann", false);
+		for (const id of ["tile", "person"])
+			assert.match(await bob.the(id, '[data-user="ann"]').innerText(), /reconnecting…/, `the ${id} says so`);
+		await seeEachOther(ann, bob);
+		assert.deepEqual(await opens(ann), [], "ann is still away");
+		way.unblock();
 		await resumed(ann, 1);
+		await isConnected(bob, "ann", true);
+		for (const id of ["tile", "person"])
+			assert.doesNotMatch(await bob.the(id, '[data-user="ann"]').innerText(), /reconnecting/, `the ${id} says so`);
 		await seeEachOther(ann, bob);
 		assert.deepEqual(await opens(ann), [true]);
 		assert.deepEqual((await path()).connections, before.connections, "it is the same call");
@@ -72,6 +89,22 @@ test("trouble", async (t) => {
 		await ann.the("chat-input").press("Enter");
 		await bob.shown(bob.the("chat-message").getByText("here again"));
 		for (const one of [ann, bob]) assert.equal(await one.the("tile").count(), 1, `${one.name} sees one tile`);
+	});
+
+	await t.test("the service is killed: new sessions, and the call comes back", async () => {
+		const before = await path();
+		await server.kill();
+		await ann.shown(ann.the("status").getByText("Reconnecting"));
+		await serve(t, { workers: 4, config, data: server.data, listen: `127.0.0.1:${server.port}` });
+		await Promise.all([resumed(ann, 3), resumed(bob, 2)]);
+		assert.deepEqual([await opens(ann), await opens(bob)], [[true, true, false], [true, false]]);
+		const isNew = async () => (await path()).connections.every((id, i) => id && id !== before.connections[i]);
+		await until("a new call", isNew, { describe: () => ann.describe() });
+		await seeEachOther(ann, bob);
+		for (const one of [ann, bob]) {
+			assert.equal(await one.the("tile").count(), 1, `${one.name} sees one tile`);
+			assert.equal(await one.the("person").count(), 2, `${one.name} sees two people`);
+		}
 	});
 
 	await t.test("loss is shown, and passes", async () => {

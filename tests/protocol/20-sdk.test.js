@@ -5,6 +5,7 @@ import { execFileSync } from "node:child_process";
 import { cpSync, readFileSync, symlinkSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { test } from "node:test";
+import WebSocket from "ws";
 import { ownDirectory, startServer } from "../support/server.mjs";
 import { within } from "../support/client.mjs";
 import { Signalbox, SignalboxError } from "../../web/sdk/signalbox.js";
@@ -116,6 +117,160 @@ test("a restart of the service brings everybody back into their rooms", async (t
 	await hers.publish("again");
 	await said;
 	assert.equal(second.url, first.url);
+});
+
+/** A client whose connections a test can cut, and that comes back only when it is let. */
+async function cuttable(server, user) {
+	const token = await server.mint(user);
+	const sockets = [];
+	let gate = Promise.resolve();
+	let open;
+	class Wire extends WebSocket {
+		constructor(...how) {
+			super(...how);
+			sockets.push(this);
+		}
+	}
+	const box = new Signalbox({
+		url: server.url,
+		token: () => gate.then(() => token),
+		random: () => 0,
+		WebSocket: Wire,
+	});
+	const happened = [];
+	for (const name of ["open", "reconnecting", "closed", "error"])
+		box.on(name, (what) => happened.push(name === "open" ? `open ${what.resumed}` : name));
+	return {
+		box,
+		sockets,
+		happened,
+		/** What still comes on this connection is not heard. */
+		deafen: () => (sockets.at(-1).onmessage = null),
+		/** What is still sent on it gets lost. */
+		mute: () => (sockets.at(-1).send = () => {}),
+		cut() {
+			gate = new Promise((done) => (open = done));
+			sockets.at(-1).terminate();
+		},
+		letBack: () => open(),
+	};
+}
+
+/** The names of what happens in a room from now on; messages with what they say. */
+function follow(room) {
+	const seen = { messages: [], offsets: [], others: [] };
+	room.on("message", ({ data, offset }) => (seen.messages.push(data), seen.offsets.push(offset)));
+	for (const name of ["joined", "left", "rejoined", "gap", "closed", "error"])
+		room.on(name, () => seen.others.push(name));
+	room.on("updated", ({ member, changes }) => seen.others.push(`${member?.user} ${JSON.stringify(changes)}`));
+	room.on("signal", ({ from, type }) => seen.others.push(`${type} from ${from.user}`));
+	return seen;
+}
+
+const said = (room, data) => event(room, "message", (message) => message.data === data);
+const connected = (room, yes) => event(room, "updated", ({ changes }) => changes.connected === yes);
+
+test("a cut connection is resumed: nothing is lost, nothing is twice, nobody has left", async (t) => {
+	const server = await startServer({ t, workers: 4 });
+	const ann = await cuttable(server, "ann");
+	const bob = client(server, "bob");
+	t.after(() => Promise.all([ann.box.close(), bob.close()]));
+	await Promise.all([ann.box.connect(), bob.connect()]);
+	const hers = await ann.box.join("tea");
+	const met = event(hers, "joined");
+	const his = await bob.join("tea");
+	await met;
+	const { session } = ann.box.session;
+	const { peer } = hers;
+	const members = [...hers.members.values()];
+	const [hear, heard] = [follow(hers), follow(his)];
+	const before = await server.metrics();
+
+	ann.deafen();
+	const unheard = said(his, "answered, unheard");
+	const calls = [hers.publish("answered, unheard")];
+	await unheard;
+	ann.mute();
+	calls.push(hers.publish("lost on the way"));
+	const [away, lost] = [connected(his, false), event(ann.box, "reconnecting")];
+	ann.cut();
+	await Promise.all([away, lost]);
+	calls.push(hers.publish("said while away"));
+	const cups = [0, 1, 2, 3, 4];
+	for (const cup of cups) await his.publish(cup);
+	await his.setState({ cups: 5 });
+	await his.signal({ user: "ann" }, "wave");
+	await his.publish("the last");
+
+	const [back, again] = [event(ann.box, "open"), connected(his, true)];
+	const last = said(his, "said while away");
+	ann.letBack();
+	assert.deepEqual(await back, { session, resumed: true, user: ann.box.user });
+	await Promise.all([again, last]);
+	const offsets = (await within(Promise.all(calls), WAIT_MS, "the calls in flight")).map(({ offset }) => offset);
+	const end = [said(hers, "end"), said(his, "end")];
+	await hers.publish("end");
+	await Promise.all(end);
+
+	const messages = ["answered, unheard", ...cups, "the last", "lost on the way", "said while away", "end"];
+	assert.deepEqual(hear.messages, messages);
+	assert.deepEqual(heard.messages, messages);
+	assert.deepEqual(hear.offsets, heard.offsets);
+	assert.deepEqual(hear.offsets, messages.map((_, i) => hear.offsets[0] + i));
+	assert.deepEqual(offsets, [0, 7, 8].map((i) => hear.offsets[i]));
+	assert.deepEqual(hear.others, ['bob {"state":{"cups":5}}', "wave from bob"]);
+	assert.deepEqual(heard.others, ['ann {"connected":false}', 'ann {"connected":true}']);
+	assert.deepEqual(ann.happened, ["open false", "reconnecting", "open true"]);
+	assert.deepEqual([ann.box.session.session, hers.peer, ann.sockets.length], [session, peer, 2]);
+	assert.equal(ann.box.joined.get("tea"), hers);
+	assert.deepEqual([...hers.members.values()].map((member) => members.indexOf(member)), [0]);
+	const after = await server.metrics();
+	const rise = (name) => after[name] - before[name];
+	assert.equal(rise("signalbox_sessions_resumed_total"), 1);
+});
+
+test("away for longer than the window: a new session, in the same room", async (t) => {
+	const server = await startServer({ t, workers: 4, config: { session: { resume_window: "1s" } } });
+	const ann = await cuttable(server, "ann");
+	const bob = client(server, "bob");
+	t.after(() => Promise.all([ann.box.close(), bob.close()]));
+	await Promise.all([ann.box.connect(), bob.connect()]);
+	const hers = await ann.box.join("tea", { state: { cups: 1 } });
+	const met = event(hers, "joined");
+	const his = await bob.join("tea");
+	await met;
+	const { session } = ann.box.session;
+	const { peer } = hers;
+	const [hear, heard] = [follow(hers), follow(his)];
+
+	ann.mute();
+	const failed = assert.rejects(hers.publish("lost on the way"), { reason: "lost" });
+	const [away, lost, gone] = [connected(his, false), event(ann.box, "reconnecting"), event(his, "left")];
+	ann.cut();
+	await Promise.all([away, lost]);
+	const kept = hers.publish("said while away");
+	const { member, reason } = await gone;
+	assert.deepEqual([member.peer, reason], [peer, "lost"]);
+	await his.publish("where is she");
+
+	const [back, rejoined, returned] = [event(ann.box, "open"), event(hers, "rejoined"), event(his, "joined")];
+	const missed = said(hers, "said while away");
+	ann.letBack();
+	const opened = await back;
+	assert.deepEqual([opened.resumed, opened.session === session], [false, false]);
+	await within(failed, WAIT_MS, "the call in flight");
+	assert.deepEqual(await rejoined, { recovered: true });
+	const { peer: fresh, state } = await returned;
+	assert.deepEqual([fresh, state], [hers.peer, { cups: 1 }]);
+	assert.notEqual(fresh, peer);
+	await Promise.all([kept, missed]);
+
+	assert.deepEqual(hear.messages, ["where is she", "said while away"]);
+	assert.deepEqual(heard.others, ['ann {"connected":false}', "left", "joined"]);
+	assert.deepEqual(ann.happened, ["open false", "reconnecting", "open false"]);
+	assert.equal(ann.box.joined.get("tea"), hers);
+	assert.deepEqual([...hers.members.values()].map(({ user }) => user), ["bob"]);
+	assert.equal((await server.metrics()).signalbox_sessions_resumed_total, 0);
 });
 
 test("the package holds the library with its types", () => {

@@ -411,7 +411,8 @@ async function callStats() {
 // ---- the network ----
 
 /**
- * A way to the server, as through a router at home: {url, to(port), cut(nth), block(), unblock()}.
+ * A way to the server, as through a router at home: {url, to(port), cut(nth), shut(), block(), unblock()}.
+ * Shut, it lets nobody new through; blocked, it has also cut those who were.
  * It comes before the server, which has to be told its address.
  */
 export async function startWay(t) {
@@ -446,6 +447,7 @@ export async function startWay(t) {
 		url: `http://localhost:${listener.address().port}`,
 		to: (port) => (target = port),
 		cut: (nth) => cut([...sockets].slice(nth, nth + 1)),
+		shut: () => (open = false),
 		block: () => {
 			open = false;
 			cut(all);
