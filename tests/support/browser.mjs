@@ -125,6 +125,7 @@ export class Person {
 	#browser;
 	#expected;
 	#faults = [];
+	#recordAs = nameConnection(); // one for all: a resumed session answers on another connection
 
 	constructor(name, browser, expected) {
 		this.name = name;
@@ -152,7 +153,7 @@ export class Person {
 
 	#watch(socket) {
 		this.requests.push(socket.url());
-		const name = nameConnection();
+		const name = this.#recordAs;
 		socket.on("framesent", ({ payload }) => record("out", String(payload), "ws", name));
 		socket.on("framereceived", ({ payload }) => record("in", String(payload), "ws", name));
 	}
