@@ -317,6 +317,8 @@ test("files: type, ETag and 304, HEAD, security headers", async () => {
 		assert.equal(headers["referrer-policy"], "no-referrer");
 		const same = await request(server, `GET ${path}`, { "If-None-Match": headers.etag });
 		assert.deepEqual([same.status, same.text, same.headers.etag], [304, "", headers.etag]);
+		for (const several of [`"other", ${headers.etag}`, `W/${headers.etag}`, "*"])
+			assert.equal((await request(server, `GET ${path}`, { "If-None-Match": several })).status, 304);
 		assert.equal((await request(server, `GET ${path}`, { "If-None-Match": '"other"' })).status, 200);
 		const head = await request(server, `HEAD ${path}`);
 		assert.equal(head.status, 200);
@@ -391,6 +393,19 @@ test("/v1/rpc: no token, a bad one, two, one in the address", async () => {
 		assert.equal((await rpc(ping, { headers: {}, path })).status, 400);
 		assert.equal((await rpc(ping, { path })).status, 400);
 	}
+});
+
+test("/v1/rpc: answers that are too large together are said to be", async () => {
+	const batch = Array.from({ length: 100 }, (_, id) => ({ jsonrpc: "2.0", id, method: "rpc.discover", params: {} }));
+	const { status, json } = await rpc(batch);
+	assert.deepEqual([status, json.error.code, json.error.data.limit], [200, -32013, 2 * 1024 * 1024]);
+	const fewer = await rpc(batch.slice(0, 20));
+	assert.equal(fewer.json.length, 20);
+});
+
+test("a POST to where there is nothing to post is 405, whatever its body", async () => {
+	for (const body of ["", "x", "x".repeat(10_000)])
+		assert.equal((await request(server, "POST /nothing", {}, body)).status, 405);
 });
 
 test("/v1/rpc: a body that is no JSON is 400", async () => {

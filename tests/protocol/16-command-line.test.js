@@ -105,7 +105,7 @@ for (const [where, sb] of [["a running service", cli], ["no service running", al
 		for (const words of ["--user nobody", "--client nothing", `--user carol --client ${client.client_id}`, "", "--user carol --scope rooms:everything", `--user carol --claim {"sub":"x"}`])
 			await fails(sb(`token mint ${words}`.trim()), REFUSED, /./);
 
-		const verified = JSON.parse(await done(sb("token verify --json", { input: token })));
+		const verified = JSON.parse(await done(sb("token verify", { input: token })));
 		assert.deepEqual([verified.user, verified.scope], ["carol", "rooms:join"]);
 		await fails(sb("token verify", { input: `${token.slice(0, -4)}AAAA` }), REFUSED, /signature|segment/);
 		await fails(sb("token verify", { input: claimed }), REFUSED, /aud/);
