@@ -5,7 +5,7 @@
 #include "service/authn.h"
 #include "service/dispatch.h"
 
-enum { BODY_MAX = 128 * 1024, ANSWER_MAX = 2 << 20 };
+enum { BODY_MAX = 128 * 1024, ANSWER_MAX = FRAME_MAX_BYTES };
 
 struct rpc {
 	struct caller caller;
