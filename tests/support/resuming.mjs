@@ -1,91 +1,125 @@
 // A client that resumes: it counts both ways, keeps what is not acknowledged, and sends the rest again
 // (docs/PROTOCOL.md, "Counting" and "Resume"). Not the JavaScript library: a second reading of the page.
+//
+// What carries a session is a function, and a session may change it from one connection to the next:
+//   over(client, resume, on) → promise of {opened} or {error}, as session.open was answered
+// It calls on.opened(result, carrier) the moment the answer is there, then on.message(frame) with each
+// message or array that comes behind it. A carrier has send(text, counted), cut(), pause(), close(code)
+// and closed, a promise of {code, reason}.
 import WebSocket from "ws";
 import { within } from "./client.mjs";
 import { nameConnection, record } from "./traffic.mjs";
 
 const WAIT_MS = 10_000;
 const ACK_EVERY = 16;
+const PING = "ping"; // the id of session.ping, whose answers do not count
+
+const request = (id, method, params) => JSON.stringify({ jsonrpc: "2.0", id, method, params });
+
+/** A WebSocket as carrier. */
+export async function webSocket(client, resume, on) {
+	const { server, token, recordAs: name, patience } = client; // one name: an answer may come on another connection
+	const { url = server.wsUrl, batch = false } = client.options;
+	const socket = new WebSocket(url, "signalbox.v1", { perMessageDeflate: false });
+	const closed = new Promise((done) =>
+		socket.on("close", (code, reason) => done({ code, reason: reason.toString() })),
+	);
+	const send = (text) => {
+		if (socket.readyState !== WebSocket.OPEN) return;
+		record("out", text, "ws", name);
+		socket.send(text);
+	};
+	const carrier = {
+		send,
+		closed,
+		cut: () => socket.terminate(),
+		pause: () => socket._socket.pause(),
+		close: (code) => socket.close(code),
+	};
+	const answer = new Promise((done) => {
+		let opened = false;
+		socket.on("message", (data) => {
+			const text = data.toString();
+			record("in", text, "ws", name);
+			const message = JSON.parse(text);
+			if (opened) return on.message(message);
+			opened = true; // at once: what is sent again may stand right behind it
+			if (message.result) on.opened(message.result, carrier);
+			done(message);
+		});
+	});
+	try {
+		await within(
+			new Promise((done, failed) => socket.once("open", done).once("error", failed)),
+			patience,
+			"a connection",
+		);
+		socket.on("error", () => {});
+		const params = { token, batch };
+		if (resume) params.resume = resume;
+		send(request("open", "session.open", params));
+		return await within(
+			Promise.race([answer, closed.then(({ code }) => ({ error: { message: `closed ${code}` } }))]),
+			patience,
+			"the answer to session.open",
+		);
+	} catch (error) {
+		socket.on("error", () => {});
+		socket.terminate();
+		throw error;
+	}
+}
 
 export class ResumingClient {
 	events = [];
 	answers = new Map(); // id → answer
 	opened = null; // the last answer to session.open
 	received = 0;
+	patience = WAIT_MS; // for a connection and the answer to session.open
+	recordAs = nameConnection();
 	#sent = 0;
 	#kept = []; // what the server has not acknowledged: texts of single messages
 	#acknowledged = 0;
-	#socket = null;
+	#carrier = null;
 	#waiting = new Set();
 
-	recordAs = nameConnection();
-
+	/**
+	 * url, batch: as it connects. over: what carries it (webSocket). heard: called with each counted message;
+	 * events and answers are then not kept.
+	 */
 	constructor(server, token, options = {}) {
 		this.server = server;
 		this.token = token;
 		this.options = options;
 	}
 
-	/** Connects; resumes when there is a session (unless resume: false, or another one is given). */
-	async connect(resume = this.opened && { session: this.opened.session, received: this.received }) {
-		const socket = new WebSocket(this.options.url ?? this.server.wsUrl, "signalbox.v1", {
-			perMessageDeflate: false,
-		});
-		const name = this.recordAs; // one for all: an answer may come on another connection
-		this.closed = new Promise((done) =>
-			socket.on("close", (code, reason) => done({ code, reason: reason.toString() })),
-		);
-		await within(
-			new Promise((done, failed) => socket.once("open", done).once("error", failed)),
-			WAIT_MS,
-			"a connection",
-		);
-		socket.on("error", () => {});
-		const params = { token: this.token, batch: this.options.batch ?? false };
-		if (resume) params.resume = resume;
-		const open = JSON.stringify({ jsonrpc: "2.0", id: "open", method: "session.open", params });
-		this.#socket = null;
-		const answer = new Promise((done) => {
-			let opened = false;
-			socket.on("message", (data) => {
-				const text = data.toString();
-				record("in", text, "ws", name);
-				const message = JSON.parse(text);
-				if (opened) {
-					if (socket === this.#socket) this.#receive(message);
-					return;
-				}
-				opened = true; // at once: what is sent again may stand right behind it
-				if (message.result) this.#begin(socket, message.result);
-				done(message);
-			});
-		});
-		record("out", open, "ws", name);
-		socket.send(open);
-		const { error } = await within(
-			Promise.race([answer, this.closed.then(({ code }) => ({ error: { message: `closed ${code}` } }))]),
-			WAIT_MS,
-			"the answer to session.open",
-		);
+	/** Connects; resumes when there is a session (unless resume: null, or another one is given). */
+	async connect(
+		resume = this.opened && { session: this.opened.session, received: this.received },
+		over = this.options.over ?? webSocket,
+	) {
+		this.#carrier = null;
+		let mine;
+		const on = {
+			opened: (result, carrier) => this.#begin(result, (mine = carrier)),
+			message: (frame) => mine === this.#carrier && this.#receive(frame),
+		};
+		const { error } = await over(this, resume, on);
 		if (error) throw Object.assign(new Error(error.message), error);
 		return this.opened;
 	}
 
-	#begin(socket, result) {
+	#begin(result, carrier) {
 		this.opened = result;
-		this.#socket = socket;
+		this.#carrier = carrier;
+		this.closed = carrier.closed;
 		if (!result.resumed) {
 			this.received = this.#sent = this.#acknowledged = 0;
 			this.#kept = [];
 			this.answers.clear();
 		}
 		this.#acknowledge(result.received);
-		for (const text of this.#kept) this.#write(text);
-	}
-
-	#write(text) {
-		record("out", text, "ws", this.recordAs);
-		this.#socket.send(text);
+		for (const text of this.#kept) carrier.send(text, 1);
 	}
 
 	#acknowledge(count) {
@@ -99,16 +133,12 @@ export class ResumingClient {
 				this.#acknowledge(message.params.received);
 				continue;
 			}
+			if (message.id === PING) continue;
 			this.received++;
-			if (this.received % ACK_EVERY === 0)
-				this.#write(
-					JSON.stringify({
-						jsonrpc: "2.0",
-						method: "session.ack",
-						params: { received: this.received },
-					}),
-				);
-			if (message.id === undefined) {
+			if (this.received % ACK_EVERY === 0) this.#uncounted("session.ack", { received: this.received });
+			if (this.options.heard) {
+				this.options.heard(message);
+			} else if (message.id === undefined) {
 				this.events.push(message);
 			} else {
 				if (this.answers.has(message.id)) throw new Error(`${message.id} is answered twice`);
@@ -118,13 +148,27 @@ export class ResumingClient {
 		}
 	}
 
+	#uncounted(method, params, id) {
+		this.#carrier?.send(request(id, method, params), 0);
+	}
+
+	/** A sign of life, whose answer is not looked at. */
+	ping() {
+		this.#uncounted("session.ping", {}, PING);
+	}
+
 	/** Sends one request, now or after the next resume; its id. */
 	send(method, params) {
-		const id = `${++this.#sent}`;
-		const text = JSON.stringify({ jsonrpc: "2.0", id, method, params });
-		this.#kept.push(text);
-		if (this.#socket?.readyState === WebSocket.OPEN) this.#write(text);
-		return id;
+		return this.batch([[method, params]])[0];
+	}
+
+	/** Sends several as one message; [method, params, true]: as a notification. Their ids. */
+	batch(calls) {
+		const ids = calls.map(([, , silent]) => (++this.#sent, silent ? undefined : `${this.#sent}`));
+		const texts = calls.map(([method, params], i) => request(ids[i], method, params));
+		this.#kept.push(...texts);
+		this.#carrier?.send(texts.length > 1 ? `[${texts}]` : texts[0], texts.length);
+		return ids;
 	}
 
 	/** The result of a request, whenever it comes. */
@@ -160,18 +204,18 @@ export class ResumingClient {
 
 	/** The connection is gone without a word, and what it still carries is not looked at. */
 	cut() {
-		const socket = this.#socket;
-		this.#socket = null;
-		socket?.terminate();
+		const carrier = this.#carrier;
+		this.#carrier = null;
+		carrier?.cut();
 	}
 
 	/** Stops reading: what comes stays in the kernel. */
 	pause() {
-		this.#socket._socket.pause();
+		this.#carrier.pause();
 	}
 
 	close(code = 1000) {
-		this.#socket?.close(code);
+		this.#carrier?.close(code);
 		return this.closed;
 	}
 }
