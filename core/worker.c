@@ -14,8 +14,14 @@ struct worker_private {
 	pthread_t thread;
 	uv_async_t wake;
 	uv_prepare_t turn;
-	uv_timer_t deadline; /* of a drain */
-	bool draining, stopping;
+	uv_timer_t deadline;               /* of a wait */
+	bool (*awaited)(struct worker *w); /* NULL: the main thread waits for nothing here */
+};
+
+/* The main thread waits until all workers have come by. */
+struct gate {
+	atomic_int missing;
+	uv_sem_t complete;
 };
 
 static struct {
@@ -24,8 +30,8 @@ static struct {
 	uv_barrier_t barrier; /* all workers and the main thread */
 	enum err failed;      /* of a start; written before the barrier */
 	pthread_mutex_t failed_lock;
-	atomic_int not_drained; /* workers */
-	uv_sem_t drained;       /* posted when none is left */
+	struct gate round, wait; /* of workers_each() and workers_wait() */
+	atomic_bool late;
 } set = {.failed_lock = PTHREAD_MUTEX_INITIALIZER};
 
 static _Thread_local struct worker *self;
@@ -104,12 +110,29 @@ static bool all_drained(struct worker *w)
 	return true;
 }
 
-static void drain_over(struct worker *w)
+static void gate_close(struct gate *g)
 {
-	w->own->draining = false;
+	atomic_store(&g->missing, set.options.count);
+	uv_sem_init(&g->complete, 0);
+}
+
+static void gate_pass(struct gate *g)
+{
+	if (atomic_fetch_sub(&g->missing, 1) == 1)
+		uv_sem_post(&g->complete);
+}
+
+static void gate_wait(struct gate *g)
+{
+	uv_sem_wait(&g->complete);
+	uv_sem_destroy(&g->complete);
+}
+
+static void wait_over(struct worker *w)
+{
+	w->own->awaited = NULL;
 	uv_timer_stop(&w->own->deadline);
-	if (atomic_fetch_sub(&set.not_drained, 1) == 1)
-		uv_sem_post(&set.drained);
+	gate_pass(&set.wait);
 }
 
 static void on_turn(uv_prepare_t *handle)
@@ -118,14 +141,14 @@ static void on_turn(uv_prepare_t *handle)
 	for (const struct worker_part *const *part = set.options.parts; *part; part++)
 		if ((*part)->turn)
 			(*part)->turn(w);
-	if (w->own->draining && all_drained(w))
-		drain_over(w);
+	if (w->own->awaited && w->own->awaited(w))
+		wait_over(w);
 }
 
 static void on_deadline(uv_timer_t *timer)
 {
-	log_warn("drain took too long");
-	drain_over(timer->data);
+	atomic_store(&set.late, true);
+	wait_over(timer->data);
 }
 
 static enum err start_parts(struct worker *w)
@@ -265,33 +288,68 @@ enum err workers_start(const struct workers_options *options)
 	return set.failed;
 }
 
-struct drain_post {
+struct round_post {
 	struct post post;
+	void (*fn)(struct worker *w, void *context);
+	void *context;
+};
+
+static void run_round(struct post *p)
+{
+	struct round_post *r = (struct round_post *)p;
+	r->fn(self, r->context);
+	free(r);
+	gate_pass(&set.round);
+}
+
+void workers_each(void (*fn)(struct worker *w, void *context), void *context)
+{
+	gate_close(&set.round);
+	for (int i = 0; i < set.options.count; i++) {
+		struct round_post *r = mem_new(struct round_post);
+		*r = (struct round_post){{.run = run_round}, fn, context};
+		worker_post(&set.all[i], &r->post);
+	}
+	gate_wait(&set.round);
+}
+
+struct wait {
+	bool (*done)(struct worker *w);
 	unsigned grace_ms;
 };
 
-static void run_drain(struct post *p)
+static void begin_wait(struct worker *w, void *context)
 {
-	struct drain_post *d = (struct drain_post *)p;
-	self->own->draining = true;
-	uv_timer_start(&self->own->deadline, on_deadline, d->grace_ms, 0);
-	for (const struct worker_part *const *part = set.options.parts; *part; part++)
-		if ((*part)->drain)
-			(*part)->drain(self);
-	free(d);
+	const struct wait *wait = context;
+	w->own->awaited = wait->done;
+	uv_timer_start(&w->own->deadline, on_deadline, wait->grace_ms, 0);
 }
 
-void workers_drain(unsigned grace_ms)
+bool workers_wait(bool (*done)(struct worker *w), unsigned grace_ms)
 {
-	uv_sem_init(&set.drained, 0);
-	atomic_store(&set.not_drained, set.options.count);
-	for (int i = 0; i < set.options.count; i++) {
-		struct drain_post *d = mem_new(struct drain_post);
-		*d = (struct drain_post){{.run = run_drain}, grace_ms};
-		worker_post(&set.all[i], &d->post);
-	}
-	uv_sem_wait(&set.drained);
-	uv_sem_destroy(&set.drained);
+	struct wait wait = {done, grace_ms};
+	atomic_store(&set.late, false);
+	gate_close(&set.wait);
+	workers_each(begin_wait, &wait);
+	gate_wait(&set.wait);
+	return !atomic_load(&set.late);
+}
+
+static void begin_drain(struct worker *w, void *context)
+{
+	(void)context;
+	for (const struct worker_part *const *part = set.options.parts; *part; part++)
+		if ((*part)->drain)
+			(*part)->drain(w);
+}
+
+bool workers_drain(unsigned grace_ms)
+{
+	workers_each(begin_drain, NULL);
+	bool in_time = workers_wait(all_drained, grace_ms);
+	if (!in_time)
+		log_warn("drain took too long");
+	return in_time;
 }
 
 static void run_stop(struct post *p)

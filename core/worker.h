@@ -2,7 +2,7 @@
  * libwebsockets context and one inbox; all state of a session, a room or a connection belongs to
  * exactly one worker and is touched by no other thread.
  *
- * There is one set of workers in the process, started and stopped by its main thread. */
+ * There is one set of workers in the process, started, waited for and stopped by its main thread. */
 #pragma once
 
 #include "core/addr.h"
@@ -47,8 +47,16 @@ struct workers_options {
 /* Starts all; on failure none runs. */
 enum err workers_start(const struct workers_options *options);
 
+/* Runs fn on every worker, behind all that has been posted there, and waits until it has run on all.
+ * What a round posts to other workers has been delivered when the next round is over. */
+void workers_each(void (*fn)(struct worker *w, void *context), void *context);
+
+/* Waits until done() was true on every worker at the end of a turn, grace_ms at the longest. False:
+ * it took too long. */
+bool workers_wait(bool (*done)(struct worker *w), unsigned grace_ms);
+
 /* Tells all parts to drain and waits until they are done with it, grace_ms at the longest. */
-void workers_drain(unsigned grace_ms);
+bool workers_drain(unsigned grace_ms);
 
 /* Stops and frees all. What is still posted runs first. */
 void workers_stop(void);

@@ -1,0 +1,91 @@
+/* What the main thread has the workers do: rounds, which are delivered one behind the other, and
+ * waiting for a state. */
+#include "core/mem.h"
+#include "core/worker.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdatomic.h>
+
+enum { WORKERS = 4, ROUNDS = 500, POSTS = 20 };
+
+static int received[WORKERS]; /* of posts from other workers: each its worker's own */
+static _Thread_local int turns;
+
+static void run_receive(struct post *p)
+{
+	received[worker_self()->index]++;
+	free(p);
+}
+
+static void post_to_all(struct worker *w, void *context)
+{
+	(void)w, (void)context;
+	for (int i = 0; i < POSTS; i++)
+		for (int to = 0; to < WORKERS; to++) {
+			struct post *p = mem_new(struct post);
+			p->run = run_receive;
+			worker_post(worker_at(to), p);
+		}
+}
+
+static void nothing(struct worker *w, void *context)
+{
+	(void)w, (void)context;
+}
+
+static void start(void)
+{
+	static const struct worker_part *const parts[] = {NULL};
+	struct workers_options options = {.count = WORKERS, .calls_max = 16, .parts = parts};
+	assert_int_equal(workers_start(&options), ERR_OK);
+}
+
+static void a_round_is_delivered_when_the_next_is_over(void **state)
+{
+	(void)state;
+	start();
+	for (int round = 1; round <= ROUNDS; round++) {
+		workers_each(post_to_all, NULL);
+		workers_each(nothing, NULL);
+		for (int i = 0; i < WORKERS; i++)
+			assert_int_equal(received[i], round * WORKERS * POSTS);
+	}
+	workers_stop();
+}
+
+/* True at its worker's tenth turn; each turn brings the next. */
+static bool tenth_turn(struct worker *w)
+{
+	struct post *p = mem_new(struct post);
+	p->run = run_receive;
+	worker_post(w, p);
+	return ++turns == 10;
+}
+
+static bool never_on_the_last(struct worker *w)
+{
+	return w->index != WORKERS - 1;
+}
+
+static void a_wait_ends_with_its_state_or_its_time(void **state)
+{
+	(void)state;
+	start();
+	assert_true(workers_wait(tenth_turn, 60000));
+	assert_false(workers_wait(never_on_the_last, 20));
+	assert_true(workers_drain(60000));
+	workers_stop();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_round_is_delivered_when_the_next_is_over),
+		cmocka_unit_test(a_wait_ends_with_its_state_or_its_time),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
