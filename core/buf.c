@@ -9,6 +9,14 @@ void buf_free(struct buf *b)
 	*b = BUF_INIT(b->max);
 }
 
+void buf_cut(struct buf *b, size_t n)
+{
+	b->n = n;
+	b->err = ERR_OK;
+	if (b->p)
+		b->p[n] = 0;
+}
+
 /* Makes room for n more bytes and the terminator. */
 static bool reserve(struct buf *b, size_t n)
 {

@@ -26,6 +26,9 @@ void buf_addf(struct buf *b, const char *format, ...) __attribute__((format(prin
 void buf_addvf(struct buf *b, const char *format, va_list args)
 	__attribute__((format(printf, 2, 0)));
 
+/* Forgets what stands behind the first n bytes, and the failure that it led to. */
+void buf_cut(struct buf *b, size_t n);
+
 static inline void buf_adds(struct buf *b, struct str s)
 {
 	buf_add(b, s.p, s.n);

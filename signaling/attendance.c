@@ -83,27 +83,45 @@ static void give_back_here(struct addr endpoint)
 	free_if_unused(a);
 }
 
-struct give_back_post {
+static void keep_here(struct addr endpoint)
+{
+	if (addr_find(endpoint))
+		attendance_take_place(endpoint, SIZE_MAX);
+}
+
+struct place_post {
 	struct post post;
 	struct addr endpoint;
+	void (*here)(struct addr endpoint);
 };
 
-static void run_give_back(struct post *p)
+static void run_place(struct post *p)
 {
-	struct give_back_post *g = (struct give_back_post *)p;
-	give_back_here(g->endpoint);
+	struct place_post *g = (struct place_post *)p;
+	g->here(g->endpoint);
 	free(g);
+}
+
+/* Runs it where the endpoint lives. */
+static void at_home(struct addr endpoint, void (*here)(struct addr endpoint))
+{
+	if (endpoint.worker == worker_self()->index) {
+		here(endpoint);
+		return;
+	}
+	struct place_post *g = mem_new(struct place_post);
+	*g = (struct place_post){{.run = run_place}, endpoint, here};
+	worker_post(worker_at(endpoint.worker), &g->post);
 }
 
 void attendance_give_back(struct addr endpoint)
 {
-	if (endpoint.worker == worker_self()->index) {
-		give_back_here(endpoint);
-		return;
-	}
-	struct give_back_post *g = mem_new(struct give_back_post);
-	*g = (struct give_back_post){{.run = run_give_back}, endpoint};
-	worker_post(worker_at(endpoint.worker), &g->post);
+	at_home(endpoint, give_back_here);
+}
+
+void attendance_keep_place(struct addr endpoint)
+{
+	at_home(endpoint, keep_here);
 }
 
 void attendance_forget(struct addr endpoint)

@@ -18,6 +18,8 @@ struct member *attendance_first(struct addr endpoint);
 bool attendance_take_place(struct addr endpoint, size_t max);
 /* On any worker. */
 void attendance_give_back(struct addr endpoint);
+/* The same for a membership from before, which has its place whatever the limit is now. */
+void attendance_keep_place(struct addr endpoint);
 /* On the endpoint's worker, when it is gone: all of its places. */
 void attendance_forget(struct addr endpoint);
 

@@ -74,3 +74,15 @@ void recent_add(struct recent *r, struct str user, struct str key, uint64_t offs
 		r->oldest = k;
 	r->newest = k;
 }
+
+bool recent_next(const struct recent *r, const struct recent_key **at, struct recent_entry *ret)
+{
+	*at = *at ? (*at)->newer : r->oldest;
+	if (!*at)
+		return false;
+	const char *end = memchr((*at)->bytes, '\n', (*at)->n);
+	size_t user = (size_t)(end - (*at)->bytes);
+	*ret = (struct recent_entry){
+		{(*at)->bytes, user}, {end + 1, (*at)->n - user - 1}, (*at)->offset};
+	return true;
+}

@@ -19,3 +19,10 @@ uint64_t recent_find(const struct recent *r, struct str user, struct str key);
 
 /* The key is not there yet. */
 void recent_add(struct recent *r, struct str user, struct str key, uint64_t offset);
+
+/* Walks all of them, the oldest first; at begins as NULL. False: there are no more. */
+struct recent_entry {
+	struct str user, key;
+	uint64_t offset;
+};
+bool recent_next(const struct recent *r, const struct recent_key **at, struct recent_entry *ret);

@@ -86,8 +86,13 @@ bool ring_holds_after(const struct ring *r, uint64_t offset, size_t max)
 	return bytes <= max;
 }
 
-struct str ring_at(const struct ring *r, uint64_t offset)
+struct ring_item ring_item_at(const struct ring *r, uint64_t offset)
 {
 	assert(offset <= r->top && r->top - offset < r->count);
-	return nth(r, r->count - 1 - (size_t)(r->top - offset))->text;
+	return *nth(r, r->count - 1 - (size_t)(r->top - offset));
+}
+
+struct str ring_at(const struct ring *r, uint64_t offset)
+{
+	return ring_item_at(r, offset).text;
 }

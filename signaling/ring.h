@@ -42,5 +42,6 @@ void ring_expire(struct ring *r, uint64_t now_ms);
  * no more than max bytes together. An offset that was never given is not held. */
 bool ring_holds_after(const struct ring *r, uint64_t offset, size_t max);
 
-/* The text of an offset that it holds. */
+/* What it holds of an offset that it holds; its text alone. */
+struct ring_item ring_item_at(const struct ring *r, uint64_t offset);
 struct str ring_at(const struct ring *r, uint64_t offset);

@@ -91,15 +91,25 @@ static void unlist_user(struct room *room, const struct member *m)
 struct member *room_add(struct room *room, const struct principal *who, struct addr addr,
 	enum role role, struct str state)
 {
-	assert(!room_by_endpoint(room, addr));
+	char peer[PEER_CHARS + 1];
+	random_text(peer, PEER_CHARS);
+	return room_add_again(
+		room, who, addr, role, state, (struct str){peer, PEER_CHARS}, room->last_seq + 1);
+}
+
+struct member *room_add_again(struct room *room, const struct principal *who, struct addr addr,
+	enum role role, struct str state, struct str peer, uint64_t seq)
+{
+	assert(!room_by_endpoint(room, addr) && !room_by_peer(room, peer));
+	assert(peer.n == PEER_CHARS && seq > room->last_seq);
 	struct member *m = mem_new(struct member);
 	m->room = room;
-	random_text(m->peer, PEER_CHARS);
+	memcpy(m->peer, peer.p, PEER_CHARS);
 	m->addr = addr;
 	m->who = principal_ref(who);
 	m->role = role;
 	m->connected = true;
-	m->seq = ++room->last_seq;
+	m->seq = room->last_seq = seq;
 	member_set_state(m, state);
 	if (room->count == room->size) {
 		room->size = room->size ? room->size * 2 : 4;

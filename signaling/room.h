@@ -49,6 +49,10 @@ void room_free(struct room **room);
 /* Adds a member and tells nobody. who is referenced, state copied. The endpoint is not a member. */
 struct member *room_add(struct room *room, const struct principal *who, struct addr addr,
 	enum role role, struct str state);
+/* The same for one who was in it before, with the peer id it had (PEER_CHARS) and its seq, which is
+ * larger than those of all who are in it. */
+struct member *room_add_again(struct room *room, const struct principal *who, struct addr addr,
+	enum role role, struct str state, struct str peer, uint64_t seq);
 /* Takes the member out and frees it; tells nobody. */
 void room_remove(struct member **member);
 

@@ -87,14 +87,18 @@ static void unlist(struct place *p)
 		here.listed = p->next;
 }
 
-static void make_room(struct place *p, enum place_kind kind)
+struct ring_limits rooms_ring_limits(void)
 {
 	const struct signaling_options *o = options();
+	return (struct ring_limits){
+		o->history_messages, o->history_bytes, UINT64_C(1000) * o->history_age_s};
+}
+
+static void make_room(struct place *p, enum place_kind kind)
+{
 	assert(!p->room);
 	p->kind = kind;
-	p->room = room_new(p->name,
-		(struct ring_limits){
-			o->history_messages, o->history_bytes, UINT64_C(1000) * o->history_age_s});
+	p->room = room_new(p->name, rooms_ring_limits());
 	metric_add(METRIC_ROOMS, 1);
 }
 
@@ -156,7 +160,7 @@ static void settle(struct place *p)
 	unlist(p);
 	if (p->room && p->room->count)
 		return;
-	if (p->kind == PLACE_STORED)
+	if (p->room && p->kind != PLACE_EPHEMERAL)
 		p->empty_since = uv_now(&worker_self()->loop);
 	else
 		free_place(p);
@@ -221,20 +225,19 @@ void rooms_release(struct place *p)
 
 /* Loading */
 
+/* An adopted room goes on without its rules: only what needs them is refused. */
 static void refuse_all(struct place *p, enum err err)
 {
-	struct waiting *all = p->first;
-	p->first = NULL;
-	p->last = &p->first;
-	p->waiting = 0;
+	size_t waiting = p->waiting;
 	p->busy = true; /* what comes meanwhile is not refused: it asks again */
-	for (struct waiting *w = all, *next; w; w = next) {
-		next = w->next;
-		if (w->call && err == ERR_OVERLOADED)
-			call_refuse(w->call, err, .retry_after = 1);
-		else if (w->call)
-			call_refuse(w->call, ERR_INTERNAL);
-		free(w);
+	while (waiting--) {
+		struct waiting w = take(p);
+		if (!w.call || (p->room && w.needs == VISIT_ANY))
+			append(p, w);
+		else if (err == ERR_OVERLOADED)
+			call_refuse(w.call, err, .retry_after = 1);
+		else
+			call_refuse(w.call, ERR_INTERNAL);
 	}
 	p->busy = false;
 }
@@ -267,15 +270,21 @@ static void roles_loaded(struct store_op *op)
 		ask_roles(p, store_str(op, op->rows - 1, 0));
 		return;
 	}
-	make_room(p, PLACE_STORED);
+	if (p->room)
+		p->kind = PLACE_STORED;
+	else
+		make_room(p, PLACE_STORED);
 	rooms_release(p);
 }
+
+static void close_room(struct place *p);
 
 static void loaded(struct store_op *op)
 {
 	struct place *p = op->context;
 	if (op->err == ERR_NOT_FOUND) {
 		p->kind = PLACE_ABSENT;
+		close_room(p);
 		rooms_release(p);
 	} else if (op->err) {
 		load_failed(p, op->err);
@@ -294,13 +303,33 @@ static void load(struct place *p)
 
 /* Endings */
 
-void rooms_end_membership(struct member *m, const char *reason)
+static void forget_member(struct member *m)
 {
-	roster_tell_left(m, reason);
 	attendance_give_back(m->addr);
 	attendance_remove(m);
 	room_remove(&m);
 	metric_add(METRIC_MEMBERS, -1);
+}
+
+void rooms_end_membership(struct member *m, const char *reason)
+{
+	roster_tell_left(m, reason);
+	forget_member(m);
+}
+
+/* An adopted room that the store does not know any more. Each member is told of itself alone: with
+ * the room, the others are gone for it as well. */
+static void close_room(struct place *p)
+{
+	if (!p->room)
+		return;
+	while (p->room->count) {
+		struct member *m = p->room->members[p->room->count - 1];
+		roster_tell_closed(m);
+		forget_member(m);
+	}
+	room_free(&p->room);
+	metric_add(METRIC_ROOMS, -1);
 }
 
 static bool waits_here(const struct place *p, struct addr endpoint)
@@ -338,6 +367,42 @@ void rooms_gone(struct addr endpoint, bool clean)
 void rooms_connected(struct addr endpoint, bool yes)
 {
 	tell_fate((struct fate){endpoint, yes ? FATE_BACK : FATE_AWAY});
+}
+
+/* From before */
+
+static void adopt_members(struct room *room)
+{
+	metric_add(METRIC_MEMBERS, (int64_t)room->count);
+	for (size_t i = 0; i < room->count; i++) {
+		attendance_add(room->members[i]);
+		if (room->members[i]->addr.generation)
+			attendance_keep_place(room->members[i]->addr);
+	}
+	for (size_t i = 0; i < room->count;) {
+		if (room->members[i]->addr.generation)
+			i++;
+		else
+			rooms_end_membership(room->members[i], "lost");
+	}
+}
+
+bool rooms_adopt(struct room *room, bool stored)
+{
+	struct place *p = find_or_make(room->name);
+	if (p->room || p->kind != PLACE_UNKNOWN || p->listed)
+		return false;
+	p->room = room;
+	p->kind = stored ? PLACE_UNKNOWN : PLACE_EPHEMERAL;
+	metric_add(METRIC_ROOMS, 1);
+	adopt_members(room);
+	settle(p);
+	return true;
+}
+
+const struct place *rooms_next(size_t *i)
+{
+	return map_next(&here.places, i);
 }
 
 /* Forgets what is too old, and rooms that nobody has been in for a while. */

@@ -19,7 +19,7 @@
 enum { WAITING_MAX = 4096 };
 
 enum place_kind {
-	PLACE_UNKNOWN,   /* the store has not been asked */
+	PLACE_UNKNOWN,   /* the store has not been asked; there is a room when it was adopted */
 	PLACE_ABSENT,    /* the store has no such room, and there is no ephemeral one */
 	PLACE_STORED,    /* rules and room are there */
 	PLACE_EPHEMERAL, /* room is there */
@@ -30,7 +30,7 @@ struct place {
 	struct str name;
 	enum place_kind kind;
 	struct rules *rules; /* PLACE_STORED */
-	struct room *room;   /* PLACE_STORED, PLACE_EPHEMERAL; else NULL */
+	struct room *room;   /* PLACE_STORED, PLACE_EPHEMERAL, may be PLACE_UNKNOWN; else NULL */
 	/* rooms.c's own */
 	bool busy; /* a visit is running */
 	bool held; /* the store has been asked */
@@ -44,7 +44,7 @@ struct place {
 typedef void place_visit(struct place *p, struct call *c);
 
 enum visit_needs {
-	VISIT_ANY,    /* also a place that is unknown: without members, then */
+	VISIT_ANY,    /* also a place that is unknown: without rules, then */
 	VISIT_LOADED, /* never an unknown one */
 };
 
@@ -55,9 +55,22 @@ void rooms_visit(struct call *c, enum visit_needs needs, place_visit *visit);
 void rooms_hold(struct place *p);
 void rooms_release(struct place *p);
 
+/* What a room keeps of its messages. */
+struct ring_limits rooms_ring_limits(void);
+
 /* Gives an absent or unknown place its room. */
 void rooms_make_ephemeral(struct place *p);
 void rooms_make_stored(struct place *p, struct rules *rules); /* owns the rules */
+
+/* A room from before this process: its members are among those of this worker from now on, and have
+ * their places; nobody is told, but of members whose address is nobody's (generation 0): these end as
+ * lost. The rules of a stored one are loaded when somebody needs them; when the store does not know it
+ * any more, its members are told that it is closed. False: there is one of this name, and the caller
+ * keeps the room. */
+bool rooms_adopt(struct room *room, bool stored);
+
+/* Walks all places: for (size_t i = 0; (p = rooms_next(&i));). No visit meanwhile. */
+const struct place *rooms_next(size_t *i);
 
 /* Ends a membership: tells the others why, gives the endpoint's place back. */
 void rooms_end_membership(struct member *m, const char *reason);

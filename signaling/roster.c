@@ -88,16 +88,30 @@ void roster_tell_joined(struct member *m)
 	tell_others(m, &e);
 }
 
-void roster_tell_left(struct member *m, const char *reason)
+static struct event left(const struct member *m, const char *reason)
 {
-	if (m->room->count < 2)
-		return;
 	struct event e;
 	event_begin(&e, "room.left");
 	json_str(&e.params, "room", m->room->name);
 	json_text(&e.params, "peer", m->peer);
 	json_text(&e.params, "reason", reason);
+	return e;
+}
+
+void roster_tell_left(struct member *m, const char *reason)
+{
+	if (m->room->count < 2)
+		return;
+	struct event e = left(m, reason);
 	tell_others(m, &e);
+}
+
+void roster_tell_closed(struct member *m)
+{
+	struct event e = left(m, "closed");
+	struct frame *f = event_take(&e);
+	if (f)
+		addr_send(m->addr, f);
 }
 
 static void tell_change(struct member *m, void (*write)(struct json_out *o, const struct member *m))

@@ -22,5 +22,6 @@ void roster_from(
 /* Tell the others of this member. */
 void roster_tell_joined(struct member *m);
 void roster_tell_left(struct member *m, const char *reason); /* it is still in the room */
+void roster_tell_closed(struct member *m);                   /* tells it alone, of itself */
 void roster_tell_state(struct member *m);
 void roster_tell_connected(struct member *m);

@@ -5,6 +5,7 @@
  * run there. Options are set once, before the workers start, and only read afterwards. */
 #pragma once
 
+#include "core/buf.h"
 #include "core/call.h"
 #include "core/worker.h"
 
@@ -38,6 +39,34 @@ extern const struct signaling_options signaling_defaults;
 
 /* What is pointed to is not copied and outlives the workers. */
 void signaling_configure(const struct signaling_options *options);
+
+/* Handing over: what this worker's rooms are, as records for the next process, and the way back. All
+ * on a worker, for the rooms that live there; the form of the records is hand_over.c's.
+ *
+ * An orderly end: no call is on its way any more; then signaling_settle() on every worker, what that
+ * posts arrives, then signaling_save(). A beginning: before anybody is let in, signaling_load() on
+ * every worker with the records of all workers, one behind the other; each takes those rooms that are
+ * its own now. Its members go on as they were: same peer, same place in the roster, nothing told.
+ * Who is nobody any more is told to the others as lost. */
+
+/* Tells the members what they have not been told yet. */
+void signaling_settle(void);
+
+/* Appends the records. ERR_TOO_LARGE, ERR_NOMEM: a room did not fit and was left out, with a line in
+ * the log; the others are there, and out can be used on. */
+enum err signaling_save(struct buf *out);
+
+/* Who had this address when the rooms were saved, or false: nobody any more. Asked on every worker,
+ * at the same time; the principal is referenced by who asks. */
+struct signaling_lookup {
+	bool (*find)(void *context, struct addr old, struct addr *ret_addr,
+		const struct principal **ret_who);
+	void *context;
+};
+
+/* Records that are damaged or of another version are dropped whole, with a line in the log. The
+ * endpoints of the addresses are registered by now, and tell every worker of their end. */
+void signaling_load(struct str records, const struct signaling_lookup *lookup);
 
 extern const struct method signaling_methods[];
 extern const struct worker_part signaling_part;

@@ -1,0 +1,342 @@
+/* Rooms as records, from one process to the next: signaling_save() and signaling_load().
+ *
+ * A record is a room: the byte RS (0x1e), then units with the byte US (0x1f) in front of each but the
+ * first. A unit is a JSON object, in which neither byte can stand. First the room itself, which says
+ * how many members, messages and keys follow, then these, in this order:
+ *
+ *   {"version", "room", "stored", "epoch", "last_seq", "top", "members", "messages", "keys"}
+ *   {"peer", "worker", "slot", "generation", "role", "connected", "seq", "state"?}    by seq
+ *   {"at", "text"}              Unix ms, a message of the ring as it is; up to the offset top
+ *   {"user", "key", "offset"}   an idempotency key; the oldest first
+ *
+ * They are read as if a foreigner had written them: a room is there whole, or not at all. */
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/metrics.h"
+#include "signaling/methods.h"
+#include "signaling/options.h"
+#include "signaling/rooms.h"
+
+#include <time.h>
+
+enum { VERSION = 1, RECORD = 0x1e, UNIT = 0x1f, ROLE_WORD_MAX = 16, WHO_MAX_BYTES = 1024 };
+
+static int64_t wall_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static uint64_t loop_ms(void)
+{
+	return uv_now(&worker_self()->loop);
+}
+
+/* ---- saving ---- */
+
+static struct json_out begin_unit(struct buf *out, char mark)
+{
+	struct json_out o = JSON_OUT(out);
+	buf_addc(out, mark);
+	json_open(&o, NULL, '{');
+	return o;
+}
+
+static void save_head(struct buf *out, const struct place *p)
+{
+	const struct room *room = p->room;
+	struct json_out o = begin_unit(out, RECORD);
+	json_int(&o, "version", VERSION);
+	json_str(&o, "room", room->name);
+	json_bool(&o, "stored", p->kind != PLACE_EPHEMERAL);
+	json_text(&o, "epoch", room->epoch);
+	json_int(&o, "last_seq", (int64_t)room->last_seq);
+	json_int(&o, "top", (int64_t)room->ring.top);
+	json_int(&o, "members", (int64_t)room->count);
+	json_int(&o, "messages", (int64_t)room->ring.count);
+	json_int(&o, "keys", (int64_t)room->recent.by_key.count);
+	json_close(&o, '}');
+}
+
+static void save_member(struct buf *out, const struct member *m)
+{
+	struct json_out o = begin_unit(out, UNIT);
+	json_text(&o, "peer", m->peer);
+	json_int(&o, "worker", m->addr.worker);
+	json_int(&o, "slot", m->addr.slot);
+	json_int(&o, "generation", m->addr.generation);
+	json_text(&o, "role", role_word(m->role));
+	json_bool(&o, "connected", m->connected);
+	json_int(&o, "seq", (int64_t)m->seq);
+	if (m->state.n)
+		json_raw(&o, "state", m->state);
+	json_close(&o, '}');
+}
+
+static void save_message(struct buf *out, struct ring_item item)
+{
+	struct json_out o = begin_unit(out, UNIT);
+	json_int(&o, "at", wall_ms() - (int64_t)(loop_ms() - item.at_ms));
+	json_raw(&o, "text", item.text);
+	json_close(&o, '}');
+}
+
+static void save_key(struct buf *out, const struct recent_entry *e)
+{
+	struct json_out o = begin_unit(out, UNIT);
+	json_str(&o, "user", e->user);
+	json_str(&o, "key", e->key);
+	json_int(&o, "offset", (int64_t)e->offset);
+	json_close(&o, '}');
+}
+
+static void save_room(struct buf *out, const struct place *p)
+{
+	struct room *room = p->room;
+	ring_expire(&room->ring, loop_ms());
+	save_head(out, p);
+	for (size_t i = 0; i < room->count; i++)
+		save_member(out, room->members[i]);
+	for (size_t left = room->ring.count; left-- > 0;)
+		save_message(out, ring_item_at(&room->ring, room->ring.top - left));
+	const struct recent_key *at = NULL;
+	struct recent_entry e;
+	while (recent_next(&room->recent, &at, &e))
+		save_key(out, &e);
+}
+
+void signaling_settle(void)
+{
+	/* everything is told at once */
+}
+
+enum err signaling_save(struct buf *out)
+{
+	enum err err = out->err;
+	const struct place *p;
+	for (size_t i = 0; !out->err && (p = rooms_next(&i));) {
+		size_t before = out->n;
+		if (!p->room)
+			continue;
+		save_room(out, p);
+		if (!out->err)
+			continue;
+		log_error("a room is too large to be handed over", LOG_STR("room", p->name),
+			LOG_INT("members", p->room->count));
+		err = out->err;
+		buf_cut(out, before);
+	}
+	return err;
+}
+
+/* ---- loading ---- */
+
+struct head {
+	struct str room, epoch;
+	struct param_int version, last_seq, top, members, messages, keys;
+	struct param_bool stored;
+};
+
+struct membership {
+	struct str peer, role, state;
+	struct param_int worker, slot, generation, seq;
+	struct param_bool connected;
+};
+
+struct message {
+	struct str text;
+	struct param_int at;
+};
+
+struct key {
+	struct str user, key;
+	struct param_int offset;
+};
+
+static const struct field head_fields[] = {
+	FIELD(struct head, version, INT, true, VERSION, VERSION),
+	FIELD(struct head, room, STRING, true, 1, NAME_MAX_BYTES),
+	FIELD(struct head, stored, BOOL, true, 0, 0),
+	FIELD(struct head, epoch, STRING, true, EPOCH_CHARS, EPOCH_CHARS),
+	FIELD(struct head, last_seq, INT, true, 0, INT64_MAX),
+	FIELD(struct head, top, INT, true, 0, INT64_MAX),
+	FIELD(struct head, members, INT, true, 0, INT64_MAX),
+	FIELD(struct head, messages, INT, true, 0, INT64_MAX),
+	FIELD(struct head, keys, INT, true, 0, RECENT_MAX),
+	{0},
+};
+
+static const struct field member_fields[] = {
+	FIELD(struct membership, peer, STRING, true, PEER_CHARS, PEER_CHARS),
+	FIELD(struct membership, worker, INT, true, 0, UINT16_MAX),
+	FIELD(struct membership, slot, INT, true, 0, UINT32_MAX),
+	FIELD(struct membership, generation, INT, true, 1, UINT32_MAX),
+	FIELD(struct membership, role, STRING, true, 1, ROLE_WORD_MAX),
+	FIELD(struct membership, connected, BOOL, true, 0, 0),
+	FIELD(struct membership, seq, INT, true, 1, INT64_MAX),
+	FIELD(struct membership, state, RAW, false, 1, STATE_CEILING),
+	{0},
+};
+
+static const struct field message_fields[] = {
+	FIELD(struct message, at, INT, true, 0, INT64_MAX),
+	FIELD(struct message, text, OBJECT, true, 2, FRAME_MAX_BYTES),
+	{0},
+};
+
+static const struct field key_fields[] = {
+	FIELD(struct key, user, STRING, true, 0, WHO_MAX_BYTES),
+	FIELD(struct key, key, STRING, true, 1, KEY_MAX_BYTES),
+	FIELD(struct key, offset, INT, true, 1, INT64_MAX),
+	{0},
+};
+
+/* What stands before the next mark; takes both off. */
+static struct str cut(struct str *rest, char mark)
+{
+	const char *end = rest->n ? memchr(rest->p, mark, rest->n) : NULL;
+	struct str piece = {rest->p, end ? (size_t)(end - rest->p) : rest->n};
+	size_t step = piece.n + (end ? 1 : 0);
+	rest->p += step;
+	rest->n -= step;
+	return piece;
+}
+
+/* Takes the next unit off and reads it; ret is zeroed. *ret_text is what its strings point into. */
+static bool read_unit(struct str *rest, const struct field *fields, void *ret, char **ret_text)
+{
+	struct params_problem problem;
+	struct str unit = cut(rest, UNIT);
+	if (json_check(unit, NULL) || json_kind(unit) != JSON_OBJECT)
+		return false;
+	char *text = mem_copy(unit);
+	if (params_decode((struct str){text, unit.n}, fields, ret, &problem)) {
+		free(text);
+		return false;
+	}
+	*ret_text = text;
+	return true;
+}
+
+/* Who is nobody any more gets an address that is nobody's, but another one each. */
+static bool add_member(
+	struct room *room, const struct membership *in, const struct signaling_lookup *lookup)
+{
+	static const struct principal nobody = {0};
+	struct addr old = {
+		(uint16_t)in->worker.n, (uint32_t)in->slot.n, (uint32_t)in->generation.n};
+	struct addr addr = {0};
+	const struct principal *who = NULL;
+	enum role role = role_parse(in->role);
+	bool lives = lookup->find(lookup->context, old, &addr, &who);
+	if (!lives)
+		addr = (struct addr){(uint16_t)worker_self()->index, (uint32_t)room->count + 1, 0};
+	if (role < ROLE_VIEWER || (uint64_t)in->seq.n <= room->last_seq ||
+		room_by_endpoint(room, addr) || room_by_peer(room, in->peer))
+		return false;
+	struct principal *gone = lives ? NULL : principal_new(&nobody);
+	struct member *m = room_add_again(
+		room, lives ? who : gone, addr, role, in->state, in->peer, (uint64_t)in->seq.n);
+	m->connected = in->connected.yes;
+	principal_unref(&gone);
+	return true;
+}
+
+static bool read_members(
+	struct str *rest, int64_t count, struct room *room, const struct signaling_lookup *lookup)
+{
+	bool ok = true;
+	while (ok && count-- > 0) {
+		struct membership in = {0};
+		char *text = NULL;
+		ok = read_unit(rest, member_fields, &in, &text) && add_member(room, &in, lookup);
+		free(text);
+	}
+	return ok;
+}
+
+static bool read_messages(struct str *rest, int64_t count, struct room *room)
+{
+	bool ok = true;
+	while (ok && count-- > 0) {
+		struct message in = {0};
+		char *text = NULL;
+		ok = read_unit(rest, message_fields, &in, &text);
+		int64_t age = ok ? wall_ms() - in.at.n : 0;
+		if (ok)
+			ring_put(&room->ring, in.text, loop_ms() - (uint64_t)(age > 0 ? age : 0));
+		free(text);
+	}
+	return ok;
+}
+
+static bool read_keys(struct str *rest, int64_t count, struct room *room)
+{
+	bool ok = true;
+	while (ok && count-- > 0) {
+		struct key in = {0};
+		char *text = NULL;
+		ok = read_unit(rest, key_fields, &in, &text) &&
+			(uint64_t)in.offset.n <= room->ring.top &&
+			!recent_find(&room->recent, in.user, in.key);
+		if (ok)
+			recent_add(&room->recent, in.user, in.key, (uint64_t)in.offset.n);
+		free(text);
+	}
+	return ok;
+}
+
+static void drop(struct room **room)
+{
+	while ((*room)->count) {
+		struct member *m = (*room)->members[(*room)->count - 1];
+		room_remove(&m);
+	}
+	room_free(room);
+}
+
+/* The whole room, or NULL. */
+static struct room *read_room(
+	struct str units, const struct head *head, const struct signaling_lookup *lookup)
+{
+	struct room *room = room_new(head->room, rooms_ring_limits());
+	memcpy(room->epoch, head->epoch.p, EPOCH_CHARS);
+	bool ok = head->messages.n <= head->top.n;
+	room->ring.top = ok ? (uint64_t)(head->top.n - head->messages.n) : 0;
+	ok = ok && read_members(&units, head->members.n, room, lookup) &&
+		(uint64_t)head->last_seq.n >= room->last_seq &&
+		read_messages(&units, head->messages.n, room) &&
+		read_keys(&units, head->keys.n, room) && !units.n;
+	room->last_seq = (uint64_t)head->last_seq.n;
+	if (!ok)
+		drop(&room);
+	return room;
+}
+
+static void load_room(struct str record, const struct signaling_lookup *lookup)
+{
+	struct head head = {0};
+	char *text = NULL;
+	bool ok = read_unit(&record, head_fields, &head, &text);
+	/* Whose it is nobody knows: one worker says so for all. */
+	if (!ok && worker_self()->index == 0)
+		log_error("the record of a room is damaged or of another version");
+	if (ok && worker_home(head.room) == worker_self()) {
+		struct room *room = read_room(record, &head, lookup);
+		if (!room)
+			log_error("the record of a room is damaged", LOG_STR("room", head.room));
+		else if (!rooms_adopt(room, head.stored.yes)) {
+			log_error("there are two records of a room", LOG_STR("room", head.room));
+			drop(&room);
+		}
+	}
+	free(text);
+}
+
+void signaling_load(struct str records, const struct signaling_lookup *lookup)
+{
+	cut(&records, RECORD); /* nothing stands before the first */
+	while (records.n)
+		load_room(cut(&records, RECORD), lookup);
+}
