@@ -494,6 +494,8 @@ static const char *handshake_fault(struct lws *wsi, const char *upgrade, struct 
 		return "Sec-WebSocket-Version must be 13.\n";
 	if (lws_hdr_total_length(wsi, WSI_TOKEN_KEY) != 24)
 		return "Sec-WebSocket-Key must be 24 characters.\n";
+	if (lws_hdr_total_length(wsi, WSI_TOKEN_EXTENSIONS) > EXTENSION_LIST_MAX)
+		return "Sec-WebSocket-Extensions is too long.\n";
 	if (has(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) || has(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING))
 		return "A handshake has no body.\n";
 	return NULL;

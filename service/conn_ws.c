@@ -4,6 +4,7 @@
 #include "core/mem.h"
 #include "core/metrics.h"
 #include "core/worker.h"
+#include "service/deflate.h"
 #include "service/lws.h"
 #include "service/opening.h"
 
@@ -14,7 +15,7 @@
 
 static_assert((int)FRAME_HEADROOM >= LWS_PRE, "frames need the headroom of libwebsockets");
 
-enum { CLOSE_TIMEOUT_SECONDS = 5, PEER_TEXT_MAX = 64 };
+enum { CLOSE_TIMEOUT_SECONDS = 5, PEER_TEXT_MAX = 64, RSV1 = 0x40 };
 
 struct queued {
 	struct frame *frame;
@@ -35,6 +36,10 @@ struct conn {
 	const char *close_reason;
 	bool dirty, batching, close_sent;
 	bool peer_closing; /* the client's close frame has come: what follows it is not looked at */
+	bool continued;    /* inbound: its first frame has come whole */
+	bool packed_in;    /* inbound is compressed */
+	bool packed_out;   /* what lws_write() has in hand is compressed */
+	struct deflate_terms deflate; /* offers: those libwebsockets has not asked about yet */
 	char peer[PEER_TEXT_MAX];
 };
 
@@ -168,8 +173,17 @@ static uint32_t joinable(struct conn *c)
 
 static int write_text(struct conn *c, char *bytes, size_t n)
 {
+	struct str packed = {0};
+	if (c->deflate.window_bits)
+		packed = deflate_message((struct str){bytes, n}, c->deflate.window_bits);
 	metric_add(METRIC_MESSAGES_OUT, 1);
 	metric_add(METRIC_BYTES_OUT, (int64_t)n);
+	c->packed_out = packed.n > 0;
+	if (packed.n) {
+		metric_add(METRIC_BYTES_SAVED, (int64_t)(n - packed.n));
+		bytes = (char *)(uintptr_t)packed.p;
+		n = packed.n;
+	}
 	return lws_write(c->wsi, (unsigned char *)bytes, n, LWS_WRITE_TEXT) < 0 ? -1 : 0;
 }
 
@@ -262,6 +276,7 @@ void conn_flush_all(void)
 		else if (c->close_code) /* it may never read what is before the close frame */
 			lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, CLOSE_TIMEOUT_SECONDS);
 	}
+	deflate_forget();
 	if (closing)
 		conn_heed_timeouts();
 }
@@ -303,6 +318,34 @@ static void deliver(struct conn *c, struct str text)
 		owner->events->text(owner, text);
 }
 
+/* All of a message has come. */
+static void on_message(struct conn *c, struct str text, size_t most)
+{
+	if (!c->packed_in) {
+		deliver(c, text);
+		return;
+	}
+	enum err err = inflate_message(text, most, &text);
+	if (!err)
+		deliver(c, text);
+	else if (err == ERR_PARSE)
+		refuse_input(c, 1007, "the compressed message is broken");
+	else
+		refuse_input(c, 1009, "the message is too big");
+}
+
+/* The bit that says "compressed" stands in the first frame of a message and in no other (RFC 7692,
+ * section 6.1). Without compression libwebsockets refuses it itself. */
+static bool misplaces_bit(struct conn *c, bool end_of_frame)
+{
+	bool set = (lws_get_reserved_bits(c->wsi) & RSV1) != 0;
+	bool wrong = set && c->continued;
+	if (!c->continued)
+		c->packed_in = set;
+	c->continued = (c->continued || end_of_frame) && !lws_is_final_fragment(c->wsi);
+	return wrong;
+}
+
 static void on_receive(struct conn *c, const void *in, size_t n)
 {
 	if (c->close_code || c->peer_closing)
@@ -311,27 +354,89 @@ static void on_receive(struct conn *c, const void *in, size_t n)
 		refuse_input(c, 1003, "send text, not binary");
 		return;
 	}
-	bool last = lws_is_final_fragment(c->wsi) && !lws_remaining_packet_payload(c->wsi);
+	if (misplaces_bit(c, !lws_remaining_packet_payload(c->wsi))) {
+		refuse_input(c, 1002, "only the first frame says that a message is compressed");
+		return;
+	}
+	bool last = lws_is_final_fragment(c->wsi);
 	size_t most = c->carrier.opened ? limits.message : limits.first_message;
-	if (c->inbound.n + n > most) {
+	size_t most_here = c->packed_in ? inflate_packed_max(most) : most;
+	if (c->inbound.n + n > most_here) {
 		refuse_input(c, 1009, "the message is too big");
 		return;
 	}
 	if (last && !c->inbound.n) {
-		deliver(c, (struct str){n ? in : "", n});
+		on_message(c, (struct str){n ? in : "", n}, most);
 		return;
 	}
-	c->inbound.max = limits.message;
+	c->inbound.max = most_here;
 	buf_add(&c->inbound, in, n);
 	if (c->inbound.err) {
 		refuse_input(c, 1009, "the message is too big");
 	} else if (last) {
 		struct buf whole = c->inbound;
-		c->inbound = BUF_INIT(limits.message);
-		deliver(c, buf_str(&whole));
+		c->inbound = BUF_INIT(0);
+		on_message(c, buf_str(&whole), most);
 		buf_free(&whole);
 	}
 }
+
+/* ---- compression ----
+ *
+ * libwebsockets is told of an extension that does nothing but let the bit of compressed frames pass, in
+ * and out; the rest is ours. Its own permessage-deflate is of no use here: it reads from the caller's
+ * buffer long after lws_write() has returned, a kilobyte each time the socket is writable, ignores
+ * the window that a client asks for, keeps hundreds of kilobytes for each connection, and ends one
+ * with broken input without a close frame. */
+
+/* Asked for each offer in the list. As the answer is ours it does not matter which one is accepted:
+ * the last, because another behind an accepted one would end the handshake. */
+static int on_offer(struct conn *c, struct lws *wsi)
+{
+	if (!c->deflate.offers) {
+		char offers[EXTENSION_LIST_MAX + 1];
+		int n = lws_hdr_copy(wsi, offers, sizeof(offers), WSI_TOKEN_EXTENSIONS);
+		c->deflate = deflate_choose((struct str){offers, n > 0 ? (size_t)n : 0});
+	}
+	bool last = c->deflate.offers && --c->deflate.offers == 0;
+	return last && c->deflate.window_bits ? 0 : 1;
+}
+
+/* What libwebsockets has written so far ends with the name of an accepted extension: here come its
+ * parameters, which it would choose otherwise. */
+static int add_parameters(struct conn *c, struct lws_process_html_args *args)
+{
+	static const struct str accepted = {"permessage-deflate\r\n", 20};
+	if (!c->deflate.window_bits)
+		return 0;
+	struct buf parameters = BUF_INIT((size_t)args->max_len);
+	deflate_answer(c->deflate, &parameters);
+	buf_adds(&parameters, STR("\r\n"));
+	bool sound = !parameters.err && memcmp(args->p - accepted.n, accepted.p, accepted.n) == 0;
+	if (sound) {
+		memcpy(args->p - 2, parameters.p, parameters.n);
+		args->p += parameters.n - 2;
+	}
+	buf_free(&parameters);
+	return sound ? 0 : -1;
+}
+
+static int extension_callback(struct lws_context *lws, const struct lws_extension *extension,
+	struct lws *wsi, enum lws_extension_callback_reasons reason, void *user, void *in, size_t n)
+{
+	static const struct lws_ext_options no_options[] = {{0}};
+	(void)lws, (void)extension, (void)user, (void)n;
+	const struct conn *c = lws_wsi_user(wsi);
+	if (reason == LWS_EXT_CB_CONSTRUCT)
+		*(const struct lws_ext_options **)in = no_options;
+	else if (reason == LWS_EXT_CB_PACKET_TX_PRESEND && c->packed_out)
+		*((struct lws_tokens *)in)->token |= RSV1;
+	return 0;
+}
+
+static const struct lws_extension extensions[] = {
+	{.name = "permessage-deflate", .callback = extension_callback}, {0}};
+const struct lws_extension *const conn_ws_extensions = extensions;
 
 /* ---- libwebsockets ---- */
 
@@ -381,6 +486,10 @@ static int callback(
 {
 	struct conn *c = user;
 	switch (reason) {
+	case LWS_CALLBACK_CONFIRM_EXTENSION_OKAY:
+		return on_offer(c, wsi);
+	case LWS_CALLBACK_ADD_HEADERS:
+		return add_parameters(c, in);
 	case LWS_CALLBACK_ESTABLISHED:
 		on_established(c, wsi);
 		return 0;
@@ -417,4 +526,5 @@ const struct lws_protocols conn_ws_protocol = {
 void conn_ws_thread_stop(void)
 {
 	buf_free(&joined);
+	deflate_thread_stop();
 }

@@ -283,6 +283,7 @@ static struct lws_vhost *make_vhost(struct worker *w, bool internal)
 		.keepalive_timeout = 15,
 		.timeout_secs = 20,
 		.options = LWS_SERVER_OPTION_DISABLE_IPV6,
+		.extensions = config->server.compression ? conn_ws_extensions : NULL,
 	};
 	if (!internal && config->tls.certificate[0]) {
 		info.ssl_cert_filepath = config->tls.certificate;

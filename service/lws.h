@@ -6,8 +6,13 @@
 
 struct lws;
 struct lws_protocols;
+struct lws_extension;
 
 extern const struct lws_protocols conn_ws_protocol, conn_http_protocol;
+extern const struct lws_extension *const conn_ws_extensions; /* for vhosts that compress */
+
+/* Of a longer Sec-WebSocket-Extensions libwebsockets would end the connection without an answer. */
+enum { EXTENSION_LIST_MAX = 254 };
 
 /* Pings and the limit for pongs: a lws_retry_bo_t, for the vhosts. */
 const void *conn_liveness(void);

@@ -1,6 +1,7 @@
 // Bytes on a socket, for what no proper client would send: HTTP by hand and WebSocket frames by hand.
 import { randomBytes } from "node:crypto";
 import { connect as dial } from "node:net";
+import { constants, deflateRawSync, inflateRawSync } from "node:zlib";
 import { within } from "./within.mjs";
 
 const TIMEOUT_MS = 10_000;
@@ -57,7 +58,9 @@ class Raw {
 		const found = new Promise((done) => {
 			look = () => {
 				const value = take();
-				if (value !== undefined || this.ended) done(value);
+				if (value === undefined && !this.ended) return;
+				this.#watchers.delete(look); // at once: more may come within this turn, for who waits next
+				done(value);
 			};
 			this.#watchers.add(look);
 			look();
@@ -89,7 +92,7 @@ class Raw {
 		return { status: Number(status), headers, body, text: body.toString() };
 	}
 
-	/** The next WebSocket frame: {fin, opcode, payload, text}; undefined when the connection ends before. */
+	/** The next WebSocket frame: {fin, rsv, opcode, payload, text}; undefined when the connection ends before. */
 	frame(timeout) {
 		return this.#until(() => this.#takeFrame(), "a frame", timeout);
 	}
@@ -104,7 +107,7 @@ class Raw {
 		if (b.length < at + n) return undefined;
 		const payload = Buffer.from(b.subarray(at, at + n));
 		this.bytes = b.subarray(at + n);
-		return { fin: b[0] >> 7 === 1, opcode: b[0] & 15, payload, text: payload.toString() };
+		return { fin: b[0] >> 7 === 1, rsv: (b[0] >> 4) & 7, opcode: b[0] & 15, payload, text: payload.toString() };
 	}
 
 	/** The code of the close frame, others passed over; 1006 when the connection ends without one. */
@@ -156,19 +159,32 @@ export async function upgrade(server, headers, path) {
 	return response;
 }
 
-/** A WebSocket by hand, its session open when a user is named. */
-export async function rawWebSocket(server, { user } = {}) {
+/** A WebSocket by hand, its session open when a user is named; headers: more for the handshake. */
+export async function rawWebSocket(server, { user, headers = {} } = {}) {
 	const raw = await rawConnect(server);
 	const token = user && (await server.mint(user));
-	raw.write(upgradeText(server, token ? { Authorization: `Bearer ${token}` } : {}));
+	raw.write(upgradeText(server, { ...headers, ...(token && { Authorization: `Bearer ${token}` }) }));
 	const { status } = await raw.response();
 	if (status !== 101) throw new Error(`the handshake was refused: ${status}`);
 	if (user) {
 		raw.write(frame(1, '{"jsonrpc":"2.0","id":"open","method":"session.open"}'));
-		const opened = JSON.parse((await raw.frame()).text);
+		const { rsv, payload } = await raw.frame();
+		const opened = JSON.parse(rsv ? inflated(payload) : payload);
 		if (!opened.result) throw new Error(JSON.stringify(opened));
 	}
 	return raw;
+}
+
+/** The payload of a compressed message (RFC 7692) as text; windowBits: no reference may reach further back. */
+export function inflated(payload, windowBits = 15) {
+	const whole = Buffer.concat([payload, Buffer.from("0000ffff", "hex")]);
+	return inflateRawSync(whole, { windowBits, finishFlush: constants.Z_SYNC_FLUSH }).toString();
+}
+
+/** A message compressed for the payload of a frame. */
+export function deflated(text, options = {}) {
+	const packed = deflateRawSync(Buffer.from(text), { ...options, finishFlush: constants.Z_SYNC_FLUSH });
+	return packed.subarray(0, packed.length - 4);
 }
 
 /** A frame as a client sends it. length: what it says its length is. */
