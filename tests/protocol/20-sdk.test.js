@@ -205,7 +205,7 @@ test("a cut connection is resumed: nothing is lost, nothing is twice, nobody has
 	const [back, again] = [event(ann.box, "open"), connected(his, true)];
 	const last = said(his, "said while away");
 	ann.letBack();
-	assert.deepEqual(await back, { session, resumed: true, user: ann.box.user });
+	assert.deepEqual(await back, { session, resumed: true, user: ann.box.user, transport: "websocket" });
 	await Promise.all([again, last]);
 	const offsets = (await within(Promise.all(calls), WAIT_MS, "the calls in flight")).map(({ offset }) => offset);
 	const end = [said(hers, "end"), said(his, "end")];

@@ -283,6 +283,11 @@ export class Call extends Emitter {
 		for (const peer of this.peers.values()) peer.reconfigure(this.rtcConfiguration());
 	}
 
+	/** This device is in another network: the paths of before are gone, or soon will be. */
+	networkChanged() {
+		for (const peer of this.peers.values()) peer.networkChanged();
+	}
+
 	/** @param {Member} member */
 	memberChanged(member) {
 		const inCall = member.state?.call === true;

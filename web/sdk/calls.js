@@ -3,9 +3,8 @@ import { SignalboxError } from "./errors.js";
 import { UNCOUNTED } from "./protocol.js";
 
 /**
- * @typedef {{text: string, bytes: number, sent: boolean}} Outgoing
- * @typedef {Outgoing & {
- *   id: string, method: string, timer: any,
+ * @typedef {import("./outbox.js").Outgoing & {
+ *   id: string, method: string, timer: any, deadline: number,
  *   resolve: (result: any) => void, reject: (error: Error) => void,
  *   apply?: (result: any) => void,
  * }} Call
@@ -16,10 +15,19 @@ export class Calls {
 	#next = 1;
 	/** @type {Map<string, Call>} */
 	#open = new Map();
+	#again;
+
+	/**
+	 * @param {(call: Call, error: SignalboxError) => boolean} again takes a call that was refused
+	 *   to send it once more, or says false
+	 */
+	constructor(again) {
+		this.#again = again;
+	}
 
 	/**
 	 * @param {string} method
-	 * @param {object} params
+	 * @param {{room?: string, [name: string]: any}} params
 	 * @param {(result: any) => void} [apply]
 	 */
 	make(method, params, apply) {
@@ -36,7 +44,8 @@ export class Calls {
 		});
 		/** @type {Call} */
 		const call = {
-			id, method, text, bytes: utf8Bytes(text), sent: false, timer: 0, resolve, reject, apply,
+			id, method, room: params.room, text, bytes: utf8Bytes(text), sent: false,
+			timer: 0, deadline: 0, resolve, reject, apply,
 		};
 		this.#open.set(id, call);
 		return { call, promise };
@@ -53,6 +62,7 @@ export class Calls {
 	 * @param {() => void} expired
 	 */
 	limit(call, ms, expired) {
+		call.deadline = performance.now() + ms;
 		call.timer = setTimeout(() => {
 			expired();
 			this.fail(call, new SignalboxError("timeout",
@@ -66,7 +76,8 @@ export class Calls {
 		const call = this.#open.get(reply.id);
 		if (!call) return;
 		if (reply.error) {
-			this.fail(call, SignalboxError.fromReply(reply.error, call.method));
+			const error = SignalboxError.fromReply(reply.error, call.method);
+			if (!this.#again(call, error)) this.fail(call, error);
 			return;
 		}
 		this.#remove(call);

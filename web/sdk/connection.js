@@ -3,92 +3,101 @@ import { Calls } from "./calls.js";
 import { Counting, countMessages, utf8Bytes } from "./counting.js";
 import { SignalboxError } from "./errors.js";
 import { Emitter } from "./events.js";
-import { ACK, KEPT, MAX_MESSAGE, SUBPROTOCOL, closing } from "./protocol.js";
+import { Outbox } from "./outbox.js";
+import { isOffline, watchPage } from "./page.js";
+import { ACK, HELD_BACK, KEPT, MAX_MESSAGE, closing } from "./protocol.js";
+import { SENTENCE } from "./status.js";
+import { GIVEN_UP, OPEN_MS, Ways } from "./ways.js";
 
 /**
  * @typedef {import("./protocol.js").SessionResult} SessionResult
- * @typedef {"idle"|"connecting"|"open"|"reconnecting"|"closed"} State
+ * @typedef {import("./status.js").ConnectionEvents} ConnectionEvents
+ * @typedef {import("./status.js").Closed} Closed
+ * @typedef {import("./status.js").State} State
+ * @typedef {import("./ways.js").Socket} Socket
+ * @typedef {import("./ways.js").Transport} Transport
  * @typedef {(why: {fresh: boolean}) => string | null | Promise<string | null>} TokenCallback
  *   `fresh: true` asks for another token than the last: that one was refused or is running out.
  *   Null, or a SignalboxError `unauthenticated`, says that only the person can help; any other
  *   failure is tried again.
  *
- * @typedef {{
- *   url: string, token: TokenCallback, client?: {name: string, version: string},
- *   timeout?: number, random?: () => number, WebSocket?: typeof globalThis.WebSocket,
+ * @typedef {import("./ways.js").WayOptions & {
+ *   url: string, token: TokenCallback, client?: {name: string, version: string}, timeout?: number,
  * }} ConnectionOptions
- *
- * @typedef {{code: number, reason: string, message: string}} Closed
- * @typedef {{
- *   connecting: {attempt: number},
- *   open: {session: string, resumed: boolean, user: {id: string, name: string}},
- *   reconnecting: Closed & {delay: number},
- *   closed: Closed,
- *   error: SignalboxError,
- *   notification: {method: string, params: any},
- * }} ConnectionEvents
  */
 
-/** How long the server may take to answer `session.open`. */
-const OPEN_MS = 12_000;
 /** How long it may take to answer a ping before the connection counts as dead. */
 const PONG_MS = 10_000;
+/** The same, when there is reason to doubt it. */
+const DOUBT_MS = 5_000;
 /** A connection that lasted this long makes the backoff begin anew. */
 const STEADY_MS = 5_000;
-/** The close codes this side sends: the session is over, or only this connection is. */
+/** Browsers have been wrong in saying that there is no network. */
+const OFFLINE_MS = 60_000;
+/** The close code that ends the session, and not only this connection. */
 const DONE = 1000;
-const GIVEN_UP = 4000;
 /** This many refused tokens in a row end it. */
 const MAX_REFUSED = 2;
 
 /**
- * One session with the server, across as many WebSockets as it needs.
+ * One session with the server, across as many connections as it needs, by WebSocket or HTTP.
  * @template {ConnectionEvents} [Events=ConnectionEvents]
  * @extends {Emitter<Events>}
  */
 export class Connection extends Emitter {
 	/** @type {State} */
 	state = "idle";
+	/** What to show; the last `status`. @type {import("./status.js").Status} */
+	status;
+	/** What carries the session, or did last. @type {Transport} */
+	transport;
 	/** The server's answer to `session.open`. @type {SessionResult | null} */
 	session = null;
 	/** When the token runs out, in seconds since 1970. */
 	expiresAt = 0;
 
 	#options;
-	#url;
 	#timeout;
 	#backoff;
+	#ways;
 	#counting = new Counting();
-	#calls = new Calls();
-	/** Written, but not yet handed to a socket. @type {import("./calls.js").Outgoing[]} */
-	#waiting = [];
-	#waitingBytes = 0;
-	/** @type {WebSocket | null} */
+	#calls = new Calls((call, error) => this.#again(call, error));
+	/** Written, but not yet handed to a socket. */
+	#outbox = new Outbox();
+	/** @type {Socket | null} */
 	#socket = null;
+	/** The server has answered `session.open` on that socket. */
+	#ready = false;
+	/** The stream that a WebSocket is about to take over from. @type {Socket | null} */
+	#before = null;
+	/** The transport that was told of last. @type {Transport | null} */
+	#told = null;
 	/** A session was open before this attempt, and its rooms are to be joined again. */
 	#begun = false;
 	#attempts = 0;
 	#refused = 0;
 	#freshToken = false;
-	/** Seconds, from session.closing or an error's retry_after. @type {number | null} */
+	/** Seconds, from a session.closing that came on this connection. @type {number | null} */
 	#returnAfter = null;
-	/** @type {Record<"retry"|"open"|"ack"|"ping"|"pong"|"steady", any>} */
-	#timers = { retry: 0, open: 0, ack: 0, ping: 0, pong: 0, steady: 0 };
+	/** The server said when to come back: that is not cut short by itself. */
+	#bidden = false;
+	/** A ping must be answered by then, on the clock of `performance.now()`; 0: there is none. */
+	#pongBy = 0;
+	/** @type {Record<"retry"|"open"|"ack"|"ping"|"pong"|"steady"|"pace", any>} */
+	#timers = { retry: 0, open: 0, ack: 0, ping: 0, pong: 0, steady: 0, pace: 0 };
 	/** @type {{promise: Promise<SessionResult>, resolve: Function, reject: Function} | null} */
 	#opening = null;
-	#onWake = () => this.#wake();
-	/** @param {Event} event */
-	#onPageHide = (event) => {
-		if (!(/** @type {PageTransitionEvent} */ (event).persisted)) this.#pageGone();
-	};
+	#unwatch = () => {};
 
 	/** @param {ConnectionOptions} options */
 	constructor(options) {
 		super();
 		this.#options = options;
-		this.#url = socketUrl(options.url);
 		this.#timeout = options.timeout ?? 30_000;
 		this.#backoff = new Backoff(options.random);
+		this.#ways = new Ways(options.url, options, () => this.#token(true));
+		this.transport = this.#ways.current;
+		this.status = { state: "idle", message: SENTENCE.idle, transport: this.transport };
 	}
 
 	/** Who is signed in, once open. */
@@ -103,7 +112,13 @@ export class Connection extends Emitter {
 		this.#backoff.reset();
 		this.#attempts = this.#refused = 0;
 		this.#freshToken = false;
-		watchPage(true, this.#onWake, this.#onPageHide);
+		this.#unwatch = watchPage({
+			online: () => this.#networkChanged(),
+			changed: () => this.#networkChanged(),
+			offline: () => this.#wentOffline(),
+			shown: () => this.#bidden || this.check(),
+			gone: () => this.#pageGone(),
+		});
 		void this.#attempt();
 		return this.#opening.promise;
 	}
@@ -112,6 +127,14 @@ export class Connection extends Emitter {
 	close() {
 		if (this.state === "closed" || this.state === "idle") return;
 		this.#stop({ code: DONE, reason: "done", message: "Closed by this client." }, null);
+	}
+
+	/** Finds out at once: an open connection is pinged, for a lost one another attempt is made. */
+	check() {
+		if (this.#ready) this.#ping(DOUBT_MS);
+		if (this.state !== "reconnecting" && this.state !== "offline") return;
+		clearTimeout(this.#timers.retry);
+		void this.#attempt();
 	}
 
 	/**
@@ -134,13 +157,13 @@ export class Connection extends Emitter {
 				"Send less at once.", { code: -32013, data: { limit: MAX_MESSAGE } }));
 			return promise;
 		}
-		if (this.#waiting.length >= KEPT.messages || this.#waitingBytes > KEPT.bytes) {
+		if (this.#outbox.length >= KEPT.messages || this.#outbox.bytes > KEPT.bytes) {
 			this.#calls.fail(call, new SignalboxError("overloaded",
 				`${method}: too much is waiting to be sent. Wait until it is connected again.`,
 				{ code: -32030 }));
 			return promise;
 		}
-		this.#calls.limit(call, timeout, () => this.#withdraw(call));
+		this.#calls.limit(call, timeout, () => this.#outbox.withdraw(call));
 		this.#enqueue(call);
 		return promise;
 	}
@@ -148,44 +171,69 @@ export class Connection extends Emitter {
 	/** Called when a new session began in place of a lost one, before anything waiting is sent. */
 	onFreshSession() {}
 
+	/** Called when this device is in another network than before. */
+	onNetworkChange() {}
+
 	/* ---- connecting ---- */
 
 	async #attempt() {
-		this.#setState("connecting", { attempt: ++this.#attempts });
+		const transport = this.#ways.current;
+		this.#bidden = false;
+		this.#setState("connecting", { attempt: ++this.#attempts, transport });
 		let token;
 		try {
-			token = await this.#options.token({ fresh: this.#freshToken });
-			if (!token) throw SignalboxError.signInNeeded();
+			token = await this.#token(this.#freshToken);
 		} catch (error) {
 			if (this.state === "connecting") this.#noToken(error);
 			return;
 		}
 		if (this.state !== "connecting") return;
 		this.#freshToken = false;
-		const socket = this.#openSocket();
+		const socket = this.#dial(transport);
 		if (!socket) return;
-		this.#socket = socket;
-		const current = () => this.#socket === socket;
-		socket.onopen = () => current() && this.#sendOpen(String(token));
-		socket.onmessage = (event) => current() && this.#receive(event.data);
-		socket.onclose = (event) => current() && this.#lost(event.code, event.reason);
-		// Node says of a connection that was never made only this; elsewhere onclose comes first.
-		socket.onerror = () => setTimeout(() => current() && this.#lost(1006, ""));
-		this.#timers.open = setTimeout(() => current() && this.#drop(), OPEN_MS);
+		this.#carryBy(socket, transport);
+		socket.onopen = () => this.#socket === socket && this.#sendOpen(token);
+		this.#mustOpen(socket, this.#ways.patience);
 	}
 
-	/** @returns {WebSocket | null} */
-	#openSocket() {
-		const WebSocket = this.#options.WebSocket ?? globalThis.WebSocket;
+	/** @param {boolean} fresh another one than the last */
+	async #token(fresh) {
+		const token = await this.#options.token({ fresh });
+		if (!token) throw SignalboxError.signInNeeded();
+		return token;
+	}
+
+	/** @param {Transport} transport @returns {Socket | null} null: it has all ended */
+	#dial(transport) {
 		try {
-			return new WebSocket(this.#url, [SUBPROTOCOL]);
+			return this.#ways.dial(transport);
 		} catch (cause) {
-			const message = `${this.#url} cannot be opened from here (${text(cause)}). ` +
+			const message = `${this.#ways.url} cannot be opened from here (${text(cause)}). ` +
 				"Check the address; a page served by https needs a server with https.";
 			const error = new SignalboxError("bad_address", message, { cause });
 			this.#stop({ code: 0, reason: error.reason, message }, error);
 			return null;
 		}
+	}
+
+	/** From now on the session is carried by this one. @param {Socket} socket @param {Transport} transport */
+	#carryBy(socket, transport) {
+		const current = () => this.#socket === socket;
+		this.#socket = socket;
+		this.#ready = false;
+		this.transport = transport;
+		/** @param {{data: unknown, counted?: number}} event */
+		socket.onmessage = (event) => current() && this.#receive(event.data, event.counted);
+		/** @param {{code: number, reason: string}} event */
+		socket.onclose = (event) => current() && this.#lost(event.code, event.reason);
+		// Node says of a connection that was never made only this; elsewhere onclose comes first.
+		socket.onerror = () => setTimeout(() => current() && this.#lost(1006, ""));
+	}
+
+	/** @param {Socket} socket @param {number} ms */
+	#mustOpen(socket, ms) {
+		clearTimeout(this.#timers.open);
+		this.#timers.open = setTimeout(() => this.#socket === socket && this.#drop(), ms);
 	}
 
 	/** @param {unknown} error */
@@ -196,11 +244,12 @@ export class Connection extends Emitter {
 		}
 		const message = `No sign-in token could be fetched (${text(error)}). Check the network.`;
 		this.emit("error", new SignalboxError("token", message, { cause: error }));
-		this.#retry({ code: 0, reason: "token", message });
+		this.#retry({ code: 0, reason: "token", message }, this.#backoff.next());
 	}
 
 	/** @param {string} token */
 	#sendOpen(token) {
+		if (this.#socket) this.#mustOpen(this.#socket, OPEN_MS);
 		const params = {
 			token,
 			batch: true,
@@ -227,58 +276,87 @@ export class Connection extends Emitter {
 		}
 		this.session = result;
 		this.expiresAt = result.expires_at;
-		this.#refused = 0;
-		this.#returnAfter = null;
+		this.#refused = this.#attempts = 0;
+		this.#ready = true;
+		this.#ways.opened(this.transport, (socket) => this.#takeOver(socket));
+		this.#outbox.allow(result.limits ?? {}, performance.now(), !resumed);
 		this.#timers.steady = setTimeout(() => this.#backoff.reset(), STEADY_MS);
 		if (resumed) {
 			for (const text of this.#counting.rest()) this.#socket?.send(text);
-			this.#setState("open", this.#openDetail(result, true));
+			this.#tellOpen(true);
 		} else {
-			this.#begin(result, this.#begun);
+			this.#begin(this.#begun);
 		}
+		this.#before?.close(GIVEN_UP);
+		this.#before = null;
 		this.#watchLife();
 		this.#flush();
 		this.#opening?.resolve(result);
 	}
 
-	/**
-	 * @param {SessionResult} result
-	 * @param {boolean} replaced
-	 */
-	#begin(result, replaced) {
+	/** @param {boolean} replaced */
+	#begin(replaced) {
 		this.#counting = new Counting();
-		const waiting = this.#waiting;
-		this.#waiting = [];
+		const waiting = this.#outbox.clear();
 		this.#begun = true;
 		this.#calls.failSent((method) => new SignalboxError("lost",
 			`${method}: the connection was lost before the answer came. ` +
 			"Look whether it took effect, and try again if not."));
-		this.#setState("open", this.#openDetail(result, false));
+		this.#tellOpen(false);
 		if (replaced) this.onFreshSession();
-		this.#waiting.push(...waiting);
+		for (const message of waiting) this.#outbox.push(message);
 	}
 
-	/** @param {SessionResult} result @param {boolean} resumed */
-	#openDetail(result, resumed) {
-		return { session: result.session, resumed, user: result.user };
+	/** @param {boolean} resumed */
+	#tellOpen(resumed) {
+		const { session, user } = /** @type {SessionResult} */ (this.session);
+		const { transport } = this;
+		const changed = this.#told === null ? this.#ways.fallenBack : this.#told !== transport;
+		const message = this.#ways.fallenBack ? SENTENCE.fallenBack : SENTENCE.open;
+		this.#told = transport;
+		if (changed) this.emit("transport", { transport, message });
+		const detail = { session, resumed, user, transport };
+		// A WebSocket that took over from a stream is no news but for this.
+		if (this.#before && resumed) this.#tell("open", { ...detail, message });
+		else this.#setState("open", detail, message);
 	}
 
 	/** @param {SignalboxError} error */
 	#openRefused(error) {
-		if (this.state !== "connecting" || error.reason === "lost") return;
-		this.#returnAfter = error.retryAfter || null;
-		const code = error.code;
-		if (code === -32001) this.#lost(3000, error.message);
-		else if (code === -32003) this.#lost(3003, error.message);
-		else if (code === -32029 || code === -32030 || code === -32603 || code === -32023) this.#drop();
-		else this.#stop({ code, reason: error.reason, message: error.message }, error);
+		if (this.#ready || !this.#socket || error.reason === "lost") return;
+		const { code, reason, message } = error;
+		if (code === -32001) this.#lost(3000, message);
+		else if (code === -32003) this.#lost(3003, message);
+		else if (code === -32029 || code === -32030 || code === -32603 || code === -32023) {
+			this.#detach(GIVEN_UP);
+			const wait = error.retryAfter * 1000;
+			this.#retry({ code, reason, message }, wait + this.#backoff.next(), wait > 0);
+		} else this.#stop({ code, reason, message }, error);
+	}
+
+	/**
+	 * There is a WebSocket beside the stream by now: the session is resumed over it. What the
+	 * stream still brings is not counted, but thrown away, and comes again.
+	 * @param {Socket} socket
+	 */
+	async #takeOver(socket) {
+		const stream = this.#socket;
+		const token = await this.#token(false).catch(() => null);
+		if (!token || this.#socket !== stream || !this.#ready) {
+			socket.close(GIVEN_UP);
+			return;
+		}
+		this.#quiet();
+		this.#before = stream;
+		this.#carryBy(socket, "websocket");
+		this.#sendOpen(token);
 	}
 
 	/* ---- losing it ---- */
 
 	/** Gives up on the socket without waiting for its close. */
 	#drop() {
-		this.#lost(1006, "");
+		this.#lost(this.#socket?.heldBack ? HELD_BACK : 1006, "");
 	}
 
 	/**
@@ -286,6 +364,9 @@ export class Connection extends Emitter {
 	 * @param {string} said
 	 */
 	#lost(code, said) {
+		const unheard = !this.#ready && (code === 1006 || code === HELD_BACK) && !isOffline();
+		if (unheard) this.#ways.failed(this.transport);
+		const told = code === 1001 ? this.#returnAfter : null;
 		this.#detach(GIVEN_UP);
 		const known = closing(code);
 		const closed = { code, reason: known.reason, message: known.message };
@@ -301,15 +382,25 @@ export class Connection extends Emitter {
 			return;
 		}
 		if (next === "fresh") this.session = null;
-		this.#retry(closed);
+		const delay = told === null ? this.#backoff.next() : Math.round(told * 1000);
+		this.#retry(closed, delay, told !== null);
 	}
 
-	/** @param {Closed} closed */
-	#retry(closed) {
-		const backoff = this.#backoff.next();
-		const delay = this.#returnAfter === null ? backoff : Math.round(this.#returnAfter * 1000);
-		this.#returnAfter = null;
-		this.#setState("reconnecting", { ...closed, delay });
+	/**
+	 * @param {Closed} closed
+	 * @param {number} delay ms
+	 * @param {boolean} [bidden] the server said so
+	 */
+	#retry(closed, delay, bidden = false) {
+		const attempt = this.#attempts + 1;
+		this.#bidden = bidden && !isOffline();
+		if (isOffline()) {
+			delay = Math.max(delay, OFFLINE_MS);
+			const { code } = closed;
+			this.#setState("offline", { code, reason: "offline", message: SENTENCE.offline, delay, attempt });
+		} else {
+			this.#setState("reconnecting", { ...closed, delay, attempt });
+		}
 		this.#timers.retry = setTimeout(() => void this.#attempt(), delay);
 	}
 
@@ -319,11 +410,11 @@ export class Connection extends Emitter {
 	 */
 	#stop(closed, error) {
 		this.#detach(DONE);
-		watchPage(false, this.#onWake, this.#onPageHide);
+		this.#unwatch();
 		this.session = null;
 		this.#begun = false;
-		this.#waiting = [];
-		this.#waitingBytes = 0;
+		this.#told = null;
+		this.#outbox.clear();
 		const failure = error ?? new SignalboxError("closed", closed.message, { code: closed.code });
 		const opening = this.#opening;
 		this.#opening = null;
@@ -338,41 +429,59 @@ export class Connection extends Emitter {
 	 * @param {number} code
 	 */
 	#detach(code) {
+		this.#quiet();
+		this.#returnAfter = null;
+		for (const socket of [this.#socket, this.#before]) socket?.close(code);
+		this.#socket = this.#before = null;
+	}
+
+	/** Nothing more goes out, and no timer of this socket runs on. */
+	#quiet() {
+		this.#ready = false;
+		this.#ways.lost();
+		this.#calls.forget("session.open", "session.ping");
+		this.#pongBy = 0;
 		for (const timer of Object.values(this.#timers)) clearTimeout(timer);
 		this.#timers.ack = 0;
-		const socket = this.#socket;
-		this.#socket = null;
-		this.#calls.forget("session.open", "session.ping");
-		if (socket) socket.close(code);
 	}
 
 	/* ---- sending ---- */
 
-	/** @param {import("./calls.js").Outgoing} message */
+	/** @param {import("./outbox.js").Outgoing} message */
 	#enqueue(message) {
-		this.#waiting.push(message);
-		this.#waitingBytes += message.bytes;
+		this.#outbox.push(message);
 		this.#flush();
 	}
 
-	/** @param {import("./calls.js").Outgoing} message */
-	#withdraw(message) {
-		const at = this.#waiting.indexOf(message);
-		if (at < 0) return;
-		this.#waiting.splice(at, 1);
-		this.#waitingBytes -= message.bytes;
-	}
-
 	#flush() {
-		while (this.state === "open" && this.#socket && this.#waiting.length > 0) {
-			const message = this.#waiting[0];
-			if (!this.#counting.hasRoom(message.bytes)) return;
-			this.#waiting.shift();
-			this.#waitingBytes -= message.bytes;
+		if (!this.#ready) return;
+		const now = performance.now();
+		const fits = (/** @type {number} */ bytes) => this.#counting.hasRoom(bytes);
+		let message;
+		while (this.#socket && (message = this.#outbox.take(now, fits))) {
 			this.#counting.keep(message.text, message.bytes);
 			message.sent = true;
 			this.#socket.send(message.text);
 		}
+		clearTimeout(this.#timers.pace);
+		if (this.#outbox.wait > 0) this.#timers.pace = setTimeout(() => this.#flush(), this.#outbox.wait);
+	}
+
+	/**
+	 * A call was refused for its rate, so it was not carried out and may be sent again, if its
+	 * time allows.
+	 * @param {import("./calls.js").Call} call
+	 * @param {SignalboxError} error
+	 */
+	#again(call, error) {
+		if (error.kind !== "rate_limited" || !call.deadline) return false;
+		const now = performance.now();
+		// Not all at the same moment.
+		const ms = Math.max(0.1, error.retryAfter) * 1000 * (1 + Math.random() / 4);
+		if (now + ms >= call.deadline) return false;
+		this.#outbox.again(call, now, ms);
+		this.#flush();
+		return true;
 	}
 
 	#acknowledge() {
@@ -389,8 +498,8 @@ export class Connection extends Emitter {
 
 	/* ---- receiving ---- */
 
-	/** @param {unknown} frame */
-	#receive(frame) {
+	/** @param {unknown} frame @param {number} [counted] what the server says it is the last of */
+	#receive(frame, counted) {
 		if (typeof frame !== "string") return;
 		/** @type {any} */
 		let value;
@@ -401,6 +510,10 @@ export class Connection extends Emitter {
 		}
 		const count = countMessages(value, (id) => this.#calls.isUncounted(id));
 		if (count > 0) this.#countReceived(count, utf8Bytes(frame));
+		if (counted !== undefined && counted !== this.#counting.received) {
+			this.#lost(1002, ""); // something is missing or came twice: better to begin anew
+			return;
+		}
 		const socket = this.#socket;
 		for (const item of Array.isArray(value) ? value : [value]) {
 			if (this.#socket === socket) this.#handle(item);
@@ -435,17 +548,27 @@ export class Connection extends Emitter {
 			this.#counting.confirm(params.received);
 			this.#flush();
 		} else if (method === "session.closing") {
-			this.#returnAfter = Number(params.reconnect_after) || 0;
+			this.#closing(params);
 		} else if (method === "session.expiring") {
+			this.emit("expiring", { expires_at: params.expires_at, message: SENTENCE.expiring });
 			void this.#refresh();
 		}
 		this.emit("notification", { method, params });
 	}
 
+	/**
+	 * The server is about to close this connection. That it once wanted to close an earlier one may
+	 * come again after a resume: so it holds only for a connection that does end that way.
+	 * @param {{reason?: string, reconnect_after?: number}} params
+	 */
+	#closing({ reason = "drain", reconnect_after = 0 }) {
+		this.#returnAfter = Number(reconnect_after) || 0;
+		this.emit("closing", { reason, delay: this.#returnAfter * 1000, message: SENTENCE.closing });
+	}
+
 	async #refresh() {
 		try {
-			const token = await this.#options.token({ fresh: true });
-			if (!token) throw SignalboxError.signInNeeded();
+			const token = await this.#token(true);
 			const result = await this.request("session.refresh", { token });
 			this.expiresAt = result.expires_at;
 		} catch (error) {
@@ -461,12 +584,16 @@ export class Connection extends Emitter {
 		if (this.state !== "open") return;
 		clearTimeout(this.#timers.ping);
 		clearTimeout(this.#timers.pong);
+		this.#pongBy = 0;
 		const interval = (this.session?.ping_interval || 25) * 1000;
 		this.#timers.ping = setTimeout(() => this.#ping(PONG_MS), interval);
 	}
 
 	/** @param {number} patience */
 	#ping(patience) {
+		const by = performance.now() + patience;
+		if (this.#pongBy > 0 && this.#pongBy <= by) return;
+		this.#pongBy = by;
 		const { call, promise } = this.#calls.make("session.ping", {});
 		promise.catch(() => {});
 		this.#socket?.send(call.text);
@@ -474,12 +601,17 @@ export class Connection extends Emitter {
 		this.#timers.pong = setTimeout(() => this.#drop(), patience);
 	}
 
-	/** The network changed or the device woke up: find out at once instead of by timers. */
-	#wake() {
-		if (this.state === "open") this.#ping(5_000);
-		if (this.state !== "reconnecting") return;
+	#networkChanged() {
+		if (this.#ready) this.#ways.networkChanged((socket) => this.#takeOver(socket));
+		if (!this.#bidden) this.check();
+		this.onNetworkChange();
+	}
+
+	#wentOffline() {
+		if (this.#ready) this.#ping(DOUBT_MS);
+		if (this.state !== "reconnecting" || !isOffline()) return;
 		clearTimeout(this.#timers.retry);
-		void this.#attempt();
+		this.#retry({ code: 0, reason: "offline", message: SENTENCE.offline }, OFFLINE_MS);
 	}
 
 	/** Nobody is left to come back: the others need not wait until the server gives up on us. */
@@ -490,38 +622,19 @@ export class Connection extends Emitter {
 	/**
 	 * @param {Exclude<State, "idle">} state
 	 * @param {any} detail
+	 * @param {string} [message] what to show, where the detail has none
 	 */
-	#setState(state, detail) {
+	#setState(state, detail, message = SENTENCE[state]) {
 		this.state = state;
 		this.emit(state, detail);
+		if (this.state === state) this.#tell(state, { message, ...detail });
 	}
-}
 
-/**
- * The WebSocket address of a server: `https://host` becomes `wss://host/ws`.
- * @param {string} url
- */
-export function socketUrl(url) {
-	const parsed = new URL(url, globalThis.location?.href);
-	parsed.protocol = parsed.protocol.replace(/^http/, "ws");
-	if (parsed.pathname === "/") parsed.pathname = "/ws";
-	parsed.hash = "";
-	return parsed.href;
-}
-
-/**
- * In a browser: when the network or the page changes.
- * @param {boolean} on
- * @param {() => void} wake
- * @param {(event: Event) => void} hide
- */
-function watchPage(on, wake, hide) {
-	if (typeof window === "undefined") return;
-	const change = on ? "addEventListener" : "removeEventListener";
-	window[change]("online", wake);
-	window[change]("offline", wake);
-	window[change]("pagehide", hide);
-	document[change]("visibilitychange", wake);
+	/** @param {State} state @param {any} detail */
+	#tell(state, detail) {
+		this.status = { state, transport: this.transport, ...detail };
+		this.emit("status", this.status);
+	}
 }
 
 /** @returns {{promise: Promise<any>, resolve: (value: any) => void, reject: (error: any) => void}} */

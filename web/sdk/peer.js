@@ -144,6 +144,11 @@ export class Peer {
 		if (this.pc === pc && pc.signalingState !== "closed") pc.restartIce();
 	}
 
+	/** Does not wait until ICE has noticed. */
+	networkChanged() {
+		if (this.pc.iceConnectionState !== "new" && this.state !== "closed") this.#recover();
+	}
+
 	/** @param {RTCConfiguration} configuration */
 	reconfigure(configuration) {
 		if (this.pc.signalingState !== "closed") this.pc.setConfiguration(configuration);
@@ -375,6 +380,8 @@ export class Peer {
 		const state = this.pc.iceConnectionState;
 		if (state === "failed") this.#recover();
 		if (state === "disconnected") {
+			// Media tells of a lost network long before a connection that says nothing does.
+			this.#call.room.checkConnection();
 			this.#timers.heal = setTimeout(() => this.#recover(), DISCONNECTED_MS);
 		}
 	}
@@ -388,7 +395,8 @@ export class Peer {
 		const wait = Math.min(30_000, 3_000 * 2 ** attempt);
 		this.#timers.restart = setTimeout(() => {
 			this.#timers.restart = 0;
-			if (this.pc.connectionState !== "connected") this.#recover();
+			if (this.pc.connectionState === "connected") this.#restarts = 0;
+			else this.#recover();
 		}, wait);
 	}
 

@@ -96,6 +96,9 @@ export const ADVICE = {
 	too_many_rooms: "Leave another room first.",
 };
 
+/** No code of the server: its stream began, and nothing came through. */
+export const HELD_BACK = 4900;
+
 /**
  * What to do after a close code. `resume` keeps the session, `fresh` begins a new one,
  * `token` fetches a new token and resumes, `stop` ends.
@@ -158,6 +161,12 @@ export const CLOSE = {
 		next: "stop",
 		reason: "account_disabled",
 		message: "The account was disabled or its sign-in revoked. Sign in again or ask the operator.",
+	},
+	[HELD_BACK]: {
+		next: "resume",
+		reason: "held_back",
+		message: "Something on the way holds back what the server says. Trying again; " +
+			"ask whoever runs this network, or use another one.",
 	},
 };
 

@@ -167,6 +167,11 @@ export class Room extends Emitter {
 		this.setIceServers(ice_servers);
 	}
 
+	/** There is reason to doubt the network: look whether the server can still be reached. */
+	checkConnection() {
+		if (this.#connection.state === "open") this.#connection.check();
+	}
+
 	/** @param {IceServer[]} servers */
 	setIceServers(servers) {
 		this.iceServers = servers;

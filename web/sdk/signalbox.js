@@ -98,4 +98,9 @@ export class Signalbox extends Connection {
 	onFreshSession() {
 		for (const room of this.joined.values()) void room.rejoin();
 	}
+
+	/** @override */
+	onNetworkChange() {
+		for (const room of this.joined.values()) room.activeCall?.networkChanged();
+	}
 }

@@ -1,0 +1,165 @@
+import { HttpSocket } from "./http.js";
+import { SUBPROTOCOL } from "./protocol.js";
+
+/**
+ * @typedef {"websocket"|"http"} Transport
+ * @typedef {{
+ *   send: (text: string) => void, close: (code: number) => void,
+ *   onopen: any, onmessage: any, onclose: any, onerror?: any, heldBack?: boolean,
+ * }} Socket what carries a session: a WebSocket, or what is used like one
+ *
+ * @typedef {{
+ *   transport?: "auto"|Transport, retryWebSocket?: number, random?: () => number,
+ *   WebSocket?: typeof globalThis.WebSocket, fetch?: typeof globalThis.fetch,
+ * }} WayOptions `retryWebSocket`: ms after which it is tried again where HTTP was the way around
+ */
+
+/** How long the server may take to answer `session.open`. */
+export const OPEN_MS = 12_000;
+/** How long a WebSocket may take to be there, where something else could be tried. */
+const SOCKET_MS = 8_000;
+/** So many WebSockets in a row that were never open, and HTTP is tried. */
+const MAX_FAILED = 2;
+/** When a WebSocket is tried again beside the stream that works; twice as late each time, and at most: */
+const RETRY_MS = 60_000;
+const MAX_RETRY_MS = 30 * 60_000;
+/** After a change of network, once things have settled. */
+const SETTLE_MS = 2_000;
+/** The close code for what is not needed any more; the session goes on. */
+export const GIVEN_UP = 4000;
+
+/** The ways to a server, WebSocket and HTTP: which one the next attempt takes, and is it worth another. */
+export class Ways {
+	/** @type {Transport} */
+	current;
+	url;
+
+	#options;
+	#renew;
+	/** HTTP is only the way around. */
+	#choice;
+	#failed = 0;
+	#retry;
+	#pause;
+	/** @type {any} */
+	#timer = 0;
+	/** A WebSocket that is being tried beside the stream. @type {Socket | null} */
+	#beside = null;
+
+	/**
+	 * @param {string} url of the server
+	 * @param {WayOptions} options
+	 * @param {() => Promise<string>} renew another token in place of one that was refused
+	 */
+	constructor(url, options, renew) {
+		this.url = socketUrl(url);
+		this.#options = options;
+		this.#renew = renew;
+		this.#retry = this.#pause = options.retryWebSocket ?? RETRY_MS;
+		const wanted = options.transport ?? "auto";
+		const able = (options.WebSocket ?? globalThis.WebSocket) !== undefined; // Node 20 has none
+		this.#choice = wanted === "auto" && able;
+		this.current = wanted === "http" || (wanted === "auto" && !able) ? "http" : "websocket";
+	}
+
+	/** HTTP is used although WebSocket was meant. */
+	get fallenBack() {
+		return this.#choice && this.current === "http";
+	}
+
+	/** Milliseconds that the next attempt may take to reach the server. */
+	get patience() {
+		return this.#choice && this.current === "websocket" ? SOCKET_MS : OPEN_MS;
+	}
+
+	/** @param {Transport} transport @returns {Socket} @throws what the browser says of a bad address */
+	dial(transport) {
+		if (transport === "http") return new HttpSocket(httpBase(this.url), this.#renew, this.#options);
+		const WebSocket = this.#options.WebSocket ?? globalThis.WebSocket;
+		return new WebSocket(this.url, [SUBPROTOCOL]);
+	}
+
+	/** An attempt by this one never got as far as open. @param {Transport} transport */
+	failed(transport) {
+		if (!this.#choice || transport !== this.current) return;
+		if (this.current === "http") this.current = "websocket";
+		else if (++this.#failed >= MAX_FAILED) this.current = "http";
+	}
+
+	/**
+	 * The session is open by this one. Is it only the way around, WebSocket is tried again, less and
+	 * less often.
+	 * @param {Transport} transport
+	 * @param {(socket: Socket) => void} found gets one that is open, and answers for it from then on
+	 */
+	opened(transport, found) {
+		this.current = transport;
+		if (transport === "websocket") {
+			this.#failed = 0;
+			this.#pause = this.#retry;
+		}
+		this.#lookAgain(found);
+	}
+
+	/** What was blocked in the other network may be open here. @param {(socket: Socket) => void} found */
+	networkChanged(found) {
+		this.#pause = SETTLE_MS;
+		this.#lookAgain(found);
+		this.#pause = this.#retry;
+	}
+
+	/** The session is not open any more. */
+	lost() {
+		clearTimeout(this.#timer);
+		const beside = this.#beside;
+		this.#beside = null;
+		beside?.close(GIVEN_UP);
+	}
+
+	/** @param {(socket: Socket) => void} found */
+	#lookAgain(found) {
+		this.lost();
+		if (!this.fallenBack) return;
+		this.#timer = setTimeout(() => this.#tryBeside(found), this.#pause);
+		this.#pause = Math.min(MAX_RETRY_MS, this.#pause * 2);
+	}
+
+	/** The stream goes on meanwhile, and nothing is lost if this fails. @param {(socket: Socket) => void} found */
+	#tryBeside(found) {
+		const socket = this.dial("websocket");
+		const failed = () => this.#beside === socket && this.#lookAgain(found);
+		this.#beside = socket;
+		socket.onclose = socket.onerror = failed;
+		this.#timer = setTimeout(failed, SOCKET_MS);
+		socket.onopen = () => {
+			if (this.#beside !== socket) return;
+			clearTimeout(this.#timer);
+			this.#beside = null;
+			found(socket);
+		};
+	}
+}
+
+/**
+ * The WebSocket address of a server: `https://host` becomes `wss://host/ws`.
+ * @param {string} url
+ */
+function socketUrl(url) {
+	const parsed = new URL(url, globalThis.location?.href);
+	parsed.protocol = parsed.protocol.replace(/^http/, "ws");
+	if (parsed.pathname === "/") parsed.pathname = "/ws";
+	parsed.hash = "";
+	return parsed.href;
+}
+
+/**
+ * What stands before `events` and `messages` of the same server: `https://host/v1/`.
+ * @param {string} socket
+ */
+function httpBase(socket) {
+	const parsed = new URL(socket);
+	parsed.protocol = parsed.protocol.replace(/^ws/, "http");
+	parsed.pathname = parsed.pathname.replace(/[^/]*$/, "v1/");
+	parsed.search = "";
+	return parsed.href;
+}
