@@ -93,7 +93,7 @@ void call_send(struct call *c, struct endpoint *from)
 	if (home == self)
 		c->method->run(c);
 	else if (worker_post_call(home, &c->post))
-		call_refuse(c, ERR_OVERLOADED, .retry_after = 1);
+		call_refuse(c, ERR_OVERLOADED);
 }
 
 static void envelope(struct json_out *o, struct str id)
@@ -147,6 +147,9 @@ void call_error_text(struct json_out *o, struct str id, enum err err, const stru
 {
 	const struct err_info *info = err_info(err);
 	struct str field = why->field;
+	int64_t retry_after = why->retry_after;
+	if (err == ERR_OVERLOADED && !retry_after)
+		retry_after = OVERLOADED_RETRY_S;
 	if (field.n > REFUSAL_FIELD_MAX)
 		field.n = REFUSAL_FIELD_MAX;
 	envelope(o, id);
@@ -157,8 +160,8 @@ void call_error_text(struct json_out *o, struct str id, enum err err, const stru
 	json_text(o, "reason", why->reason ? why->reason : info->reason);
 	if (field.n)
 		json_str(o, "field", field);
-	if (why->retry_after)
-		json_int(o, "retry_after", why->retry_after);
+	if (retry_after)
+		json_int(o, "retry_after", retry_after);
 	if (why->limit)
 		json_int(o, "limit", why->limit);
 	json_close(o, '}');

@@ -59,12 +59,14 @@ enum err call_new(const struct method *method, struct principal *who, struct str
  * from->ops->answer, also when the home is overloaded. */
 void call_send(struct call *c, struct endpoint *from);
 
+enum { OVERLOADED_RETRY_S = 2 };
+
 /* What the refusal of a call says beside the error; all optional. */
 struct refusal {
 	const char *reason;  /* finer word than the error's own */
 	const char *message; /* finer sentence; copied */
 	struct str field;
-	int64_t retry_after; /* seconds */
+	int64_t retry_after; /* seconds; OVERLOADED says OVERLOADED_RETRY_S when this is 0 */
 	int64_t limit;
 };
 

@@ -92,20 +92,24 @@ static bool take_lock(const struct serve_options *o)
 	return true;
 }
 
+static enum err no_directory(const char *doing, const char *directory, struct buf *why)
+{
+	const struct store_trouble *trouble = store_trouble_errno(errno);
+	buf_addf(why, "cannot %s the data directory %s: %m%s%s\n", doing, directory,
+		trouble ? "; " : "", trouble ? trouble->remedy : "");
+	return ERR_INTERNAL;
+}
+
 static enum err own_directory(const struct serve_options *o, struct buf *why)
 {
 	const char *directory = o->config->data.directory;
-	if (mkdir(directory, 0700) && errno != EEXIST) {
-		buf_addf(why, "cannot make the data directory %s: %m\n", directory);
-		return ERR_INTERNAL;
-	}
+	if (mkdir(directory, 0700) && errno != EEXIST)
+		return no_directory("make", directory, why);
 	char *path = path_in(o->config, "lock");
 	lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (lock_fd < 0)
-		buf_addf(why, "cannot write to the data directory %s: %m\n", directory);
 	free(path);
 	if (lock_fd < 0)
-		return ERR_INTERNAL;
+		return no_directory("write to", directory, why);
 	if (take_lock(o))
 		return ERR_OK;
 	buf_addf(why,

@@ -116,12 +116,17 @@ static void serve_health(struct http_exchange *x)
 
 static void serve_ready(struct http_exchange *x)
 {
-	if (!atomic_load(&ready))
+	const char *trouble = store_trouble();
+	if (!atomic_load(&ready)) {
 		http_reply(x, 503, "text/plain; charset=utf-8", STR("starting or stopping\n"));
-	else if (!store_healthy())
-		http_reply(x, 503, "text/plain; charset=utf-8", STR("the store fails\n"));
-	else
+	} else if (trouble) {
+		struct buf b = BUF_INIT(STORE_WHY_MAX);
+		buf_addf(&b, "the store: %s\n", trouble);
+		http_reply(x, 503, "text/plain; charset=utf-8", buf_str(&b));
+		buf_free(&b);
+	} else {
 		http_reply(x, 200, "text/plain; charset=utf-8", STR("ready\n"));
+	}
 }
 
 static void serve_metrics(struct http_exchange *x)

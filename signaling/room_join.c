@@ -185,7 +185,7 @@ void room_join_run(struct call *c)
 		return;
 	if (in->has_place)
 		attendance_give_back(c->from);
-	call_refuse(c, ERR_OVERLOADED, .retry_after = 1);
+	call_refuse(c, ERR_OVERLOADED);
 }
 
 /* Who is not there has left already. */

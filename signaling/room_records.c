@@ -56,10 +56,8 @@ static void created(struct store_op *op)
 		p->kind = PLACE_UNKNOWN; /* if it is there after all, the next one loads it */
 		if (op->err == ERR_CONFLICT)
 			deny(c, DENIAL_EXISTS, 0);
-		else if (op->err == ERR_OVERLOADED)
-			call_refuse(c, op->err, .retry_after = 1);
 		else
-			call_refuse(c, ERR_INTERNAL);
+			call_refuse(c, op->err);
 	}
 	rooms_release(p);
 }
@@ -167,10 +165,7 @@ static void listed(struct store_op *op)
 	rooms_asked_store(-1);
 	if (op->err) {
 		buf_free(&c->out);
-		if (op->err == ERR_OVERLOADED)
-			call_refuse(c, op->err, .retry_after = 1);
-		else
-			call_refuse(c, ERR_INTERNAL);
+		call_refuse(c, op->err);
 		return;
 	}
 	bool room_left = write_rows(c, op);

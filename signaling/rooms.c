@@ -193,7 +193,7 @@ void rooms_visit(struct call *c, enum visit_needs needs, place_visit *visit)
 {
 	struct place *p = find_or_make(*(struct str *)c->params);
 	if (p->waiting >= WAITING_MAX) {
-		call_refuse(c, ERR_OVERLOADED, .reason = "room_busy", .retry_after = 1);
+		call_refuse(c, ERR_OVERLOADED, .reason = "room_busy");
 		return;
 	}
 	bool must_load = needs == VISIT_LOADED && p->kind == PLACE_UNKNOWN;
@@ -234,10 +234,8 @@ static void refuse_all(struct place *p, enum err err)
 		struct waiting w = take(p);
 		if (!w.call || (p->room && w.needs == VISIT_ANY))
 			append(p, w);
-		else if (err == ERR_OVERLOADED)
-			call_refuse(w.call, err, .retry_after = 1);
 		else
-			call_refuse(w.call, ERR_INTERNAL);
+			call_refuse(w.call, err);
 	}
 	p->busy = false;
 }

@@ -25,6 +25,7 @@ struct store_db {
 	struct store_db *inner;
 	bool writing;
 	bool doomed; /* the commit of this group will fail */
+	bool struck; /* the last failure was planned, not the inner driver's */
 };
 
 static const struct store_driver *inner_driver;
@@ -132,6 +133,7 @@ static enum err strike(struct store_db *db, int target)
 		if (f->err)
 			err = f->err;
 	}
+	db->struck = err;
 	return err;
 }
 
@@ -159,15 +161,16 @@ static enum err fault_begin(struct store_db *db)
 {
 	db->doomed = false;
 	if (db->writing && strike(db, ON_BEGIN))
-		return ERR_INTERNAL;
+		return ERR_OVERLOADED;
 	return inner_driver->begin(db->inner);
 }
 
 static enum err fault_commit(struct store_db *db)
 {
 	if (strike(db, ON_COMMIT) || db->doomed) {
+		db->struck = true;
 		inner_driver->rollback(db->inner);
-		return ERR_INTERNAL;
+		return ERR_OVERLOADED;
 	}
 	return inner_driver->commit(db->inner);
 }
@@ -183,6 +186,13 @@ static enum err fault_run(struct store_db *db, struct store_op *op)
 	return err ? err : inner_driver->run(db->inner, op);
 }
 
+static const struct store_trouble *fault_trouble(struct store_db *db, char *ret_detail)
+{
+	static const struct store_trouble planned = {
+		"it fails as planned", "SIGNALBOX_STORE_FAULT holds the plan"};
+	return db->struck ? &planned : inner_driver->trouble(db->inner, ret_detail);
+}
+
 static const struct store_driver fault_driver = {
 	.name = "fault",
 	.open = fault_open,
@@ -191,6 +201,7 @@ static const struct store_driver fault_driver = {
 	.commit = fault_commit,
 	.rollback = fault_rollback,
 	.run = fault_run,
+	.trouble = fault_trouble,
 };
 
 const struct store_driver *store_fault(

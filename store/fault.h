@@ -7,7 +7,7 @@
  *           of writes
  *   NTH     which time it happens, counted for each entry from 1; or "*": every time
  *   WHAT    an error: internal, conflict, not_found, too_large, overloaded (a begin or commit that
- *           fails is internal for all of its group, whatever the word)
+ *           fails is overloaded for all of its group, whatever the word)
  *           "commit": the commit of the group that the operation is in fails
  *           "delay=MS": it waits first, and with it the thread of the store, as on a slow disk
  *

@@ -1,4 +1,5 @@
 #include "store/migrate.h"
+#include "store/trouble.h"
 
 #include "core/embedded.h"
 #include "core/log.h"
@@ -61,6 +62,7 @@ enum err migrate_check(sqlite3 *handle, const char *place, int *ret_version, cha
 	if (rc != SQLITE_OK) {
 		snprintf(ret_why, STORE_WHY_MAX, "%s cannot be read: %s", place,
 			sqlite3_errmsg(handle));
+		trouble_advise(ret_why, trouble_of(handle));
 		return ERR_INTERNAL;
 	}
 	if (application != MIGRATE_APPLICATION_ID && (application || version || things))
@@ -110,6 +112,7 @@ static enum err apply(
 	}
 	snprintf(ret_why, STORE_WHY_MAX, "%s: %s cannot be applied: %s", place, file->path,
 		rc == SQLITE_CONSTRAINT_FOREIGNKEY ? sqlite3_errstr(rc) : sqlite3_errmsg(handle));
+	trouble_advise(ret_why, trouble_of(handle));
 	if (!sqlite3_get_autocommit(handle))
 		sqlite3_exec(handle, "ROLLBACK", NULL, NULL, NULL);
 	return ERR_INTERNAL;

@@ -1,5 +1,6 @@
 #include "store/driver.h"
 #include "store/migrate.h"
+#include "store/trouble.h"
 
 #include "core/log.h"
 #include "core/mem.h"
@@ -13,13 +14,19 @@
 /* One connection each for writing and reading, on one file in WAL mode. What is answered must survive
  * power loss: synchronous=FULL has the log on disk at each commit; groups make that affordable. */
 
-enum { STATEMENTS_MAX = 8, COLUMNS_MAX = 32, BUSY_MS = 5000 };
+enum {
+	STATEMENTS_MAX = 8,
+	COLUMNS_MAX = 32,
+	OPEN_BUSY_MS = 5000, /* at the start nobody waits yet */
+	BUSY_MS = 250,       /* one try; the store goes on trying while anybody waits */
+};
 
-enum control { BEGIN_WRITE, BEGIN_READ, COMMIT, ROLLBACK, SAVE, RELEASE, UNDO, CONTROLS };
+enum control { BEGIN_WRITE, BEGIN_READ, LOOK, COMMIT, ROLLBACK, SAVE, RELEASE, UNDO, CONTROLS };
 
 static const char *const control_sql[CONTROLS] = {
 	[BEGIN_WRITE] = "BEGIN IMMEDIATE",
 	[BEGIN_READ] = "BEGIN",
+	[LOOK] = "SELECT 1 FROM sqlite_schema LIMIT 1",
 	[COMMIT] = "COMMIT",
 	[ROLLBACK] = "ROLLBACK",
 	[SAVE] = "SAVEPOINT op",
@@ -37,16 +44,26 @@ struct store_db {
 	sqlite3 *handle;
 	bool writing;
 	bool lost; /* an error made SQLite roll the whole group back: nothing more may run in it */
+	const struct store_trouble *trouble; /* the last one, and SQLite's own words for it */
+	char detail[STORE_WHY_MAX];
 	sqlite3_stmt *controls[CONTROLS];
 	struct prepared verbs[STORE_VERBS];
 };
 
 /* ---- errors ---- */
 
-/* SQLite's own sentence names tables and columns, never the values that were bound. */
+/* SQLite's own sentence names tables and columns, never the values that were bound. A trouble is noted
+ * only: the store says it once, not at each operation. */
 static enum err failed(struct store_db *db, const char *what)
 {
 	int code = sqlite3_extended_errcode(db->handle);
+	const struct store_trouble *trouble = trouble_of(db->handle);
+	if (trouble) {
+		db->trouble = trouble;
+		snprintf(db->detail, sizeof(db->detail), "%s (SQLite %d) at %s",
+			sqlite3_errmsg(db->handle), code, what);
+		return ERR_OVERLOADED;
+	}
 	switch (code) {
 	case SQLITE_CONSTRAINT_UNIQUE:
 	case SQLITE_CONSTRAINT_PRIMARYKEY:
@@ -75,9 +92,10 @@ static enum err control(struct store_db *db, enum control which)
 			db->handle, control_sql[which], -1, SQLITE_PREPARE_PERSISTENT, stmt, NULL);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_step(*stmt);
-	enum err err = rc == SQLITE_DONE ? ERR_OK : failed(db, control_sql[which]);
+	enum err err =
+		rc == SQLITE_DONE || rc == SQLITE_ROW ? ERR_OK : failed(db, control_sql[which]);
 	sqlite3_reset(*stmt);
-	return err ? ERR_INTERNAL : ERR_OK;
+	return err;
 }
 
 static void finalize(struct prepared *p)
@@ -95,8 +113,7 @@ static enum err prepare(struct store_db *db, enum store_verb verb)
 		if (sqlite3_prepare_v3(db->handle, text, -1, SQLITE_PREPARE_PERSISTENT, &stmt,
 			    &text) != SQLITE_OK) {
 			finalize(p);
-			failed(db, store_verbs[verb].name);
-			return ERR_INTERNAL;
+			return failed(db, store_verbs[verb].name);
 		}
 		if (!stmt) /* only space was left */
 			continue;
@@ -195,16 +212,26 @@ static enum err run_verb(struct store_db *db, struct store_op *op)
 
 /* ---- the driver ---- */
 
-static enum err sqlite_begin(struct store_db *db)
-{
-	db->lost = false;
-	return control(db, db->writing ? BEGIN_WRITE : BEGIN_READ);
-}
-
 static void sqlite_rollback(struct store_db *db)
 {
 	if (!sqlite3_get_autocommit(db->handle))
 		control(db, ROLLBACK);
+}
+
+/* A reader's transaction begins with its first look at the file: here, so that whatever may keep it
+ * from reading is met once, and not by each of its operations. */
+static enum err sqlite_begin(struct store_db *db)
+{
+	db->lost = false;
+	db->trouble = NULL;
+	enum err err = control(db, db->writing ? BEGIN_WRITE : BEGIN_READ);
+	if (!err && !db->writing)
+		err = control(db, LOOK);
+	if (!err)
+		return ERR_OK;
+	bool busy = (sqlite3_errcode(db->handle) & 0xff) == SQLITE_BUSY;
+	sqlite_rollback(db);
+	return busy ? ERR_TIMEOUT : ERR_OVERLOADED;
 }
 
 static enum err sqlite_commit(struct store_db *db)
@@ -212,7 +239,7 @@ static enum err sqlite_commit(struct store_db *db)
 	if (!db->lost && !control(db, COMMIT))
 		return ERR_OK;
 	sqlite_rollback(db);
-	return ERR_INTERNAL;
+	return ERR_OVERLOADED;
 }
 
 /* A full disk and the like make SQLite roll back the whole transaction, not just the savepoint. To
@@ -223,7 +250,7 @@ static enum err sqlite_run(struct store_db *db, struct store_op *op)
 	if (!store_verb_writes(op->verb))
 		return run_verb(db, op);
 	if (db->lost)
-		return ERR_INTERNAL;
+		return ERR_OVERLOADED;
 	enum err err = control(db, SAVE);
 	if (!err)
 		err = run_verb(db, op);
@@ -231,7 +258,13 @@ static enum err sqlite_run(struct store_db *db, struct store_op *op)
 		db->lost = true;
 	if (sqlite3_get_autocommit(db->handle) || control(db, RELEASE))
 		db->lost = true;
-	return db->lost ? ERR_INTERNAL : err;
+	return db->lost ? ERR_OVERLOADED : err;
+}
+
+static const struct store_trouble *sqlite_trouble(struct store_db *db, char *ret_detail)
+{
+	snprintf(ret_detail, STORE_WHY_MAX, "%s", db->detail);
+	return db->trouble;
 }
 
 static void sqlite_close(struct store_db **ret_db)
@@ -255,8 +288,10 @@ static enum err create_file(const char *place, char *ret_why)
 {
 	int fd = open(place, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0) {
+		int error = errno;
 		snprintf(ret_why, STORE_WHY_MAX, "%s cannot be opened: %s", place,
-			strerrordesc_np(errno));
+			strerrordesc_np(error));
+		trouble_advise(ret_why, store_trouble_errno(error));
 		return ERR_INTERNAL;
 	}
 	close(fd);
@@ -266,7 +301,8 @@ static enum err create_file(const char *place, char *ret_why)
 static enum err say_why(struct store_db *db, const char *place, char *ret_why)
 {
 	snprintf(ret_why, STORE_WHY_MAX, "%s cannot be opened: %s", place,
-		db->handle ? sqlite3_errmsg(db->handle) : "out of memory");
+		sqlite3_errmsg(db->handle));
+	trouble_advise(ret_why, trouble_of(db->handle));
 	return ERR_INTERNAL;
 }
 
@@ -276,7 +312,7 @@ static enum err connect_file(struct store_db *db, const char *place, char *ret_w
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
 	if (sqlite3_open_v2(place, &db->handle, flags, NULL) != SQLITE_OK)
 		return say_why(db, place, ret_why);
-	sqlite3_busy_timeout(db->handle, BUSY_MS);
+	sqlite3_busy_timeout(db->handle, OPEN_BUSY_MS);
 	sqlite3_db_config(db->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
 	sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
@@ -333,11 +369,13 @@ static enum err sqlite_open(
 	db->writing = for_writing;
 	enum err err =
 		for_writing ? open_writer(db, place, ret_why) : open_reader(db, place, ret_why);
-	if (err)
+	if (err) {
 		sqlite_close(&db);
-	else
-		*ret_db = db;
-	return err;
+		return err;
+	}
+	sqlite3_busy_timeout(db->handle, BUSY_MS);
+	*ret_db = db;
+	return ERR_OK;
 }
 
 const struct store_driver store_sqlite = {
@@ -348,4 +386,5 @@ const struct store_driver store_sqlite = {
 	.commit = sqlite_commit,
 	.rollback = sqlite_rollback,
 	.run = sqlite_run,
+	.trouble = sqlite_trouble,
 };

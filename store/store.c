@@ -18,7 +18,7 @@
  * disk to confirm one group, the next one gathers, so the busier it is the larger the groups are:
  * there is no timer, and a lone write is never kept waiting for company. */
 
-enum { PROBE_SECONDS = 2 };
+enum { PROBE_MS = 2000 };
 
 const struct store_verb_row store_verbs[STORE_VERBS] = {
 #define STORE(verb, kind, sql) [STORE_##verb] = {#verb, STORE_KIND_##kind, sql},
@@ -29,6 +29,7 @@ const struct store_verb_row store_verbs[STORE_VERBS] = {
 struct store_op_private {
 	struct worker *worker; /* whom the answer goes to; NULL: a thread that waits for it */
 	sem_t answered;
+	int64_t asked_at; /* ms */
 	struct buf bytes; /* of the rows; until they are settled, a cell's number is its offset */
 	size_t cell_room;
 };
@@ -51,6 +52,10 @@ struct lane {
 	atomic_bool open;
 	struct inbox inbox;
 	sem_t work;
+	/* What keeps it from working, NULL: nothing; when the driver last said so; since when the driver
+	 * has been about what it does now, 0: nothing. In ms. */
+	_Atomic(const struct store_trouble *) trouble;
+	_Atomic int64_t failed_at, since;
 };
 
 static void write_group(struct post *all);
@@ -61,11 +66,93 @@ static struct lane writer = {
 	.name = "store-write", .handle = write_group, .gate = PTHREAD_MUTEX_INITIALIZER};
 static struct lane reader = {
 	.name = "store-read", .handle = read_group, .gate = PTHREAD_MUTEX_INITIALIZER};
-static atomic_bool healthy;
 
-bool store_healthy(void)
+static int64_t now_ms(void)
 {
-	return atomic_load(&healthy);
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* ---- trouble ---- */
+
+static const struct store_trouble closed = {"it is not open", ""};
+static const struct store_trouble silent = {"the disk does not answer",
+	"the system's log says more about the disk of the data directory"};
+
+static const struct store_trouble unknown = {"it fails", "the line before this one says why"};
+
+static void trouble_begins(
+	struct lane *lane, const struct store_trouble *trouble, const char *detail)
+{
+	atomic_store(&lane->failed_at, now_ms());
+	const struct store_trouble *before = atomic_exchange(&lane->trouble, trouble);
+	if (before == trouble)
+		return;
+	metric_add(METRIC_STORE_TROUBLE, before ? 0 : 1);
+	log_error("store in trouble", LOG_TEXT("why", trouble->what),
+		LOG_TEXT("do", trouble->remedy), LOG_TEXT("thread", lane->name),
+		LOG_TEXT("detail", detail));
+}
+
+static void trouble_ends(struct lane *lane)
+{
+	const struct store_trouble *before = atomic_exchange(&lane->trouble, NULL);
+	if (!before)
+		return;
+	metric_add(METRIC_STORE_TROUBLE, -1);
+	log_info(
+		"store works again", LOG_TEXT("thread", lane->name), LOG_TEXT("was", before->what));
+}
+
+/* The driver is about to do something that may take as long as the disk wants. */
+static void driver_begins(struct lane *lane)
+{
+	atomic_store(&lane->since, now_ms());
+}
+
+/* What came of it. */
+static enum err driver_says(struct lane *lane, enum err err)
+{
+	char detail[STORE_WHY_MAX] = "";
+	if (err != ERR_OVERLOADED)
+		return err;
+	const struct store_trouble *trouble = engine->trouble(lane->db, detail);
+	trouble_begins(lane, trouble ? trouble : &unknown, detail);
+	return err;
+}
+
+/* A disk that is nearly full takes one write and refuses the next: only when there was no failure for
+ * a while is it over. */
+static void driver_rests(struct lane *lane)
+{
+	atomic_store(&lane->since, 0);
+	if (atomic_load(&lane->trouble) && now_ms() - atomic_load(&lane->failed_at) >= PROBE_MS)
+		trouble_ends(lane);
+}
+
+static bool is_silent(struct lane *lane)
+{
+	int64_t since = atomic_load(&lane->since);
+	if (!since || now_ms() - since < STORE_WAIT_MS)
+		return false;
+	trouble_begins(lane, &silent, "");
+	return true;
+}
+
+static const char *lane_trouble(struct lane *lane)
+{
+	if (!lane->open)
+		return closed.what;
+	is_silent(lane);
+	const struct store_trouble *trouble = atomic_load(&lane->trouble);
+	return trouble ? trouble->what : NULL;
+}
+
+const char *store_trouble(void)
+{
+	const char *what = lane_trouble(&writer);
+	return what ? what : lane_trouble(&reader);
 }
 
 /* ---- an operation ---- */
@@ -185,29 +272,64 @@ static void answer_all(struct post *all)
 
 /* ---- the two lanes' work ---- */
 
-/* Runs the group and commits it; the ops know their outcome then. An op that failed alone (a
- * conflict) was undone alone. When the group fails all of it does: even a conflict may have been one
- * with a row that is not there after all. */
-static void commit_group(struct post *all)
+/* Of the store or of our SQL, not of what was asked. */
+static bool is_failure(enum err err)
+{
+	return err == ERR_INTERNAL || err == ERR_OVERLOADED;
+}
+
+/* While another program has the lock: who has waited too long for it is answered and taken out. They
+ * are in front: the group is in the order asked. Returns what is left. */
+static struct post *answer_late(struct post *all)
+{
+	int64_t now = now_ms();
+	for (struct store_op *op; (op = (struct store_op *)all);) {
+		if (now - op->own->asked_at < STORE_WAIT_MS)
+			break;
+		all = all->next;
+		op->err = driver_says(&writer, ERR_OVERLOADED);
+		metric_add(METRIC_STORE_REFUSED, 1);
+		answer(op);
+	}
+	return all;
+}
+
+/* Begins the group's transaction; tries as long as anybody is left. Returns what is left of it. */
+static struct post *begin_group(struct post *all, enum err *ret_err)
+{
+	do {
+		driver_begins(&writer);
+		*ret_err = driver_says(&writer, engine->begin(writer.db));
+		if (*ret_err == ERR_TIMEOUT)
+			all = answer_late(all);
+	} while (*ret_err == ERR_TIMEOUT && all);
+	return all;
+}
+
+static enum err run_group(struct post *all)
+{
+	for (struct post *p = all; p; p = p->next) {
+		struct store_op *op = (struct store_op *)p;
+		driver_begins(&writer);
+		op->err = driver_says(&writer, engine->run(writer.db, op));
+	}
+	driver_begins(&writer);
+	return driver_says(&writer, engine->commit(writer.db));
+}
+
+/* The ops know their outcome now. One that failed alone (a conflict) was undone alone; when the group
+ * fails all of it does: even a conflict may have been one with a row that is not there after all. */
+static void settle_group(struct post *all, enum err err)
 {
 	int64_t good = 0, failed = 0;
-	enum err err = engine->begin(writer.db);
-	if (!err) {
-		for (struct post *p = all; p; p = p->next)
-			((struct store_op *)p)->err = engine->run(writer.db, (struct store_op *)p);
-		err = engine->commit(writer.db);
-	}
 	for (struct post *p = all; p; p = p->next) {
 		struct store_op *op = (struct store_op *)p;
 		if (err)
-			op->err = ERR_INTERNAL;
+			op->err = ERR_OVERLOADED;
 		rows_settle(op);
 		good += op->err == ERR_OK;
-		failed += op->err == ERR_INTERNAL;
+		failed += is_failure(op->err);
 	}
-	atomic_store(&healthy, !err);
-	if (err)
-		log_error("store group failed", LOG_INT("operations", failed));
 	metric_add(METRIC_STORE_WRITES, good);
 	metric_add(METRIC_STORE_COMMITS, good > 0);
 	metric_add(METRIC_STORE_FAILED, failed);
@@ -215,7 +337,14 @@ static void commit_group(struct post *all)
 
 static void write_group(struct post *all)
 {
-	commit_group(all);
+	enum err err;
+	all = begin_group(all, &err);
+	if (all) {
+		if (!err)
+			err = run_group(all);
+		settle_group(all, err);
+	}
+	driver_rests(&writer);
 	answer_all(all);
 }
 
@@ -223,45 +352,48 @@ static void write_group(struct post *all)
  * before. Each is answered as soon as it is read. */
 static void read_group(struct post *all)
 {
+	driver_begins(&reader);
 	enum err err = engine->begin(reader.db);
+	if (err) /* a reader waits for nobody's lock but in the moments of a recovery */
+		driver_says(&reader, ERR_OVERLOADED);
 	while (all) {
 		struct post *next = all->next;
 		struct store_op *op = (struct store_op *)all;
-		op->err = err ? ERR_INTERNAL : engine->run(reader.db, op);
-		metric_add(METRIC_STORE_FAILED, op->err == ERR_INTERNAL);
+		driver_begins(&reader);
+		op->err = err ? ERR_OVERLOADED : driver_says(&reader, engine->run(reader.db, op));
+		metric_add(METRIC_STORE_FAILED, is_failure(op->err));
 		rows_settle(op);
 		answer(op);
 		all = next;
 	}
 	if (!err)
 		engine->rollback(reader.db); /* nothing to keep: only lets go of the snapshot */
+	driver_rests(&reader);
 }
 
-/* Whether the disk takes writes again, when the last ones failed: without this a service that is
- * taken out of use because of store_healthy() would get no write that could prove it well. */
-static void probe(void)
+/* Whether it works again: without this a service that is taken out of use because of store_trouble()
+ * would be asked nothing that could prove it well. Tried once: nobody waits for it. */
+static void probe(struct lane *lane)
 {
 	const struct store_value args[] = {
 		STORE_TEXT(STR("store.probed_at")), STORE_INT(time(NULL)), STORE_END};
-	struct store_op *op = op_new(STORE_SETTING_PUT, args);
-	commit_group(&op->post);
-	if (!op->err)
-		log_info("store works again");
+	struct store_op *op = op_new(lane == &writer ? STORE_SETTING_PUT : STORE_SETTING_GET, args);
+	sem_init(&op->own->answered, 0, 0);
+	op->own->asked_at = -STORE_WAIT_MS;
+	lane->handle(&op->post);
+	sem_destroy(&op->own->answered);
 	store_op_free(&op);
 }
 
 static void wait_for_work(struct lane *lane)
 {
-	if (lane != &writer || store_healthy()) {
-		while (sem_wait(&lane->work) != 0 && errno == EINTR)
-			;
-		return;
-	}
 	struct timespec until;
 	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += PROBE_SECONDS;
-	if (sem_clockwait(&lane->work, CLOCK_MONOTONIC, &until) != 0 && errno == ETIMEDOUT)
-		probe();
+	until.tv_sec += PROBE_MS / 1000;
+	bool timeout =
+		sem_clockwait(&lane->work, CLOCK_MONOTONIC, &until) != 0 && errno == ETIMEDOUT;
+	if (timeout && atomic_load(&lane->trouble))
+		probe(lane);
 }
 
 static bool lane_is_open(struct lane *lane)
@@ -298,10 +430,14 @@ static void lane_wake(void *context)
 static void place(struct store_op *op)
 {
 	struct lane *lane = store_verb_writes(op->verb) ? &writer : &reader;
+	op->own->asked_at = now_ms();
 	pthread_mutex_lock(&lane->gate);
-	enum err err = lane->open ? inbox_post_call(&lane->inbox, &op->post) : ERR_OVERLOADED;
+	enum err err = ERR_OVERLOADED;
+	if (lane->open && !is_silent(lane))
+		err = inbox_post_call(&lane->inbox, &op->post);
 	pthread_mutex_unlock(&lane->gate);
 	if (err) {
+		metric_add(METRIC_STORE_REFUSED, 1);
 		op->err = err;
 		answer(op);
 	}
@@ -358,6 +494,7 @@ static void lane_stop(struct lane *lane)
 	pthread_join(lane->thread, NULL);
 	sem_destroy(&lane->work);
 	inbox_finish(&lane->inbox);
+	metric_add(METRIC_STORE_TROUBLE, atomic_exchange(&lane->trouble, NULL) ? -1 : 0);
 }
 
 enum err store_open(
@@ -372,7 +509,6 @@ enum err store_open(
 		store_close();
 		return err;
 	}
-	atomic_store(&healthy, true);
 	if (lane_start(&writer, queue_max) || lane_start(&reader, queue_max)) {
 		snprintf(ret_why, STORE_WHY_MAX, "the store's threads cannot be started");
 		store_close();
@@ -387,7 +523,6 @@ void store_close(void)
 		return;
 	lane_stop(&writer);
 	lane_stop(&reader);
-	atomic_store(&healthy, false);
 	if (reader.db)
 		engine->close(&reader.db);
 	if (writer.db)

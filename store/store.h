@@ -6,6 +6,12 @@
  * answered only after the commit that made it durable. Reads run on another thread and connection,
  * and see every write that was answered before they were asked.
  *
+ * Nothing waits longer than STORE_WAIT_MS for its turn: while another program has locked the database
+ * the writer goes on trying, and whoever has waited so long is answered with ERR_OVERLOADED and taken
+ * out, so that it will not happen afterwards. Once its turn has come it waits for the disk, because
+ * nobody knows before that whether it is kept; while the disk does not answer, what is asked anew
+ * is refused at once. Reads go on while writes fail, as far as the disk lets them.
+ *
  * Thread: store_ask() on any worker, done() runs on that same worker. store_ask_now() on threads
  * that are no workers (start, command line): it waits. store_open() and store_close() on the main
  * thread. */
@@ -28,6 +34,7 @@ enum {
 	STORE_ARGS_MAX = 16,
 	STORE_ROWS_MAX = 10000,    /* of one answer; more is ERR_TOO_LARGE */
 	STORE_BYTES_MAX = 1 << 20, /* of text and blobs in one answer; more is ERR_TOO_LARGE */
+	STORE_WAIT_MS = 3000,      /* for an operation's turn; then ERR_OVERLOADED */
 };
 
 struct store_value {
@@ -51,9 +58,10 @@ struct store_op {
 	void *context;
 	/* the answer */
 	enum err err; /* OK; NOT_FOUND (a write that changed nothing, a get with no row); CONFLICT
-	               * (a constraint); TOO_LARGE (the answer); OVERLOADED (too much waits, or the
-	               * store is closed); INTERNAL. With any but OK nothing was changed, and there are no
-	               * rows */
+	               * (a constraint); TOO_LARGE (the answer); OVERLOADED (the store cannot do it now:
+	               * it is in trouble or closed, too much waits, or it took too long); INTERNAL (our
+	               * own SQL is wrong). With any but OK nothing was changed nor will be, and there
+	               * are no rows */
 	size_t rows, columns;
 	struct store_value *cells; /* rows * columns */
 	struct store_op_private *own;
@@ -82,6 +90,14 @@ static inline int64_t store_int(const struct store_op *op, size_t row, size_t co
 	return op->cells[row * op->columns + column].number;
 }
 
+/* What keeps a store from working, and what a person does about it. Constant texts. */
+struct store_trouble {
+	const char *what, *remedy;
+};
+
+/* What an error of the system (errno) at the files of a store means. NULL: nothing more than it says. */
+const struct store_trouble *store_trouble_errno(int error);
+
 /* A driver: how one engine does it. All functions run on the store's own threads. */
 struct store_db;
 struct store_driver {
@@ -91,10 +107,15 @@ struct store_driver {
 	enum err (*open)(
 		const char *place, bool for_writing, struct store_db **ret_db, char *ret_why);
 	void (*close)(struct store_db **db);
+	/* ERR_TIMEOUT: somebody else has the lock and may let go of it soon: nothing has begun, to be
+	 * tried again. It waits for that itself, but much shorter than STORE_WAIT_MS. */
 	enum err (*begin)(struct store_db *db);
 	enum err (*commit)(struct store_db *db); /* a failure has rolled everything back */
 	void (*rollback)(struct store_db *db);
 	enum err (*run)(struct store_db *db, struct store_op *op); /* in a savepoint when writing */
+	/* Why the last of these three failed with ERR_OVERLOADED or ERR_TIMEOUT; NULL: the log has said
+	 * it. The engine's own words go to ret_detail (STORE_WHY_MAX bytes). */
+	const struct store_trouble *(*trouble)(struct store_db *db, char *ret_detail);
 };
 
 enum { STORE_WHY_MAX = 512 };
@@ -113,6 +134,7 @@ enum err store_open(
  * workers must still be there if something of theirs can be waiting. */
 void store_close(void);
 
-/* False while the last commit failed: /ready says so. The store then tries a write of its own every
- * few seconds, so that this ends when its reason does. False when not open. Any thread. */
-bool store_healthy(void);
+/* What keeps the store from working now ("the disk is full"), NULL while it is well: /ready shows it.
+ * The store then tries something of its own every few seconds, so that this ends when its reason
+ * does. Not open is not well. Any thread. */
+const char *store_trouble(void);

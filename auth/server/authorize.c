@@ -56,18 +56,15 @@ void authorize_refuse(struct authorize *a, const char *error, const char *descri
 	go_back(a, &answer);
 }
 
-/* Whoever has just signed up is not to do it again: the name would be taken, by themselves. */
-void authorize_fail(struct authorize *a, enum err err)
+void authorize_fail(struct authorize *a)
 {
-	bool signed_up = a->signed_up;
-	struct http_exchange *x = authorize_leave(&a);
-	if (signed_up)
-		page_error(x, 503, "Account made, not signed in",
-			"Your account has been made, but the service could not sign you in. Go "
-			"back in a minute and sign in with your name and password; do not sign up "
-			"again.");
+	if (a->x->in.verb == HTTP_POST)
+		show_form_again(a);
+	else if (a->prompt_none)
+		authorize_refuse(
+			a, "temporarily_unavailable", "The service cannot do this just now.");
 	else
-		page_failed(x, err);
+		page_failed(authorize_leave(&a));
 }
 
 /* The code is only written down as a hash, so it waits here. */
@@ -83,7 +80,7 @@ static void granted(struct store_op *op)
 	if (op->err == ERR_NOT_FOUND) {
 		authorize_refuse(a, "access_denied", "The account is disabled.");
 	} else if (op->err) {
-		authorize_fail(a, op->err);
+		authorize_fail(a);
 	} else {
 		struct buf answer = BUF_INIT(LOCATION_MAX);
 		form_add(&answer, "code", str_of(g->code));
@@ -214,7 +211,7 @@ static void got_client(void *context, enum err err, struct client *client)
 			"register it with \"signalbox client add\" and use the client_id that "
 			"this prints.");
 	else if (err)
-		page_failed(authorize_leave(&a), err);
+		authorize_fail(a);
 	else if (!client_redirects_to(client, a->redirect_uri))
 		page_error(authorize_leave(&a), 400, "Wrong return address",
 			"The program that sent you here asked to get you back at an address that "
@@ -264,7 +261,7 @@ static void got_login(struct store_op *op)
 {
 	struct authorize *a = op->context;
 	if (op->err && op->err != ERR_NOT_FOUND) {
-		page_failed(authorize_leave(&a), op->err);
+		authorize_fail(a);
 		return;
 	}
 	if (op->err) {

@@ -41,8 +41,9 @@ void authorize_refuse(struct authorize *a, const char *error, const char *descri
 /* Sends it back with a code for a->user. */
 void authorize_grant(struct authorize *a);
 
-/* Answers with a page that says what failed, and what to do. */
-void authorize_fail(struct authorize *a, enum err err);
+/* The store or the pool cannot do it now: answers a form with the same form, else with a page that
+ * says so, or where no page may be shown (prompt=none) with a redirect. */
+void authorize_fail(struct authorize *a);
 
 /* Frees it; the exchange is answered by the caller. */
 struct http_exchange *authorize_leave(struct authorize **a);

@@ -73,16 +73,14 @@ void page_error(struct http_exchange *x, int status, const char *title, const ch
 	finish(x, status, &b, STR(""));
 }
 
-void page_failed(struct http_exchange *x, enum err err)
+const char page_cannot_now[] =
+	"The service cannot do this just now, and nothing was changed. Wait a few seconds and try "
+	"again; if it stays so, tell the operator.";
+
+void page_failed(struct http_exchange *x)
 {
-	bool busy = err == ERR_OVERLOADED;
-	if (busy)
-		http_header(x, "Retry-After", STR("5"));
-	page_error(x, 503, busy ? "Too busy" : "Something failed",
-		busy ? "Many people are signing in right now. Wait a few seconds, then go back "
-		       "and try again."
-		     : "The service could not reach its records, and nothing was changed. Go back "
-		       "and try again in a minute; if it stays so, tell the operator.");
+	http_header(x, "Retry-After", STR("5"));
+	page_error(x, 503, "Not just now", page_cannot_now);
 }
 
 /* ---- forms ---- */

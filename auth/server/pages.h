@@ -10,8 +10,9 @@ void html_add(struct buf *b, struct str text);
 
 /* Answers with a page that says what went wrong and what to do. */
 void page_error(struct http_exchange *x, int status, const char *title, const char *sentence);
-/* The same for what the store or the pool says: 503, or 500. */
-void page_failed(struct http_exchange *x, enum err err);
+/* The same when the store or the pool cannot do it now: 503, and when to try again. */
+void page_failed(struct http_exchange *x);
+extern const char page_cannot_now[]; /* its sentence */
 
 struct form_page {
 	int status;

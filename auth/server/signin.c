@@ -18,8 +18,8 @@ static struct form_page form_page(struct authorize *a, int status, const char *p
 	return (struct form_page){
 		.status = status,
 		.query = a->x->in.query,
-		.redirect_uri = a->redirect_uri,
-		.client_name = a->client->name,
+		.redirect_uri = a->client ? a->redirect_uri : STR(""), /* proven, or not */
+		.client_name = a->client ? a->client->name : STR(""),
 		.csrf = page_csrf(a->x, csrf),
 		.name = a->name.n ? a->name : a->login_hint,
 		.display_name = a->display_name,
@@ -90,13 +90,29 @@ static bool read_form(struct authorize *a)
 	return !broken && page_csrf_fits(a->x, a->csrf);
 }
 
+/* Whoever has just signed up is not to do it again: the name would be taken, by themselves. */
+void show_form_again(struct authorize *a)
+{
+	if (!a->form)
+		read_form(a);
+	http_header(a->x, "Retry-After", STR("5"));
+	if (a->signed_up)
+		show_sign_in(a, 503,
+			"Your account has been made, but the service could not sign you in. Wait a "
+			"few seconds, then sign in with your name and password.");
+	else if (str_is(a->x->in.path, "/oauth/signup"))
+		show_sign_up(a, 503, page_cannot_now);
+	else
+		show_sign_in(a, 503, page_cannot_now);
+}
+
 /* ---- what both end in: a new login of this browser, then back to the client ---- */
 
 static void login_added(struct store_op *op)
 {
 	struct authorize *a = op->context;
 	if (op->err) {
-		authorize_fail(a, op->err);
+		authorize_fail(a);
 		return;
 	}
 	page_set_login_cookie(a->x, str_of(a->login));
@@ -158,7 +174,7 @@ static void checked(void *context, const struct password_outcome *outcome)
 		show_sign_in(
 			a, 403, "The name or the password is wrong. Check both and try again.");
 	else
-		page_failed(authorize_leave(&a), outcome->err);
+		authorize_fail(a);
 }
 
 /* An account that is unknown, disabled or without a password looks like one whose password is
@@ -178,7 +194,7 @@ static void got_user(struct store_op *op)
 	if (!err)
 		err = password_check(&attempt, checked, a);
 	if (err)
-		page_failed(authorize_leave(&a), err);
+		authorize_fail(a);
 }
 
 static void login_posted(struct authorize *a)
@@ -213,7 +229,7 @@ static void user_added(struct store_op *op)
 	if (op->err == ERR_CONFLICT)
 		show_sign_up(a, 409, taken);
 	else if (op->err)
-		page_failed(authorize_leave(&a), op->err);
+		authorize_fail(a);
 	else
 		let_in(a);
 }
@@ -222,7 +238,7 @@ static void hashed(void *context, const struct password_outcome *outcome)
 {
 	struct authorize *a = context;
 	if (outcome->err) {
-		page_failed(authorize_leave(&a), outcome->err);
+		authorize_fail(a);
 		return;
 	}
 	set_user(a, a->name);
@@ -256,7 +272,7 @@ static void signup_posted(struct authorize *a)
 	}
 	enum err err = password_hash(a->password, hashed, a);
 	if (err)
-		page_failed(authorize_leave(&a), err);
+		authorize_fail(a);
 }
 
 static void signup_asked(struct authorize *a)

@@ -8,6 +8,10 @@
 void show_sign_in(struct authorize *a, int status, const char *problem);
 void show_sign_up(struct authorize *a, int status, const char *problem);
 
+/* Answers a form that cannot be handled now with the same form: nothing that was typed is lost but
+ * the password. */
+void show_form_again(struct authorize *a);
+
 /* GET and POST of /oauth/login and /oauth/signup, each with the query of an authorization request */
 void serve_login(struct http_exchange *x);
 void serve_signup(struct http_exchange *x);

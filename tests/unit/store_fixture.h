@@ -144,6 +144,13 @@ static inline void add_users_later(const char *prefix, size_t count)
 	}
 }
 
+static inline void wait_until_well(void)
+{
+	for (int i = 0; i < 200 && store_trouble(); i++)
+		usleep(100 * 1000);
+	assert_null(store_trouble());
+}
+
 static inline void forget_answers(void)
 {
 	memset(&answers, 0, sizeof(answers));

@@ -1,6 +1,17 @@
 /* store: what is asked and answered, in which groups, and what happens when it fails. */
 #include "store_fixture.h"
 
+#include <sqlite3.h>
+
+enum { LATE_MS = 2500 }; /* on a busy machine */
+
+static int64_t milliseconds(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 /* ---- verbs ---- */
 
 static void a_user_is_added_and_found(void **state)
@@ -187,7 +198,7 @@ static void a_failed_commit_is_everybodys(void **state)
 	(void)state;
 	int64_t failed = metric_read(METRIC_STORE_FAILED);
 	open_store("USER_ADD:1:delay=200,commit:2:internal", QUEUE_MAX);
-	assert_true(store_healthy());
+	assert_null(store_trouble());
 	forget_answers();
 	add_user_later("first");
 	let_it_begin(0, 1);
@@ -195,13 +206,13 @@ static void a_failed_commit_is_everybodys(void **state)
 	add_user_later("u3"); /* even this conflict is no answer: u3 is not there afterwards */
 	lone_run_until(&answers.done, 12);
 	assert_int_equal(answers.by_err[ERR_OK], 1);
-	assert_int_equal(answers.by_err[ERR_INTERNAL], 11);
+	assert_int_equal(answers.by_err[ERR_OVERLOADED], 11);
 	assert_int_equal(metric_read(METRIC_STORE_FAILED) - failed, 11);
-	assert_false(store_healthy());
+	assert_string_equal(store_trouble(), "it fails as planned");
 	assert_int_equal(get_user("first"), ERR_OK);
 	assert_int_equal(get_user("u3"), ERR_NOT_FOUND);
 	assert_int_equal(add_user("u3"), ERR_OK);
-	assert_true(store_healthy());
+	wait_until_well();
 	store_close();
 	open_store(NULL, QUEUE_MAX);
 	assert_int_equal(get_user("u3"), ERR_OK);
@@ -293,10 +304,88 @@ static void closing_answers_what_waits(void **state)
 	lone_run();
 	assert_int_equal(answers.by_err[ERR_OVERLOADED], 1);
 	assert_int_equal(add_user("late"), ERR_OVERLOADED);
-	assert_false(store_healthy());
+	assert_string_equal(store_trouble(), "it is not open");
 	open_store(NULL, QUEUE_MAX);
 	assert_int_equal(get_user("u49"), ERR_OK);
 	assert_int_equal(get_user("late"), ERR_NOT_FOUND);
+}
+
+/* ---- trouble ---- */
+
+/* Nobody waits for ever, and who was told so must not find it done afterwards. */
+static void while_another_has_the_lock(void **state)
+{
+	(void)state;
+	sqlite3 *other = NULL;
+	open_store(NULL, QUEUE_MAX);
+	assert_int_equal(add_user("ann"), ERR_OK);
+	assert_int_equal(sqlite3_open(place, &other), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", 0, 0, 0), SQLITE_OK);
+	forget_answers();
+	int64_t refused = metric_read(METRIC_STORE_REFUSED);
+	int64_t began = milliseconds();
+	add_users_later("early", 3);
+	while (milliseconds() - began < STORE_WAIT_MS / 2) {
+		assert_int_equal(get_user("ann"), ERR_OK); /* reading goes on */
+		lone_run();
+	}
+	assert_null(store_trouble());
+	assert_int_equal(answers.done, 0);
+	add_user_later("later");
+	lone_run_until(&answers.done, 3);
+	assert_in_range(milliseconds() - began, STORE_WAIT_MS, STORE_WAIT_MS + LATE_MS);
+	assert_int_equal(answers.by_err[ERR_OVERLOADED], 3);
+	assert_int_equal(metric_read(METRIC_STORE_REFUSED) - refused, 3);
+	assert_string_equal(store_trouble(), "another program has locked the database");
+	assert_int_equal(metric_read(METRIC_STORE_TROUBLE), 1);
+	assert_int_equal(sqlite3_exec(other, "COMMIT", 0, 0, 0), SQLITE_OK);
+	lone_run_until(&answers.done, 4);
+	assert_int_equal(answers.by_err[ERR_OK], 1);
+	wait_until_well();
+	assert_int_equal(metric_read(METRIC_STORE_TROUBLE), 0);
+	assert_int_equal(get_user("later"), ERR_OK);
+	assert_int_equal(get_user("early0"), ERR_NOT_FOUND);
+	assert_int_equal(add_user("early1"), ERR_OK);
+	assert_int_equal(sqlite3_close(other), SQLITE_OK);
+}
+
+static void closing_does_not_wait_for_the_lock_for_ever(void **state)
+{
+	(void)state;
+	sqlite3 *other = NULL;
+	open_store(NULL, QUEUE_MAX);
+	assert_int_equal(sqlite3_open(place, &other), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", 0, 0, 0), SQLITE_OK);
+	forget_answers();
+	add_users_later("u", 3);
+	store_close();
+	lone_run();
+	assert_int_equal(answers.by_err[ERR_OVERLOADED], 3);
+	assert_int_equal(metric_read(METRIC_STORE_TROUBLE), 0);
+	assert_int_equal(sqlite3_close(other), SQLITE_OK);
+}
+
+/* What the disk has been asked to keep can only be waited for; the next is not let into that queue. */
+static void while_the_disk_does_not_answer(void **state)
+{
+	(void)state;
+	open_store("commit:1:delay=4500", QUEUE_MAX);
+	forget_answers();
+	add_user_later("first");
+	let_it_begin(0, 1);
+	add_user_later("second");
+	for (int i = 0; i < 200 && !store_trouble(); i++)
+		usleep(100 * 1000);
+	assert_string_equal(store_trouble(), "the disk does not answer");
+	lone_run();
+	assert_int_equal(answers.done, 0);
+	assert_int_equal(add_user("third"), ERR_OVERLOADED);
+	assert_int_equal(get_user("first"), ERR_NOT_FOUND); /* reading goes on */
+	lone_run_until(&answers.done, 2);
+	assert_int_equal(answers.by_err[ERR_OK], 2);
+	wait_until_well();
+	assert_int_equal(get_user("third"), ERR_NOT_FOUND);
+	assert_int_equal(add_user("third"), ERR_OK);
 }
 
 /* ---- faults ---- */
@@ -309,7 +398,7 @@ static void each_error_can_be_made_to_happen(void **state)
 		   "USER_GET:*:too_large,begin:8:internal,SETTING_GET:2:internal",
 		QUEUE_MAX);
 	static const enum err errors[] = {ERR_INTERNAL, ERR_CONFLICT, ERR_NOT_FOUND, ERR_TOO_LARGE,
-		ERR_OVERLOADED, ERR_INTERNAL, ERR_OK, ERR_INTERNAL, ERR_CONFLICT};
+		ERR_OVERLOADED, ERR_OVERLOADED, ERR_OK, ERR_OVERLOADED, ERR_CONFLICT};
 	for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++)
 		assert_int_equal(add_user("ann"), errors[i]);
 	assert_int_equal(get_user("ann"), ERR_TOO_LARGE);
@@ -350,7 +439,7 @@ static void the_environment_may_hold_a_plan(void **state)
 	assert_non_null(driver);
 	unsetenv("SIGNALBOX_STORE_FAULT");
 	assert_int_equal(store_open(driver, place, QUEUE_MAX, why), ERR_OK);
-	assert_int_equal(add_user("ann"), ERR_INTERNAL);
+	assert_int_equal(add_user("ann"), ERR_OVERLOADED);
 	assert_int_equal(add_user("ann"), ERR_OK);
 }
 
@@ -494,6 +583,9 @@ int main(void)
 		test(reads_see_answered_writes),
 		test(the_queue_has_a_bound),
 		test(closing_answers_what_waits),
+		test(while_another_has_the_lock),
+		test(closing_does_not_wait_for_the_lock_for_ever),
+		test(while_the_disk_does_not_answer),
 		test(each_error_can_be_made_to_happen),
 		test(a_plan_with_unknown_words_is_refused),
 		test(the_environment_may_hold_a_plan),

@@ -246,8 +246,9 @@ static void a_full_disk(void **state)
 	small = normal;
 	small.rlim_cur = 300 * 1000;
 	setrlimit(RLIMIT_FSIZE, &small);
-	assert_int_equal(put_setting("a", STORE_TEXT(((struct str){large, LARGE}))), ERR_INTERNAL);
-	assert_false(store_healthy());
+	assert_int_equal(
+		put_setting("a", STORE_TEXT(((struct str){large, LARGE}))), ERR_OVERLOADED);
+	assert_string_equal(store_trouble(), "the disk is full");
 	forget_answers();
 	add_user_later("cleo");
 	let_it_begin(0, 2);
@@ -259,12 +260,10 @@ static void a_full_disk(void **state)
 	}
 	lone_run_until(&answers.done, 2 * COUNT + 1);
 	assert_int_equal(answers.by_err[ERR_OK], 1);
-	assert_int_equal(answers.by_err[ERR_INTERNAL], 2 * COUNT);
+	assert_int_equal(answers.by_err[ERR_OVERLOADED], 2 * COUNT);
 	assert_int_equal(get_user("ann"), ERR_OK); /* reading goes on */
 	setrlimit(RLIMIT_FSIZE, &normal);
-	for (int i = 0; i < 60 && !store_healthy(); i++)
-		usleep(100 * 1000);
-	assert_true(store_healthy());
+	wait_until_well();
 	assert_int_equal(get_user("cleo"), ERR_OK);
 	assert_int_equal(get_user("dora0"), ERR_NOT_FOUND);
 	assert_int_equal(ask(STORE_SETTING_GET, STORE_TEXT(STR("a"))), ERR_NOT_FOUND);
@@ -285,8 +284,8 @@ static void each_answered_write_is_on_the_disk(void **state)
 		assert_true(atomic_load(&syncs) > before);
 	}
 	atomic_store(&sync_fails, true);
-	assert_int_equal(add_user("ann"), ERR_INTERNAL);
-	assert_false(store_healthy());
+	assert_int_equal(add_user("ann"), ERR_OVERLOADED);
+	assert_string_equal(store_trouble(), "the disk fails");
 	atomic_store(&sync_fails, false);
 	assert_int_equal(get_user("ann"), ERR_NOT_FOUND);
 	assert_int_equal(add_user("ann"), ERR_OK);
