@@ -29,7 +29,8 @@ static const struct {
 		{"there are no more file descriptors", "raise the limit of open files"}},
 	/* the last: whatever else happens to files */
 	{{SQLITE_IOERR, SQLITE_CANTOPEN}, {0},
-		{"the disk fails", "the system's log says more about the disk of the data directory"}},
+		{"the disk fails",
+			"the system's log says more about the disk of the data directory"}},
 };
 enum { ROWS = sizeof(rows) / sizeof(*rows) };
 
