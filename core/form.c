@@ -84,6 +84,22 @@ enum err form_get(struct str form, const char *name, char *out, struct str *ret_
 	return there ? decode(found, out, ret_value) : ERR_NOT_FOUND;
 }
 
+bool form_has_only(struct str form, const char *const *names, struct str *ret_other)
+{
+	while (form.n) {
+		struct str value = cut(&form, '&');
+		struct str key = cut(&value, '=');
+		const char *const *name = names;
+		while (*name && !name_is(key, *name))
+			name++;
+		if (!*name) {
+			*ret_other = key;
+			return false;
+		}
+	}
+	return true;
+}
+
 static void escape(struct buf *b, struct str s)
 {
 	static const char digits[] = "0123456789ABCDEF";

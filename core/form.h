@@ -8,6 +8,10 @@
  * when it is there twice, badly escaped, not UTF-8, or holds a NUL. *ret_value points into out. */
 enum err form_get(struct str form, const char *name, char *out, struct str *ret_value);
 
+/* Whether it has no other names than these (the list ends with NULL); *ret_other is the first other
+ * one, as it came. */
+bool form_has_only(struct str form, const char *const *names, struct str *ret_other);
+
 /* Appends name=value, escaped, with & before it when the buffer is not empty. */
 void form_add(struct buf *b, const char *name, struct str value);
 

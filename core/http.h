@@ -12,12 +12,14 @@
 enum http_verb { HTTP_GET = 1, HTTP_POST = 2, HTTP_OPTIONS = 4 };
 
 struct http_request {
-	enum http_verb verb; /* HEAD comes as GET; the body is then not sent */
-	struct str path;     /* decoded and without dot segments, without the query */
-	struct str query;    /* as a form (core/form.h) reads it, without '?' */
+	enum http_verb verb;
+	bool head;        /* HEAD: it comes as GET, and the body is not sent */
+	struct str path;  /* decoded and without dot segments, without the query */
+	struct str query; /* as a form (core/form.h) reads it, without '?' */
 	struct str body;
 	struct str host, origin, authorization, cookie, content_type, accept, if_none_match;
 	struct str user_agent, accept_language;
+	struct str last_event_id, signalbox_session, signalbox_sent;
 	struct str peer; /* the client's address as text */
 	bool tls;
 };
@@ -55,3 +57,33 @@ void http_redirect(struct http_exchange *x, struct str location);
 
 /* A JSON answer with no-store; takes what is in the buffer and frees it. */
 void http_reply_json(struct http_exchange *x, int status, struct buf *body);
+
+/* An answer that goes on until either side ends it. Its owner writes at the end of loop turns, or
+ * anywhere else outside of the callbacks below. */
+struct http_stream;
+
+struct http_stream_events {
+	void (*writable)(void *owner); /* it was full, and is no more */
+	void (*gone)(void *owner);     /* the client has left; the stream is dead */
+};
+
+struct http_stream_options {
+	const struct http_stream_events *events;
+	void *owner;
+	const char *content_type;
+	unsigned dead_ms; /* the client is lost when it does not acknowledge a byte for so long */
+};
+
+/* Begins the answer, status 200, and ends the exchange. NULL: the client has left. */
+struct http_stream *http_stream_begin(
+	struct http_exchange *x, const struct http_stream_options *options);
+
+/* The kernel takes no more now: nothing may be written until writable() is called. */
+bool http_stream_full(struct http_stream *s);
+void http_stream_write(struct http_stream *s, struct str bytes);
+
+/* The end of the answer, when all that was written has gone out or five seconds have passed; the
+ * caller has the stream no more, and hears nothing more of it. */
+void http_stream_end(struct http_stream *s);
+/* The end at once. */
+void http_stream_cut(struct http_stream *s);

@@ -5,17 +5,24 @@
  * Thread: one worker, its owner's. */
 #pragma once
 
+#include "core/err.h"
 #include "core/frame.h"
 
 struct carrier;
+struct refusal;
 
 struct carrier_ops {
-	/* Queues one message; takes the reference. alone: not to be joined with others. */
-	void (*send)(struct carrier *c, struct frame *f, bool alone);
+	/* A session has it from now on; its answer to session.open is what comes next. batching: two or
+	 * more waiting messages may become one array. */
+	void (*begin)(struct carrier *c, const char *session, bool batching);
+	/* Queues one message; takes the reference. count: of the session's counted messages after it,
+	 * 0 when it is not counted. alone: not to be joined with others. */
+	void (*send)(struct carrier *c, struct frame *f, uint64_t count, bool alone);
 	/* Sends what is queued, then ends with this code. The owner is told nothing more. */
 	void (*close)(struct carrier *c, uint16_t code, const char *reason);
-	/* Two or more waiting messages may become one array. */
-	void (*set_batching)(struct carrier *c, bool on);
+	/* Instead of a session: why session.open is refused; close() follows. NULL: said by an error
+	 * response. */
+	void (*refuse)(struct carrier *c, enum err err, const struct refusal *why);
 };
 
 struct carrier_owner {
@@ -33,6 +40,7 @@ struct carrier {
 	struct carrier_owner *owner; /* NULL: nobody listens any more */
 	struct str peer;             /* the client's address */
 	bool opened;                 /* it has said who it is: may send messages of full size */
+	bool posts;                  /* one way only: what the client sends comes by POST */
 };
 
 static inline void carrier_own(struct carrier *c, struct carrier_owner *o)
@@ -40,14 +48,14 @@ static inline void carrier_own(struct carrier *c, struct carrier_owner *o)
 	c->owner = o;
 }
 
-static inline void carrier_send(struct carrier *c, struct frame *f, bool alone)
+static inline void carrier_begin(struct carrier *c, const char *session, bool batching)
 {
-	c->ops->send(c, f, alone);
+	c->ops->begin(c, session, batching);
 }
 
-static inline void carrier_set_batching(struct carrier *c, bool on)
+static inline void carrier_send(struct carrier *c, struct frame *f, uint64_t count, bool alone)
 {
-	c->ops->set_batching(c, on);
+	c->ops->send(c, f, count, alone);
 }
 
 /* Leaves its owner and ends. */

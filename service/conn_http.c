@@ -10,16 +10,23 @@
 #include "service/routes.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <libwebsockets.h>
+#include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
+#include <uv.h>
 
 enum {
 	ANSWER_TIMEOUT_SECONDS = 30,
 	BODY_TIMEOUT_SECONDS = 20,
 	HEADERS_MAX = 16 * 1024,
 	ANSWER_MAX = 4 << 20,
+	HEARD_A_TURN = 64,
 	PROTOCOL_LIST_MAX = 127, /* libwebsockets copies the list into 128 bytes */
 };
 
@@ -29,21 +36,28 @@ struct http_exchange_private {
 	const struct http_route *route;
 	char *text; /* what the request's spans point into */
 	struct buf body, headers, answer;
-	bool no_body; /* HEAD */
-	bool served;  /* the handler has it and will answer */
+	bool served; /* the handler has it and will answer */
 	bool cacheable;
+};
+
+struct http_stream {
+	const struct http_stream_events *events;
+	void *owner; /* NULL: it has ended, or never began */
 };
 
 /* Lives in the memory that libwebsockets keeps per connection. */
 struct transaction {
+	struct http_stream stream; /* first */
 	struct lws *wsi;
 	struct http_exchange_private *own;
 	size_t body_length;
 	bool answered; /* the answer waits to be written */
 	bool written;  /* and now it has been: nothing else is looked at */
+	bool streams;  /* it is, or was, a stream */
 };
 
 static _Thread_local size_t in_flight; /* exchanges that a handler has and will answer */
+static _Thread_local size_t streams;   /* open ones */
 static _Thread_local bool draining;
 
 void conn_http_drain(void)
@@ -53,7 +67,7 @@ void conn_http_drain(void)
 
 bool conn_http_idle(void)
 {
-	return !in_flight;
+	return !in_flight && !streams;
 }
 
 /* ---- reading the request ---- */
@@ -87,7 +101,36 @@ static const struct {
 	{WSI_TOKEN_HTTP_IF_NONE_MATCH, offsetof(struct http_request, if_none_match)},
 	{WSI_TOKEN_HTTP_USER_AGENT, offsetof(struct http_request, user_agent)},
 };
-enum { HEADER_COUNT = sizeof(headers) / sizeof(*headers), PEER_MAX = 64 };
+/* Those that libwebsockets does not know; it keeps them with their colon. */
+static const struct {
+	const char *name;
+	size_t offset;
+} own_headers[] = {
+	{"last-event-id:", offsetof(struct http_request, last_event_id)},
+	{"signalbox-session:", offsetof(struct http_request, signalbox_session)},
+	{"signalbox-sent:", offsetof(struct http_request, signalbox_sent)},
+};
+enum {
+	HEADER_COUNT = sizeof(headers) / sizeof(*headers),
+	OWN_HEADER_COUNT = sizeof(own_headers) / sizeof(*own_headers),
+	PEER_MAX = 64
+};
+
+static int own_header_length(struct lws *wsi, const char *name)
+{
+	int n = lws_hdr_custom_length(wsi, name, (int)strlen(name));
+	return n > 0 ? n : 0;
+}
+
+static struct str copy_own_header(struct lws *wsi, const char *name, char **at)
+{
+	int n = own_header_length(wsi, name);
+	struct str value = {*at, (size_t)n};
+	if (!n || lws_hdr_custom_copy(wsi, *at, n + 1, name, (int)strlen(name)) < 0)
+		return (struct str){"", 0};
+	*at += n + 1;
+	return value;
+}
 
 /* libwebsockets decodes the arguments and gives them one by one: here they become a form again. */
 static void read_query(struct lws *wsi, struct buf *query)
@@ -137,14 +180,19 @@ static void read_request(struct lws *wsi, struct http_exchange_private *own)
 	size_t size = query.n + PEER_MAX + 1 + (size_t)lws_hdr_total_length(wsi, uri) + 1;
 	for (size_t i = 0; i < HEADER_COUNT; i++)
 		size += (size_t)lws_hdr_total_length(wsi, headers[i].token) + 1;
+	for (size_t i = 0; i < OWN_HEADER_COUNT; i++)
+		size += (size_t)own_header_length(wsi, own_headers[i].name) + 1;
 	char *at = own->text = mem_alloc(size);
 	struct http_request *in = &own->x.in;
 	in->verb = (enum http_verb)verb;
-	own->no_body = head;
+	in->head = head;
 	in->path = copy_header(wsi, uri, &at);
 	for (size_t i = 0; i < HEADER_COUNT; i++)
 		*(struct str *)(void *)((char *)in + headers[i].offset) =
 			copy_header(wsi, headers[i].token, &at);
+	for (size_t i = 0; i < OWN_HEADER_COUNT; i++)
+		*(struct str *)(void *)((char *)in + own_headers[i].offset) =
+			copy_own_header(wsi, own_headers[i].name, &at);
 	in->query = (struct str){at, query.n};
 	if (query.n)
 		memcpy(at, query.p, query.n);
@@ -187,8 +235,8 @@ static const char *status_text(int status)
 	} texts[] = {{200, "OK"}, {202, "Accepted"}, {204, "No Content"}, {302, "Found"},
 		{303, "See Other"}, {304, "Not Modified"}, {400, "Bad Request"},
 		{401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"},
-		{405, "Method Not Allowed"}, {409, "Conflict"}, {410, "Gone"},
-		{411, "Length Required"}, {413, "Content Too Large"},
+		{405, "Method Not Allowed"}, {406, "Not Acceptable"}, {409, "Conflict"},
+		{410, "Gone"}, {411, "Length Required"}, {413, "Content Too Large"},
 		{415, "Unsupported Media Type"}, {426, "Upgrade Required"},
 		{429, "Too Many Requests"}, {431, "Request Header Fields Too Large"},
 		{500, "Internal Server Error"}, {501, "Not Implemented"},
@@ -230,8 +278,10 @@ void http_header(struct http_exchange *x, const char *name, struct str value)
 		x->own->cacheable = true;
 }
 
+enum { NO_LENGTH = -1 }; /* until the end of the connection */
+
 static void write_head(struct buf *b, const struct http_exchange_private *own, int status,
-	const char *type, size_t length)
+	const char *type, ssize_t length)
 {
 	char date[64];
 	time_t now = time(NULL);
@@ -240,8 +290,8 @@ static void write_head(struct buf *b, const struct http_exchange_private *own, i
 	buf_addf(b, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, status_text(status), date);
 	if (type && *type)
 		buf_addf(b, "Content-Type: %s\r\n", type);
-	if (status != 204 && status != 304)
-		buf_addf(b, "Content-Length: %zu\r\n", length);
+	if (status != 204 && status != 304 && length != NO_LENGTH)
+		buf_addf(b, "Content-Length: %zd\r\n", length);
 	buf_addf(b, "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n");
 	if (!own->cacheable)
 		buf_addf(b, "Cache-Control: no-store\r\n");
@@ -267,8 +317,8 @@ void http_reply(struct http_exchange *x, int status, const char *content_type, s
 		body = STR("The answer is too large: ask for less of it.\n");
 		content_type = "text/plain; charset=utf-8";
 	}
-	write_head(&own->answer, own, status, content_type, body.n);
-	if (!own->no_body && status != 204 && status != 304)
+	write_head(&own->answer, own, status, content_type, (ssize_t)body.n);
+	if (!own->x.in.head && status != 204 && status != 304)
 		buf_adds(&own->answer, body);
 	own->on->answered = true;
 	lws_callback_on_writable(own->on->wsi);
@@ -318,13 +368,145 @@ static int write_answer(struct transaction *t)
 	return 0;
 }
 
+/* ---- streams ---- */
+
+/* libwebsockets does not look at what comes in while an answer is under way, not even at its end: it
+ * would be woken for it over and over. A set of descriptors of our own is; whatever comes, there is
+ * nothing that a client may say behind its request, so that it ends the stream. */
+static _Thread_local int listening; /* epoll_create1() */
+static _Thread_local uv_poll_t listening_poll;
+
+static void listen_for_end(struct transaction *t)
+{
+	struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, .data.ptr = t};
+	if (epoll_ctl(listening, EPOLL_CTL_ADD, lws_get_socket_fd(t->wsi), &e))
+		log_error("a stream's end will not be seen", LOG_INT("errno", errno));
+}
+
+static void on_heard(uv_poll_t *poll, int status, int events)
+{
+	(void)poll, (void)status, (void)events;
+	struct epoll_event heard[HEARD_A_TURN];
+	int n = epoll_wait(listening, heard, HEARD_A_TURN, 0);
+	for (int i = 0; i < n; i++) {
+		struct transaction *t = heard[i].data.ptr;
+		struct http_stream s = t->stream;
+		http_stream_cut(&t->stream);
+		if (s.owner)
+			s.events->gone(s.owner);
+	}
+}
+
+void conn_http_start(uv_loop_t *loop)
+{
+	listening = epoll_create1(EPOLL_CLOEXEC);
+	uv_poll_init(loop, &listening_poll, listening);
+	uv_poll_start(&listening_poll, UV_READABLE, on_heard);
+}
+
+static void on_listening_closed(uv_handle_t *handle)
+{
+	(void)handle;
+	close(listening);
+	listening = -1;
+}
+
+void conn_http_stop(void)
+{
+	uv_close((uv_handle_t *)&listening_poll, on_listening_closed);
+}
+
+struct http_stream *http_stream_begin(
+	struct http_exchange *x, const struct http_stream_options *options)
+{
+	struct http_exchange_private *own = x->own;
+	struct transaction *t = own->on;
+	metric_add(METRIC_HTTP_REQUESTS, 1);
+	if (!t) {
+		exchange_free(own);
+		return NULL;
+	}
+	struct buf head = BUF_INIT(HEADERS_MAX + LWS_PRE);
+	write_head(&head, own, 200, options->content_type, NO_LENGTH);
+	exchange_free(own);
+	t->own = NULL;
+	t->streams = true;
+	t->stream = (struct http_stream){options->events, options->owner};
+	streams++;
+	metric_add(METRIC_STREAMS, 1);
+	lws_set_timeout(t->wsi, NO_PENDING_TIMEOUT, 0);
+	lws_http_headers_detach(t->wsi); /* 16 KiB */
+	setsockopt(lws_get_socket_fd(t->wsi), IPPROTO_TCP, TCP_USER_TIMEOUT, &options->dead_ms,
+		sizeof(options->dead_ms));
+	listen_for_end(t);
+	http_stream_write(&t->stream, buf_str(&head));
+	buf_free(&head);
+	return &t->stream;
+}
+
+bool http_stream_full(struct http_stream *s)
+{
+	return lws_partial_buffered(((struct transaction *)s)->wsi) != 0;
+}
+
+void http_stream_write(struct http_stream *s, struct str bytes)
+{
+	struct transaction *t = (struct transaction *)s;
+	int n = lws_write(t->wsi, (unsigned char *)(uintptr_t)bytes.p, bytes.n, LWS_WRITE_HTTP);
+	if (n < 0) /* told as the client's end */
+		shutdown(lws_get_socket_fd(t->wsi), SHUT_RDWR);
+	if (http_stream_full(s))
+		lws_callback_on_writable(t->wsi);
+}
+
+static void forget_owner(struct transaction *t)
+{
+	if (!t->stream.owner)
+		return;
+	t->stream.owner = NULL;
+	streams--;
+	metric_add(METRIC_STREAMS, -1);
+}
+
+void http_stream_end(struct http_stream *s)
+{
+	struct transaction *t = (struct transaction *)s;
+	forget_owner(t);
+	lws_set_timeout(t->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
+	conn_heed_timeouts();
+}
+
+void http_stream_cut(struct http_stream *s)
+{
+	shutdown(lws_get_socket_fd(((struct transaction *)s)->wsi), SHUT_RDWR);
+	http_stream_end(s);
+}
+
+static int on_stream_writable(struct transaction *t)
+{
+	if (!http_stream_full(&t->stream))
+		t->stream.events->writable(t->stream.owner);
+	return 0;
+}
+
+static void on_stream_gone(struct transaction *t)
+{
+	struct http_stream s = t->stream;
+	epoll_ctl(listening, EPOLL_CTL_DEL, lws_get_socket_fd(t->wsi), NULL);
+	forget_owner(t);
+	t->streams = false;
+	if (s.owner)
+		s.events->gone(s.owner);
+}
+
 /* ---- serving ---- */
 
 static void reply_preflight(struct http_exchange *x)
 {
 	http_header(x, "Access-Control-Allow-Methods", STR("GET, POST"));
 	http_header(x, "Access-Control-Allow-Headers",
-		STR("Authorization, Content-Type, Signalbox-Session, Signalbox-Sent"));
+		STR("Authorization, Content-Type, Last-Event-ID, Signalbox-Session, "
+		    "Signalbox-Sent"));
 	http_header(x, "Access-Control-Max-Age", STR("600"));
 	http_reply(x, 204, NULL, STR(""));
 }
@@ -419,7 +601,7 @@ static int on_request(struct transaction *t, struct lws *wsi)
 
 static int on_body(struct transaction *t, const void *in, size_t n)
 {
-	if (!t->own || t->answered)
+	if (!t->own || t->answered || t->own->served)
 		return 0;
 	struct buf *body = &t->own->body;
 	size_t missing = t->body_length - body->n;
@@ -446,6 +628,8 @@ static int on_body_complete(struct transaction *t)
 static void on_gone(struct transaction *t)
 {
 	struct http_exchange_private *own = t->own;
+	if (t->streams)
+		on_stream_gone(t);
 	t->own = NULL;
 	if (own && own->served && !t->answered)
 		own->on = NULL;
@@ -609,7 +793,7 @@ static int callback(
 	case LWS_CALLBACK_HTTP_BODY_COMPLETION:
 		return on_body_complete(t);
 	case LWS_CALLBACK_HTTP_WRITEABLE:
-		return t ? write_answer(t) : 0;
+		return t && t->stream.owner ? on_stream_writable(t) : t ? write_answer(t) : 0;
 	case LWS_CALLBACK_CLOSED_HTTP:
 	case LWS_CALLBACK_HTTP_DROP_PROTOCOL:
 		if (t)

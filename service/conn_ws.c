@@ -7,6 +7,7 @@
 #include "service/deflate.h"
 #include "service/lws.h"
 #include "service/opening.h"
+#include "service/outbound.h"
 
 #include <assert.h>
 #include <libwebsockets.h>
@@ -17,24 +18,17 @@ static_assert((int)FRAME_HEADROOM >= LWS_PRE, "frames need the headroom of libwe
 
 enum { CLOSE_TIMEOUT_SECONDS = 5, PEER_TEXT_MAX = 64, RSV1 = 0x40 };
 
-struct queued {
-	struct frame *frame;
-	bool alone;
-};
-
 /* Lives in the memory that libwebsockets keeps per connection (zeroed, freed after the close). */
 struct conn {
 	struct carrier carrier; /* first: what the owner knows of it */
 	struct lws *wsi;
 	struct conn *next_dirty;
-	struct queued *queue; /* a ring of room entries (a power of two) */
-	uint32_t room, head, count;
-	size_t queued_bytes;
+	struct outbound queue;
 	struct buf inbound;  /* a message of which not all has come */
 	uint16_t close_code; /* 0: open */
 	uint16_t peer_code;
 	const char *close_reason;
-	bool dirty, batching, close_sent;
+	bool dirty, close_sent;
 	bool peer_closing; /* the client's close frame has come: what follows it is not looked at */
 	bool continued;    /* inbound: its first frame has come whole */
 	bool packed_in;    /* inbound is compressed */
@@ -79,46 +73,6 @@ static void mark_dirty(struct conn *c)
 	dirty = c;
 }
 
-static struct queued *entry(struct conn *c, uint32_t i)
-{
-	return &c->queue[(c->head + i) & (c->room - 1)];
-}
-
-static void push(struct conn *c, struct queued q)
-{
-	if (c->count == c->room) {
-		uint32_t room = c->room ? c->room * 2 : 4;
-		struct queued *queue = mem_alloc(room * sizeof(*queue));
-		for (uint32_t i = 0; i < c->count; i++)
-			queue[i] = *entry(c, i);
-		free(c->queue);
-		c->queue = queue;
-		c->room = room;
-		c->head = 0;
-	}
-	*entry(c, c->count++) = q;
-	c->queued_bytes += q.frame->size;
-}
-
-static void pop(struct conn *c)
-{
-	struct queued *q = entry(c, 0);
-	c->queued_bytes -= q->frame->size;
-	frame_unref(&q->frame);
-	c->head = (c->head + 1) & (c->room - 1);
-	if (--c->count == 0) { /* an idle connection keeps no queue */
-		free(c->queue);
-		c->queue = NULL;
-		c->room = c->head = 0;
-	}
-}
-
-static void drop_queue(struct conn *c)
-{
-	while (c->count)
-		pop(c);
-}
-
 static void close_conn(struct conn *c, uint16_t code, const char *reason)
 {
 	if (c->close_code)
@@ -128,19 +82,19 @@ static void close_conn(struct conn *c, uint16_t code, const char *reason)
 	mark_dirty(c);
 }
 
-static void carry_send(struct carrier *carrier, struct frame *f, bool alone)
+static void carry_send(struct carrier *carrier, struct frame *f, uint64_t count, bool alone)
 {
 	struct conn *c = (struct conn *)carrier;
 	if (c->close_code || c->peer_closing) {
 		frame_unref(&f);
 		return;
 	}
-	push(c, (struct queued){f, alone});
+	outbound_add(&c->queue, (struct outbound_entry){f, count, alone});
 	mark_dirty(c);
-	if (c->queued_bytes <= limits.outbound_queue)
+	if (c->queue.bytes <= limits.outbound_queue)
 		return;
 	metric_add(METRIC_SLOW_CONSUMERS, 1);
-	drop_queue(c);
+	outbound_clear(&c->queue);
 	close_conn(c, 4002, "read faster: too much is waiting");
 }
 
@@ -149,27 +103,14 @@ static void carry_close(struct carrier *carrier, uint16_t code, const char *reas
 	close_conn((struct conn *)carrier, code, reason);
 }
 
-static void carry_batching(struct carrier *carrier, bool on)
+static void carry_begin(struct carrier *carrier, const char *session, bool batching)
 {
-	((struct conn *)carrier)->batching = on;
+	(void)session;
+	((struct conn *)carrier)->queue.batching = batching;
 }
 
 static const struct carrier_ops carrier_ops = {
-	.send = carry_send, .close = carry_close, .set_batching = carry_batching};
-
-/* How many entries from the head on may become one message. */
-static uint32_t joinable(struct conn *c)
-{
-	size_t bytes = 1;
-	uint32_t n = 0;
-	while (c->batching && n < c->count && !entry(c, n)->alone) {
-		bytes += entry(c, n)->frame->size + 1u;
-		if (bytes > FRAME_MAX_BYTES)
-			break;
-		n++;
-	}
-	return n;
-}
+	.begin = carry_begin, .send = carry_send, .close = carry_close};
 
 static int write_text(struct conn *c, char *bytes, size_t n)
 {
@@ -193,22 +134,16 @@ static int write_joined(struct conn *c, uint32_t n)
 	joined.n = 0;
 	static const char headroom[FRAME_HEADROOM];
 	buf_add(&joined, headroom, sizeof(headroom));
-	for (uint32_t i = 0; i < n; i++) {
-		buf_addc(&joined, i ? ',' : '[');
-		buf_adds(&joined, frame_str(entry(c, 0)->frame));
-		pop(c);
-	}
-	buf_addc(&joined, ']');
+	outbound_join(&c->queue, n, &joined);
 	return write_text(c, joined.p + FRAME_HEADROOM, joined.n - FRAME_HEADROOM);
 }
 
 static int write_next(struct conn *c)
 {
-	uint32_t n = joinable(c);
+	uint32_t n = outbound_next(&c->queue);
 	if (n > 1)
 		return write_joined(c, n);
-	struct frame *f = frame_ref(entry(c, 0)->frame);
-	pop(c);
+	struct frame *f = outbound_take(&c->queue).frame;
 	int failed = write_text(c, f->bytes + FRAME_HEADROOM, f->size);
 	frame_unref(&f);
 	return failed;
@@ -224,18 +159,18 @@ static void cork(struct conn *c, int on)
 static int flush(struct conn *c)
 {
 	if (lws_get_close_length(c->wsi) > 0) {
-		drop_queue(c);
+		outbound_clear(&c->queue);
 		return 0;
 	}
-	bool corked = c->count > 1 && joinable(c) < c->count;
+	bool corked = c->queue.count > 1 && outbound_next(&c->queue) < c->queue.count;
 	int failed = 0;
 	if (corked)
 		cork(c, 1);
-	while (c->count && !failed && !lws_partial_buffered(c->wsi))
+	while (c->queue.count && !failed && !lws_partial_buffered(c->wsi))
 		failed = write_next(c);
 	if (corked)
 		cork(c, 0);
-	if (!failed && (c->count || lws_partial_buffered(c->wsi)))
+	if (!failed && (c->queue.count || lws_partial_buffered(c->wsi)))
 		lws_callback_on_writable(c->wsi);
 	return failed;
 }
@@ -271,7 +206,7 @@ void conn_flush_all(void)
 		closing |= failed || c->close_code;
 		if (failed)
 			lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_ASYNC);
-		else if (c->close_code && !c->count && !lws_partial_buffered(c->wsi))
+		else if (c->close_code && !c->queue.count && !lws_partial_buffered(c->wsi))
 			send_close(c);
 		else if (c->close_code) /* it may never read what is before the close frame */
 			lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, CLOSE_TIMEOUT_SECONDS);
@@ -471,7 +406,7 @@ static uint16_t close_code(const struct conn *c)
 static void on_closed(struct conn *c)
 {
 	forget_dirty(c);
-	drop_queue(c);
+	outbound_clear(&c->queue);
 	buf_free(&c->inbound);
 	open_count--;
 	metric_add(METRIC_CONNECTIONS, -1);

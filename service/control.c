@@ -112,7 +112,7 @@ static void take_lines(struct control *c)
 	char *newline;
 	while (!c->line.err && c->line.n && (newline = memchr(c->line.p, '\n', c->line.n))) {
 		size_t n = (size_t)(newline - c->line.p);
-		dispatch(&c->caller, (struct str){c->line.p, n});
+		dispatch(&c->caller, (struct str){c->line.p, n}, 0);
 		c->line.n -= n + 1;
 		memmove(c->line.p, newline + 1, c->line.n);
 	}

@@ -278,24 +278,29 @@ static void start_call(
 	call_send(call, &c->endpoint);
 }
 
-/* One request, response or notification. Returns 1 when it counts. */
-static unsigned one(struct caller *c, struct batch *batch, struct str object)
+/* One request, response or notification. Returns 1 when it counts and is not skipped. */
+static unsigned one(struct caller *c, struct batch *batch, struct str object, uint64_t *skip)
 {
 	struct envelope e = envelope_read(object);
+	const struct method *m = e.err || e.response ? NULL : method_find(e.method);
+	unsigned counts = m && m->flags & METHOD_UNCOUNTED ? 0 : 1;
+	if (*skip) {
+		*skip -= counts;
+		return 0;
+	}
 	if (e.err) {
 		refuse(batch, e.id, e.err, true, &(struct refusal){.message = e.why});
 		return 1;
 	}
 	if (e.response)
 		return 1; /* we asked nothing */
-	const struct method *m = method_find(e.method);
 	if (!m) {
 		if (e.id.n)
 			refuse(batch, e.id, ERR_METHOD, true, &(struct refusal){.field = e.method});
 		return 1;
 	}
 	start_call(c, batch, m, &e);
-	return m->flags & METHOD_UNCOUNTED ? 0 : 1;
+	return counts;
 }
 
 static unsigned elements(struct str array)
@@ -307,11 +312,14 @@ static unsigned elements(struct str array)
 	return count;
 }
 
-static unsigned many(struct caller *c, struct str array)
+static unsigned many(struct caller *c, struct str array, uint64_t skip)
 {
 	unsigned count = elements(array), counted = 0;
-	struct batch *batch = batch_new(c, count > 0 && count <= limits.batch);
-	if (!count) {
+	bool whole = count > 0 && count <= limits.batch; /* else it is refused as one */
+	struct batch *batch = batch_new(c, whole);
+	if (!whole && skip >= (count ? count : 1)) {
+		/* it was refused before */
+	} else if (!count) {
 		refuse(batch, (struct str){0}, ERR_REQUEST, true,
 			&(struct refusal){.message = "A batch must not be empty."});
 		counted = 1;
@@ -320,22 +328,22 @@ static unsigned many(struct caller *c, struct str array)
 			&(struct refusal){.reason = "batch_too_large",
 				.limit = (int64_t)limits.batch,
 				.message = "The batch holds too many requests; send several."});
-		counted = count;
+		counted = count - (unsigned)skip;
 	} else {
 		struct str key, item;
 		for (struct json_walk w = json_walk(array); json_next(&w, &key, &item);)
-			counted += one(c, batch, item);
+			counted += one(c, batch, item, &skip);
 	}
 	batch_settle(c, batch);
 	return counted;
 }
 
-unsigned dispatch(struct caller *c, struct str text)
+unsigned dispatch(struct caller *c, struct str text, uint64_t skip)
 {
 	size_t at = 0;
 	enum err err = json_check(text, &at);
 	if (!err && json_kind(text) == JSON_ARRAY)
-		return many(c, json_trim(text));
+		return many(c, json_trim(text), skip);
 	struct batch *batch = batch_new(c, false);
 	unsigned counted = 1;
 	if (err) {
@@ -343,7 +351,7 @@ unsigned dispatch(struct caller *c, struct str text)
 		snprintf(message, sizeof(message), "This is not JSON: see byte %zu.", at);
 		refuse(batch, (struct str){0}, err, true, &(struct refusal){.message = message});
 	} else {
-		counted = one(c, batch, json_trim(text));
+		counted = one(c, batch, json_trim(text), &skip);
 	}
 	batch_settle(c, batch);
 	return counted;

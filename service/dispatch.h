@@ -60,9 +60,10 @@ struct envelope {
 struct envelope envelope_read(struct str object);
 
 /* Handles one text. Whatever it is, it is answered by ops->answers, at once or later (not at all
- * when it holds only notifications and the caller is a session). Returns how many counted messages
- * it was. */
-unsigned dispatch(struct caller *c, struct str text);
+ * when it holds only notifications and the caller is a session). The first skip counted messages in
+ * it, and uncounted ones among them, are passed over: they were handled before. Returns how many
+ * counted messages the rest of it was. */
+unsigned dispatch(struct caller *c, struct str text, uint64_t skip);
 
 /* An error response that answers no call; id n 0: null. Never NULL. */
 struct frame *error_frame(struct str id, enum err err, const struct refusal *why);

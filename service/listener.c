@@ -296,6 +296,7 @@ static struct lws_vhost *make_vhost(struct worker *w, bool internal)
 static enum err start(struct worker *w)
 {
 	struct lws_vhost *vhosts[2] = {make_vhost(w, false), NULL};
+	conn_http_start(&w->loop);
 	for (size_t i = 0; i < listener_count; i++) {
 		if (listeners[i].internal)
 			vhosts[1] = make_vhost(w, true);
@@ -346,6 +347,7 @@ static void stop(struct worker *w)
 		uv_close((uv_handle_t *)&acceptors[i].pause, NULL);
 		uv_close((uv_handle_t *)&acceptors[i].poll, NULL);
 	}
+	conn_http_stop();
 	conn_ws_thread_stop();
 }
 

@@ -4,6 +4,8 @@
 
 #include "core/principal.h"
 
+#include <uv.h>
+
 struct lws;
 struct lws_protocols;
 struct lws_extension;
@@ -21,6 +23,8 @@ void conn_ws_thread_stop(void);
 /* After timeouts were set outside of the callbacks of libwebsockets; once a turn is enough. */
 void conn_heed_timeouts(void);
 
-/* From now on requests are refused; true when none is being handled. */
+void conn_http_start(uv_loop_t *loop);
+void conn_http_stop(void);
+/* From now on requests are refused; true when none is being handled and no stream is open. */
 void conn_http_drain(void);
 bool conn_http_idle(void);

@@ -128,7 +128,10 @@ static struct opening *of_endpoint(struct endpoint *e)
 
 static void refuse(struct opening *o, enum err err, const struct refusal *why)
 {
-	carrier_send(o->carrier, error_frame(o->request.id, err, why), true);
+	if (o->carrier->ops->refuse)
+		o->carrier->ops->refuse(o->carrier, err, why);
+	else
+		carrier_send(o->carrier, error_frame(o->request.id, err, why), 0, true);
 }
 
 /* ---- session.open ---- */
@@ -305,11 +308,11 @@ static void on_closed(struct carrier_owner *owner, uint16_t code)
 
 static const struct carrier_events events = {.text = on_text, .closed = on_closed};
 
-void opening_begin(struct carrier *carrier, const struct principal *who)
+static struct opening *opening_new(struct carrier *carrier, const struct principal *who)
 {
 	if (draining) {
 		carrier_close(carrier, 1001, "going away");
-		return;
+		return NULL;
 	}
 	struct opening *o = mem_new(struct opening);
 	o->owner.events = &events;
@@ -321,6 +324,22 @@ void opening_begin(struct carrier *carrier, const struct principal *who)
 	addr_register(&o->endpoint, &endpoint_ops);
 	move_to(&openings, o);
 	carrier_own(carrier, &o->owner);
+	return o;
+}
+
+void opening_begin(struct carrier *carrier, const struct principal *who)
+{
+	opening_new(carrier, who);
+}
+
+void opening_enter(
+	struct carrier *carrier, struct principal *who, const struct session_request *request)
+{
+	struct opening *o = opening_new(carrier, who);
+	if (!o)
+		return;
+	o->request = session_request_copy(request);
+	become(o, who);
 }
 
 /* ---- the worker's part ---- */

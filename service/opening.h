@@ -8,6 +8,8 @@
 #include "core/worker.h"
 #include "service/carrier.h"
 
+struct session_request;
+
 enum { FIRST_MESSAGE_MAX = 16 * 1024 };
 
 struct opening_options {
@@ -22,5 +24,9 @@ bool opening_allowed(struct str peer);
 
 /* A carrier that nobody owns yet. who: from the handshake, or NULL; a reference is taken. */
 void opening_begin(struct carrier *carrier, const struct principal *who);
+
+/* The same when all that session.open would say is known already. */
+void opening_enter(
+	struct carrier *carrier, struct principal *who, const struct session_request *request);
 
 extern const struct worker_part opening_part;

@@ -23,7 +23,7 @@ struct far {
 	char peer[64];
 };
 
-enum what { ARRIVED, TEXT, GONE, SEND, CLOSE, BATCHING };
+enum what { ARRIVED, TEXT, GONE, BEGIN, SEND, CLOSE };
 
 struct relay_post {
 	struct post post;
@@ -31,7 +31,8 @@ struct relay_post {
 	struct far *far;
 	struct addr near;
 	struct frame *frame;
-	bool flag; /* alone; batching */
+	bool flag; /* batching; alone */
+	uint64_t count;
 	uint16_t code;
 	const char *reason;
 	void (*arrived)(struct carrier *c, void *context);
@@ -45,8 +46,8 @@ static struct relay_post *make_post(struct relay_post from, struct str text)
 	struct relay_post *p = mem_alloc(sizeof(*p) + text.n + 1);
 	*p = from;
 	p->n = text.n;
-	if (text.n)
-		memcpy(p->text, text.p, text.n);
+	memcpy(p->text, text.p ? text.p : "", text.n);
+	p->text[text.n] = 0;
 	return p;
 }
 
@@ -54,14 +55,20 @@ static struct relay_post *make_post(struct relay_post from, struct str text)
 
 static void run_near(struct post *post);
 
-static void post_near(struct far *f, struct relay_post p)
+static void post_near(struct far *f, struct relay_post p, struct str text)
 {
 	p.post.run = run_near;
 	p.near = f->near;
-	worker_post(worker_at(f->near.worker), &make_post(p, STR(""))->post);
+	worker_post(worker_at(f->near.worker), &make_post(p, text)->post);
 }
 
-static void far_send(struct carrier *c, struct frame *frame, bool alone)
+static void far_begin(struct carrier *c, const char *session, bool batching)
+{
+	post_near((struct far *)c, (struct relay_post){.what = BEGIN, .flag = batching},
+		str_of(session));
+}
+
+static void far_send(struct carrier *c, struct frame *frame, uint64_t count, bool alone)
 {
 	struct far *f = (struct far *)c;
 	struct frame *own = frame;
@@ -69,23 +76,19 @@ static void far_send(struct carrier *c, struct frame *frame, bool alone)
 		own = frame_copy(frame);
 		frame_unref(&frame);
 	}
-	post_near(f, (struct relay_post){.what = SEND, .frame = own, .flag = alone});
+	post_near(f, (struct relay_post){.what = SEND, .frame = own, .count = count, .flag = alone},
+		STR(""));
 }
 
 static void far_close(struct carrier *c, uint16_t code, const char *reason)
 {
 	struct far *f = (struct far *)c;
 	f->closed = true;
-	post_near(f, (struct relay_post){.what = CLOSE, .code = code, .reason = reason});
-}
-
-static void far_set_batching(struct carrier *c, bool on)
-{
-	post_near((struct far *)c, (struct relay_post){.what = BATCHING, .flag = on});
+	post_near(f, (struct relay_post){.what = CLOSE, .code = code, .reason = reason}, STR(""));
 }
 
 static const struct carrier_ops far_ops = {
-	.send = far_send, .close = far_close, .set_batching = far_set_batching};
+	.begin = far_begin, .send = far_send, .close = far_close};
 
 static void run_far(struct post *post)
 {
@@ -147,9 +150,9 @@ static void run_near(struct post *post)
 	if (!n) {
 		frame_unref(&p->frame);
 	} else if (p->what == SEND) {
-		carrier_send(n->connection, p->frame, p->flag);
-	} else if (p->what == BATCHING) {
-		carrier_set_batching(n->connection, p->flag);
+		carrier_send(n->connection, p->frame, p->count, p->flag);
+	} else if (p->what == BEGIN) {
+		carrier_begin(n->connection, p->text, p->flag);
 	} else { /* CLOSE */
 		carrier_close(n->connection, p->code, p->reason);
 		end_near(n, p->code);
@@ -177,6 +180,7 @@ void relay_make(struct carrier *connection, int worker,
 	n->far = f;
 	addr_register(&n->endpoint, &endpoint_ops);
 	f->carrier.ops = &far_ops;
+	f->carrier.posts = connection->posts;
 	f->near = n->endpoint.addr;
 	memcpy(f->peer, connection->peer.p,
 		connection->peer.n < sizeof(f->peer) ? connection->peer.n : sizeof(f->peer) - 1);

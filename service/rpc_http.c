@@ -1,15 +1,14 @@
 #include "service/rpc_http.h"
 
 #include "core/mem.h"
-#include "core/metrics.h"
-#include "service/authn.h"
 #include "service/dispatch.h"
+#include "service/http_bearer.h"
 
 enum { BODY_MAX = 128 * 1024, ANSWER_MAX = FRAME_MAX_BYTES };
 
 struct rpc {
 	struct caller caller;
-	struct authn check;
+	struct http_bearer bearer;
 	struct http_exchange *x;
 };
 
@@ -60,30 +59,10 @@ static void on_event(struct caller *c, struct frame *f)
 
 static const struct caller_ops ops = {.answers = on_answers, .event = on_event};
 
-static void refuse(
-	struct http_exchange *x, enum err err, const char *challenge, const char *message)
+static void on_known(struct http_bearer *b, struct principal *who)
 {
-	struct buf b = BUF_INIT(4096);
-	bool later = err == ERR_OVERLOADED;
-	write_error(&b, err, &(struct refusal){.message = message, .retry_after = later ? 5 : 0});
-	if (challenge)
-		http_header(x, "WWW-Authenticate", str_of(challenge));
-	if (later)
-		http_header(x, "Retry-After", STR("5"));
-	http_reply_json(x, err_info(err)->http, &b);
-}
-
-static void on_checked(struct authn *a, enum err err, struct principal *who, const char *why)
-{
-	(void)why;
-	struct rpc *r = (struct rpc *)(void *)((char *)a - offsetof(struct rpc, check));
-	if (err) {
-		metric_add(METRIC_AUTH_FAILED, 1);
-		refuse(r->x, err,
-			err == ERR_UNAUTHENTICATED     ? "Bearer error=\"invalid_token\""
-				: err == ERR_FORBIDDEN ? "Bearer error=\"insufficient_scope\""
-						       : NULL,
-			NULL);
+	struct rpc *r = (struct rpc *)(void *)((char *)b - offsetof(struct rpc, bearer));
+	if (!who) {
 		free(r);
 		return;
 	}
@@ -92,31 +71,24 @@ static void on_checked(struct authn *a, enum err err, struct principal *who, con
 	struct str body = r->x->in.body;
 	size_t at = 0;
 	if (json_check(body, &at)) { /* told by the status, too */
-		struct buf b = BUF_INIT(4096);
-		write_error(&b, ERR_PARSE, &(struct refusal){0});
-		finish(r, 400, &b);
+		struct buf answer = BUF_INIT(4096);
+		write_error(&answer, ERR_PARSE, &(struct refusal){0});
+		finish(r, 400, &answer);
 		return;
 	}
-	dispatch(&r->caller, body);
+	dispatch(&r->caller, body, 0);
 }
 
 static void serve(struct http_exchange *x)
 {
-	struct str token = {0};
-	enum err err = authn_bearer_token(x->in.authorization, &token);
 	if (x->in.query.n) {
-		refuse(x, ERR_REQUEST, NULL, "Nothing is taken in the address here.");
-	} else if (err == ERR_NOT_FOUND) {
-		refuse(x, ERR_UNAUTHENTICATED, "Bearer", NULL);
-	} else if (err) {
-		refuse(x, ERR_REQUEST, "Bearer error=\"invalid_request\"",
-			"Authorization must be one Bearer token.");
-	} else {
-		struct rpc *r = mem_new(struct rpc);
-		r->x = x;
-		r->check.done = on_checked;
-		authn_check(&r->check, token);
+		http_refuse(x, ERR_REQUEST, .message = "Nothing is taken in the address here.");
+		return;
 	}
+	struct rpc *r = mem_new(struct rpc);
+	r->x = x;
+	r->bearer = (struct http_bearer){.x = x, .done = on_known};
+	http_bearer_check(&r->bearer);
 }
 
 const struct http_route rpc_routes[] = {

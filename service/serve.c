@@ -11,6 +11,8 @@
 #include "service/directory.h"
 #include "service/disabled.h"
 #include "service/dispatch.h"
+#include "service/event_stream.h"
+#include "service/http_session.h"
 #include "service/listener.h"
 #include "service/methods.h"
 #include "service/opening.h"
@@ -49,7 +51,7 @@ static struct str *ephemeral;
 /* What runs on every worker, in order of start; what is above may use what is below it. */
 static const struct worker_part *const all_parts[] = {&fetch_part, &disabled_part, &authn_part,
 	&directory_part, &signaling_part, &session_part, &opening_part, &control_part,
-	&listener_part, NULL};
+	&event_stream_part, &listener_part, NULL};
 static const struct worker_part *const quiet_parts[] = {&fetch_part, &disabled_part, &authn_part,
 	&directory_part, &signaling_part, &session_part, &control_part, NULL};
 
@@ -266,6 +268,11 @@ static void configure_service(const struct config *c)
 		.outbound_queue = c->limits.outbound_queue,
 		.ping_seconds = (unsigned)(c->session.ping_interval / 1000),
 		.pong_seconds = (unsigned)(c->session.pong_timeout / 1000)});
+	event_stream_configure(
+		&(struct event_stream_options){.outbound_queue = c->limits.outbound_queue,
+			.ping_ms = (uint64_t)c->session.ping_interval,
+			.pong_ms = (unsigned)c->session.pong_timeout});
+	http_session_configure(c->limits.message);
 	dispatch_configure(&(struct dispatch_limits){
 		.batch = c->limits.batch, .in_flight = c->limits.requests_in_flight});
 	methods_add(session_methods);
@@ -273,6 +280,7 @@ static void configure_service(const struct config *c)
 	methods_add(service_methods);
 	routes_configure(c);
 	routes_add(rpc_routes);
+	routes_add(http_session_routes);
 	if (c->issuer.enabled) {
 		methods_add(issuer_methods);
 		routes_add(issuer_routes);

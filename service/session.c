@@ -30,6 +30,7 @@ struct session {
 	struct carrier_owner owner;
 	struct session *next, **back;
 	struct carrier *carrier; /* NULL: away */
+	bool posts; /* the last one was a stream: what the client sends comes by POST */
 	uint64_t away_since_ms;
 	bool closing; /* ends when all calls are answered */
 	bool ending;  /* swept at the end of this turn */
@@ -167,7 +168,7 @@ static void transmit(struct session *s, struct frame *f, bool counted)
 	if (counted)
 		count_out(s, f);
 	if (s->carrier)
-		carrier_send(s->carrier, f, false);
+		carrier_send(s->carrier, f, counted ? s->sent : 0, false);
 	else
 		frame_unref(&f);
 }
@@ -202,15 +203,20 @@ static void on_event(struct caller *c, struct frame *f)
 static void send_array(struct session *s, struct answer *list, size_t count)
 {
 	struct frame *array = frames_join(list, count);
+	uint64_t last = 0; /* the number of the last counted one */
 	for (size_t i = 0; i < count; i++) {
-		if (list[i].counted)
+		bool counted = list[i].counted;
+		if (counted)
 			count_out(s, list[i].frame);
+		if (counted)
+			last = s->sent;
 		if (!array && s->carrier)
-			carrier_send(s->carrier, frame_ref(list[i].frame), true);
+			carrier_send(
+				s->carrier, frame_ref(list[i].frame), counted ? s->sent : 0, true);
 		frame_unref(&list[i].frame);
 	}
 	if (array && s->carrier)
-		carrier_send(s->carrier, array, true);
+		carrier_send(s->carrier, array, last, true);
 	else if (array)
 		frame_unref(&array);
 }
@@ -305,18 +311,22 @@ static void write_opened(struct json_out *o, const struct session *s, bool resum
 	json_close(o, '}');
 }
 
+/* id n 0: the result alone. */
 static void send_opened(struct session *s, struct str id, bool resumed)
 {
 	struct buf b = frame_buf();
 	struct json_out o = JSON_OUT(&b);
-	json_open(&o, NULL, '{');
-	json_raw(&o, "jsonrpc", STR("\"2.0\""));
-	json_raw(&o, "id", id);
-	json_raw(&o, "result", STR(""));
-	o.comma = false;
+	if (id.n) {
+		json_open(&o, NULL, '{');
+		json_raw(&o, "jsonrpc", STR("\"2.0\""));
+		json_raw(&o, "id", id);
+		json_raw(&o, "result", STR(""));
+		o.comma = false;
+	}
 	write_opened(&o, s, resumed);
-	json_close(&o, '}');
-	carrier_send(s->carrier, frame_take(&b), true);
+	if (id.n)
+		json_close(&o, '}');
+	carrier_send(s->carrier, frame_take(&b), 0, true);
 }
 
 /* The worker's number, then what nobody can guess. */
@@ -344,7 +354,8 @@ static void attach(struct session *s, struct carrier *carrier, bool batch)
 {
 	s->carrier = carrier;
 	carrier_own(carrier, &s->owner);
-	carrier_set_batching(carrier, batch);
+	s->posts = carrier->posts;
+	carrier_begin(carrier, s->id, batch);
 }
 
 static void on_refreshed(struct authn *a, enum err err, struct principal *who, const char *why);
@@ -371,9 +382,9 @@ void session_begin(struct carrier *carrier, struct principal *who, const struct 
 }
 
 /* The caller's own session of that id, or NULL: of somebody else's it is as if there was none. */
-static struct session *own_session(const struct session_request *r, const struct principal *who)
+static struct session *own_session(const char *id, const struct principal *who)
 {
-	struct session *s = map_get(&by_id, str_of(r->session));
+	struct session *s = map_get(&by_id, str_of(id));
 	bool own = s && str_eq(s->caller.who->issuer, who->issuer) &&
 		str_eq(s->caller.who->subject, who->subject) &&
 		str_eq(s->caller.who->user, who->user);
@@ -382,7 +393,7 @@ static struct session *own_session(const struct session_request *r, const struct
 
 bool session_can_resume(const struct session_request *r, const struct principal *who)
 {
-	struct session *s = own_session(r, who);
+	struct session *s = own_session(r->session, who);
 	if (!s)
 		return false;
 	if (r->received <= s->sent && kept_reaches(&s->kept, s->sent, r->received))
@@ -397,7 +408,7 @@ void session_resume(struct carrier *carrier, struct principal *who, const struct
 		session_begin(carrier, who, r);
 		return;
 	}
-	struct session *s = own_session(r, who);
+	struct session *s = own_session(r->session, who);
 	bool was_away = !s->carrier;
 	if (s->carrier)
 		carrier_close(s->carrier, 4003, "resumed elsewhere");
@@ -412,25 +423,43 @@ void session_resume(struct carrier *carrier, struct principal *who, const struct
 	s->received_bytes = 0;
 	send_opened(s, r->id, true);
 	for (uint32_t i = 0; i < s->kept.count; i++)
-		carrier_send(carrier, frame_ref(kept_at(&s->kept, i)), false);
+		carrier_send(carrier, frame_ref(kept_at(&s->kept, i)), s->kept.first + i, false);
 	if (was_away)
 		addr_connected(&s->caller.endpoint, true);
 }
 
 /* ---- in ---- */
 
-static void on_text(struct carrier_owner *owner, struct str text)
+/* skip: so many of its counted messages have been handled before. */
+static void take(struct session *s, struct str text, uint64_t skip)
 {
-	struct session *s = of_owner(owner);
-	if (s->ending || s->closing)
-		return;
-	unsigned counted = dispatch(&s->caller, text);
+	unsigned counted = dispatch(&s->caller, text, skip);
 	if (counted && s->received == s->received_told)
 		s->received_at_ms = now_ms();
 	s->received += counted;
 	s->received_bytes += text.n;
 	if (s->received - s->received_told >= ACK_MESSAGES || s->received_bytes >= ACK_BYTES)
 		send_ack(s);
+}
+
+static void on_text(struct carrier_owner *owner, struct str text)
+{
+	struct session *s = of_owner(owner);
+	if (!s->ending && !s->closing)
+		take(s, text, 0);
+}
+
+enum err session_take(const char *id, const struct principal *who, uint64_t sent, struct str text,
+	uint64_t *ret_received)
+{
+	struct session *s = own_session(id, who);
+	if (!s || s->closing)
+		return ERR_NOT_FOUND;
+	*ret_received = s->received;
+	if (!s->posts || sent > s->received)
+		return ERR_CONFLICT;
+	take(s, text, s->received - sent);
+	return ERR_OK;
 }
 
 /* Codes after which the client opens a fresh session: it did not keep to the protocol, or has had

@@ -24,7 +24,8 @@ enum { SESSION_ID_MAX = 48 };
 
 /* What session.open asked for. */
 struct session_request {
-	struct str id; /* of the request; own copy */
+	struct str
+		id; /* of the message, own copy; n 0: no message asked, the answer is the bare result */
 	bool batch;
 	bool resumes;
 	char session[SESSION_ID_MAX];
@@ -38,6 +39,8 @@ void session_request_name(struct session_request *r, struct str id);
  * ERR_PARAMS, ERR_TOO_LARGE with *ret_problem. */
 enum err session_request_read(struct session_request *r, struct str params, struct str *ret_token,
 	struct params_problem *ret_problem);
+/* It asks for this session, of whose messages so many have been received. */
+void session_request_resume(struct session_request *r, struct str session, uint64_t received);
 void session_request_free(struct session_request *r);
 struct session_request session_request_copy(const struct session_request *from);
 
@@ -56,6 +59,14 @@ void session_resume(
 
 /* The same with a new session. */
 void session_begin(struct carrier *carrier, struct principal *who, const struct session_request *r);
+
+/* On that worker: a message that came by itself, not on the session's connection. sent: how many
+ * counted messages the client had sent before it; what of it the session has already is skipped.
+ * ERR_NOT_FOUND: the caller has no such session. ERR_CONFLICT: nothing was handled, because what
+ * stands before it is missing, or the session has a connection that carries both ways; then
+ * *ret_received tells what it has. */
+enum err session_take(const char *id, const struct principal *who, uint64_t sent, struct str text,
+	uint64_t *ret_received);
 
 extern const struct method session_methods[];
 extern const struct worker_part session_part;

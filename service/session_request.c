@@ -61,19 +61,26 @@ enum err session_request_read(struct session_request *r, struct str params, stru
 		return err;
 	*ret_token = p.token;
 	r->batch = p.batch.yes;
-	r->resumes = p.resume.n > 0;
-	r->received = (uint64_t)resume.received.n;
-	/* a longer one is nobody's: cut, it is still nobody's */
-	size_t n = resume.session.n < SESSION_ID_MAX ? resume.session.n : SESSION_ID_MAX - 1;
-	memcpy(r->session, resume.session.p ? resume.session.p : "", n);
-	r->session[n] = 0;
+	if (p.resume.n)
+		session_request_resume(r, resume.session, (uint64_t)resume.received.n);
 	return ERR_OK;
+}
+
+void session_request_resume(struct session_request *r, struct str session, uint64_t received)
+{
+	/* a longer one is nobody's: cut, it is still nobody's */
+	size_t n = session.n < SESSION_ID_MAX ? session.n : SESSION_ID_MAX - 1;
+	memcpy(r->session, session.p, n);
+	r->session[n] = 0;
+	r->received = received;
+	r->resumes = true;
 }
 
 struct session_request session_request_copy(const struct session_request *from)
 {
 	struct session_request r = *from;
-	r.id = (struct str){mem_copy(from->id), from->id.n};
+	if (from->id.n)
+		r.id = (struct str){mem_copy(from->id), from->id.n};
 	r.text = NULL;
 	return r;
 }

@@ -1,0 +1,79 @@
+#include "service/outbound.h"
+
+#include "core/mem.h"
+
+struct outbound_entry *outbound_at(struct outbound *q, uint32_t i)
+{
+	return &q->ring[(q->head + i) & (q->room - 1)];
+}
+
+static void grow(struct outbound *q)
+{
+	uint32_t room = q->room ? q->room * 2 : 4;
+	struct outbound_entry *ring = mem_alloc(room * sizeof(*ring));
+	for (uint32_t i = 0; i < q->count; i++)
+		ring[i] = *outbound_at(q, i);
+	free(q->ring);
+	q->ring = ring;
+	q->room = room;
+	q->head = 0;
+}
+
+void outbound_add(struct outbound *q, struct outbound_entry entry)
+{
+	if (q->count == q->room)
+		grow(q);
+	q->bytes += entry.frame->size;
+	*outbound_at(q, q->count++) = entry;
+}
+
+struct outbound_entry outbound_take(struct outbound *q)
+{
+	struct outbound_entry first = *outbound_at(q, 0);
+	q->bytes -= first.frame->size;
+	q->head = (q->head + 1) & (q->room - 1);
+	if (--q->count == 0) { /* an idle connection keeps no queue */
+		free(q->ring);
+		q->ring = NULL;
+		q->room = q->head = 0;
+	}
+	return first;
+}
+
+uint32_t outbound_next(struct outbound *q)
+{
+	size_t bytes = 1;
+	uint32_t n = 0;
+	while (q->batching && n < q->count && !outbound_at(q, n)->alone) {
+		bytes += outbound_at(q, n)->frame->size + 1u;
+		if (bytes > FRAME_MAX_BYTES)
+			break;
+		n++;
+	}
+	return n ? n : 1;
+}
+
+uint64_t outbound_join(struct outbound *q, uint32_t n, struct buf *to)
+{
+	uint64_t count = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		struct outbound_entry e = outbound_take(q);
+		if (n > 1)
+			buf_addc(to, i ? ',' : '[');
+		buf_adds(to, frame_str(e.frame));
+		frame_unref(&e.frame);
+		if (e.count)
+			count = e.count;
+	}
+	if (n > 1)
+		buf_addc(to, ']');
+	return count;
+}
+
+void outbound_clear(struct outbound *q)
+{
+	while (q->count) {
+		struct outbound_entry e = outbound_take(q);
+		frame_unref(&e.frame);
+	}
+}
