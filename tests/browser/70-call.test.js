@@ -116,3 +116,11 @@ test("three people on one worker; one leaves, one loads the page anew, one close
 	await cid.page.close({ runBeforeUnload: true });
 	await ann.gone(ann.tile("cid"));
 });
+
+test("the same with compressed messages in both directions", async (t) => {
+	const server = await serve(t, { workers: 2, config: { server: { compression: true } } });
+	const [ann, bob] = await people(t, server, ["ann", "bob"]);
+	await Promise.all([ann.join("tea"), bob.join("tea")]);
+	await Promise.all([ann.sees("bob"), bob.sees("ann")]);
+	assert.ok((await server.metrics()).signalbox_compression_saved_bytes_total > 1000);
+});
