@@ -23,6 +23,9 @@ enum {
 	METHOD_SESSION = 1,   /* needs a session: not for /v1/rpc */
 	METHOD_BARRIER = 2,   /* nothing later may reach the caller before this answer */
 	METHOD_UNCOUNTED = 4, /* neither it nor its answer counts (docs/PROTOCOL.md, "Counting") */
+	METHOD_JOIN = 8,      /* costs many others something: under limits.joins_per_second, too */
+	METHOD_ALWAYS =
+		16, /* not refused for coming too often: it helps a session to end or go on */
 };
 
 struct method {

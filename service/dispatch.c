@@ -3,6 +3,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/metrics.h"
+#include "core/worker.h"
 #include "service/methods.h"
 
 #include <assert.h>
@@ -278,29 +279,52 @@ static void start_call(
 	call_send(call, &c->endpoint);
 }
 
+static int64_t now_ms(void)
+{
+	return (int64_t)uv_now(&worker_self()->loop);
+}
+
+/* What is refused whatever the time is counted all the same. */
+static void count_noise(struct caller *c)
+{
+	struct refusal none;
+	if (c->pace)
+		pace_take(c->pace, now_ms(), METHOD_ALWAYS, &none);
+}
+
+/* One message of a caller that may ask only so often. False: it came too soon and is refused. */
+static bool in_time(struct caller *c, struct batch *batch, const struct envelope *e, unsigned flags)
+{
+	struct refusal why = {0};
+	enum err err = c->pace ? pace_take(c->pace, now_ms(), flags, &why) : ERR_OK;
+	if (err && e->id.n)
+		refuse(batch, e->id, err, !(flags & METHOD_UNCOUNTED), &why);
+	else if (err)
+		metric_add(METRIC_NOTIFICATIONS_DROPPED, 1);
+	return !err;
+}
+
 /* One request, response or notification. Returns 1 when it counts and is not skipped. */
 static unsigned one(struct caller *c, struct batch *batch, struct str object, uint64_t *skip)
 {
 	struct envelope e = envelope_read(object);
-	const struct method *m = e.err || e.response ? NULL : method_find(e.method);
-	unsigned counts = m && m->flags & METHOD_UNCOUNTED ? 0 : 1;
+	bool asks = !e.err && !e.response;
+	const struct method *m = asks ? method_find(e.method) : NULL;
+	unsigned flags = m ? m->flags : asks ? 0 : METHOD_ALWAYS;
+	unsigned counts = flags & METHOD_UNCOUNTED ? 0 : 1;
 	if (*skip) {
 		*skip -= counts;
 		return 0;
 	}
-	if (e.err) {
+	if (!in_time(c, batch, &e, flags))
+		return counts;
+	if (e.err)
 		refuse(batch, e.id, e.err, true, &(struct refusal){.message = e.why});
-		return 1;
-	}
-	if (e.response)
-		return 1; /* we asked nothing */
-	if (!m) {
-		if (e.id.n)
-			refuse(batch, e.id, ERR_METHOD, true, &(struct refusal){.field = e.method});
-		return 1;
-	}
-	start_call(c, batch, m, &e);
-	return counts;
+	else if (m)
+		start_call(c, batch, m, &e);
+	else if (asks && e.id.n)
+		refuse(batch, e.id, ERR_METHOD, true, &(struct refusal){.field = e.method});
+	return counts; /* a response is to nothing: we asked nothing */
 }
 
 static unsigned elements(struct str array)
@@ -317,6 +341,8 @@ static unsigned many(struct caller *c, struct str array, uint64_t skip)
 	unsigned count = elements(array), counted = 0;
 	bool whole = count > 0 && count <= limits.batch; /* else it is refused as one */
 	struct batch *batch = batch_new(c, whole);
+	if (!whole)
+		count_noise(c);
 	if (!whole && skip >= (count ? count : 1)) {
 		/* it was refused before */
 	} else if (!count) {
@@ -348,6 +374,7 @@ unsigned dispatch(struct caller *c, struct str text, uint64_t skip)
 	unsigned counted = 1;
 	if (err) {
 		char message[96];
+		count_noise(c);
 		snprintf(message, sizeof(message), "This is not JSON: see byte %zu.", at);
 		refuse(batch, (struct str){0}, err, true, &(struct refusal){.message = message});
 	} else {

@@ -4,7 +4,7 @@
  * Thread: the caller's worker. */
 #pragma once
 
-#include "core/call.h"
+#include "service/pace.h"
 
 struct caller;
 
@@ -30,6 +30,7 @@ struct caller {
 	const struct caller_ops *ops;
 	struct principal *who;
 	bool is_session;    /* may use methods marked METHOD_SESSION */
+	struct pace *pace;  /* how often it may ask; NULL: as often as it likes */
 	unsigned in_flight; /* calls sent and not yet home */
 	unsigned holding; /* messages of which an answer came that must precede everything later */
 	struct batch *batches;

@@ -275,6 +275,11 @@ static void configure_service(const struct config *c)
 	http_session_configure(c->limits.message);
 	dispatch_configure(&(struct dispatch_limits){
 		.batch = c->limits.batch, .in_flight = c->limits.requests_in_flight});
+	pace_configure(&(struct pace_limits){.requests_per_second = c->limits.requests_per_second,
+		.requests_burst = c->limits.requests_burst,
+		.joins_per_second = c->limits.joins_per_second,
+		.joins_burst = c->limits.joins_burst,
+		.resent = c->limits.kept_messages});
 	methods_add(session_methods);
 	methods_add(signaling_methods);
 	methods_add(service_methods);

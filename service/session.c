@@ -47,6 +47,7 @@ struct session {
 	struct frame **held;
 	size_t held_count, held_room, held_bytes;
 
+	struct pace pace;
 	struct authn check; /* of a refresh */
 	struct call *refreshing;
 	bool told_expiring;
@@ -303,6 +304,10 @@ static void write_opened(struct json_out *o, const struct session *s, bool resum
 	json_int(o, "batch", (int64_t)options.batch);
 	json_int(o, "in_flight", options.in_flight);
 	json_int(o, "rooms", (int64_t)options.rooms);
+	json_int(o, "requests_per_second", pace_limits()->requests_per_second);
+	json_int(o, "requests_burst", pace_limits()->requests_burst);
+	json_int(o, "joins_per_second", pace_limits()->joins_per_second);
+	json_int(o, "joins_burst", pace_limits()->joins_burst);
 	json_close(o, '}');
 	json_open(o, "server", '{');
 	json_text(o, "name", "Signalbox");
@@ -366,6 +371,7 @@ void session_begin(struct carrier *carrier, struct principal *who, const struct 
 	s->owner.events = &owner_events;
 	s->check.done = on_refreshed;
 	s->caller.is_session = true;
+	s->caller.pace = &s->pace;
 	name_session(s);
 	caller_begin(&s->caller, &caller_ops, who);
 	directory_add(who->user, s->caller.endpoint.addr);
@@ -416,6 +422,7 @@ void session_resume(struct carrier *carrier, struct principal *who, const struct
 	s->caller.who = principal_ref(who);
 	s->told_expiring = false;
 	attach(s, carrier, r->batch);
+	pace_resumed(&s->pace);
 	metric_add(METRIC_RESUMED, 1);
 	log_info("session resumed", LOG_TEXT("session", s->id), LOG_STR("address", carrier->peer));
 	kept_ack(&s->kept, r->received);
@@ -440,6 +447,10 @@ static void take(struct session *s, struct str text, uint64_t skip)
 	s->received_bytes += text.n;
 	if (s->received - s->received_told >= ACK_MESSAGES || s->received_bytes >= ACK_BYTES)
 		send_ack(s);
+	if (s->pace.lost && !s->ending) {
+		metric_add(METRIC_SESSIONS_FLOODING, 1);
+		end(s, false, 1008, "too many requests, and refusing them does not help");
+	}
 }
 
 static void on_text(struct carrier_owner *owner, struct str text)
@@ -584,15 +595,16 @@ static void run_refresh(struct call *c)
 static const struct field no_fields[] = {{0}};
 
 const struct method session_methods[] = {
-	{"session.open", SCOPE_NONE, HOME_CALLER, METHOD_SESSION | METHOD_UNCOUNTED,
+	{"session.open", SCOPE_NONE, HOME_CALLER, METHOD_SESSION | METHOD_ALWAYS | METHOD_UNCOUNTED,
 		session_open_fields, sizeof(struct session_open_params), run_open},
-	{"session.refresh", SCOPE_NONE, HOME_CALLER, METHOD_SESSION, refresh_fields,
+	{"session.refresh", SCOPE_NONE, HOME_CALLER, METHOD_SESSION | METHOD_ALWAYS, refresh_fields,
 		sizeof(struct refresh_params), run_refresh},
-	{"session.ack", SCOPE_NONE, HOME_CALLER, METHOD_SESSION | METHOD_UNCOUNTED, ack_fields,
-		sizeof(struct ack_params), run_ack},
-	{"session.ping", SCOPE_NONE, HOME_CALLER, METHOD_SESSION | METHOD_UNCOUNTED, no_fields, 0,
-		run_ping},
-	{"session.close", SCOPE_NONE, HOME_CALLER, METHOD_SESSION, no_fields, 0, run_close},
+	{"session.ack", SCOPE_NONE, HOME_CALLER, METHOD_SESSION | METHOD_ALWAYS | METHOD_UNCOUNTED,
+		ack_fields, sizeof(struct ack_params), run_ack},
+	{"session.ping", SCOPE_NONE, HOME_CALLER, METHOD_SESSION | METHOD_ALWAYS | METHOD_UNCOUNTED,
+		no_fields, 0, run_ping},
+	{"session.close", SCOPE_NONE, HOME_CALLER, METHOD_SESSION | METHOD_ALWAYS, no_fields, 0,
+		run_close},
 	{0},
 };
 

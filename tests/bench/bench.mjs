@@ -38,6 +38,9 @@ async function startServer(data, prefix = []) {
 		"127.0.0.1:0",
 		"--workers",
 		"1",
+		// it asks as fast as it can
+		"--limits.requests_per_second=1000000",
+		"--limits.requests_burst=1000000",
 	];
 	const child = spawn(command, args, { env, stdio: ["ignore", "ignore", "pipe"] });
 	running.add(child);

@@ -4,16 +4,16 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { connect, within } from "../support/client.mjs";
 import { frame, rawConnect, rawWebSocket, upgradeText } from "../support/raw.mjs";
-import { atOnce, startServer } from "../support/server.mjs";
+import { anyPace, atOnce, startServer } from "../support/server.mjs";
 
-const server = await startServer({ config: atOnce });
+const server = await startServer({ config: { ...atOnce, limits: anyPace } });
 after(() => server.stop());
 
 // Who never finishes a handshake is cut off. The first test begins that, the last looks: at a server that
 // is busy, and at one where nothing else happens.
 const HANDSHAKE_MS = 30_000;
 const slow = [];
-const still = await startServer({ config: atOnce });
+const still = await startServer({ config: { ...atOnce, limits: anyPace } });
 after(() => still.stop());
 
 const [ann, bob] = [await connect(server, { user: "ann" }), await connect(server, { user: "bob" })];
@@ -313,7 +313,7 @@ bad("a batch of 10,000 is refused as one", async () => {
 });
 
 bad("more requests at once than may be in flight: -32029, the others are answered", async () => {
-	const other = await startServer({ workers: 4, config: { ...atOnce, limits: { requests_in_flight: 4 } } });
+	const other = await startServer({ workers: 4, config: { ...atOnce, limits: { ...anyPace, requests_in_flight: 4 } } });
 	const c = await connect(other, { user: "ann" });
 	const rooms = Array.from({ length: 60 }, (_, i) => ["room.join", { room: `in-flight-${i}` }]);
 	const outcomes = await c.batch(rooms);

@@ -3,13 +3,16 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { ResumingClient } from "../support/resuming.mjs";
-import { startServer } from "../support/server.mjs";
+import { anyPace, startServer } from "../support/server.mjs";
 
 const WINDOW_S = 2;
 let server;
 
 before(async () => {
-	server = await startServer({ workers: 4, config: { session: { resume_window: `${WINDOW_S}s` } } });
+	server = await startServer({
+		workers: 4,
+		config: { session: { resume_window: `${WINDOW_S}s` }, limits: anyPace },
+	});
 });
 after(() => server.stop());
 

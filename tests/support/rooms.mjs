@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
 import { connect, within } from "./client.mjs";
-import { atOnce, startServer } from "./server.mjs";
+import { anyPace, atOnce, startServer } from "./server.mjs";
 import { nameConnection, record } from "./traffic.mjs";
 
 /** Codes of the contract by their word. */
@@ -41,7 +41,8 @@ export function onOneAndFourWorkers(options, tests) {
 	for (const workers of [1, 4]) {
 		let server;
 		before(async () => {
-			server = await startServer({ workers, ...options, config: { ...atOnce, ...options.config } });
+			const limits = { ...anyPace, ...options.config?.limits };
+			server = await startServer({ workers, ...options, config: { ...atOnce, ...options.config, limits } });
 		});
 		after(() => server.stop());
 		tests((name, run) =>
