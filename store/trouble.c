@@ -63,6 +63,8 @@ static int last_errno(sqlite3 *handle)
 {
 	sqlite3_file *wal = NULL;
 	int error = 0;
+	if (sqlite3_extended_errcode(handle) == SQLITE_IOERR_SHMSIZE)
+		return ENOSPC; /* the log's index finds no room; for that file nothing is noted */
 	sqlite3_file_control(handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
 	if (wal && wal->pMethods)
 		wal->pMethods->xFileControl(wal, SQLITE_FCNTL_LAST_ERRNO, &error);

@@ -7,6 +7,7 @@ import { after, before, describe, test } from "node:test";
 import * as jose from "jose";
 import * as oauth from "oauth4webapi";
 import * as openid from "openid-client";
+import { Browser } from "../support/page.mjs";
 import { ownDirectory, startServer } from "../support/server.mjs";
 
 const PASSWORD = "correct horse battery";
@@ -14,42 +15,6 @@ const REDIRECT_URI = "http://localhost:9/"; // nobody listens there; only the Lo
 
 const data = join(ownDirectory(), "d");
 let server, base;
-
-// ---- a browser without a window ----
-
-class Browser {
-	cookies = new Map();
-
-	async open(url, form) {
-		const response = await fetch(url, {
-			method: form ? "POST" : "GET",
-			redirect: "manual",
-			headers: {
-				cookie: [...this.cookies].map(([name, value]) => `${name}=${value}`).join("; "),
-				...(form && { "content-type": "application/x-www-form-urlencoded", origin: "null" }),
-			},
-			body: form && new URLSearchParams(form).toString(),
-		});
-		for (const line of response.headers.getSetCookie()) {
-			const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
-			this.cookies.set(name, value);
-		}
-		this.status = response.status;
-		this.headers = response.headers;
-		this.location = response.headers.get("location");
-		this.html = await response.text();
-		this.url = url.toString();
-		return this;
-	}
-
-	// Sends the form of this page, filled in.
-	submit(fields) {
-		const action = this.html.match(/<form method="post" action="([^"]*)"/)[1];
-		const hidden = [...this.html.matchAll(/<input type="hidden" name="(\w+)" value="([^"]*)"/g)];
-		const form = Object.fromEntries(hidden.map(([, name, value]) => [name, value]));
-		return this.open(new URL(action.replaceAll("&amp;", "&"), this.url), { ...form, ...fields });
-	}
-}
 
 // From the client's address to the one that it is sent back to.
 async function signIn(browser, url, name) {

@@ -1,6 +1,7 @@
 // Starts the program for a test, on a free port and with its own data directory, and ends it by its pid.
 //   const server = await startServer({ t, workers: 4, config: { auth: { … } } });
 // `clock: true` lets the test put the server's wall clock forward: server.ahead(seconds).
+// `disk`: its data lies on a disk of support/disk.mjs.
 // With `t`, a test's context, the server is stopped (and judged) when that test ends; without it,
 // the file calls server.stop() itself, in after().
 import assert from "node:assert/strict";
@@ -66,8 +67,9 @@ export function ownDirectory() {
 }
 
 /** Runs a command of the program to its end: {code, stdout, stderr}. */
-export async function run(args, { input = "", env = {}, cwd } = {}) {
-	const child = spawn(binary, args, { env: { ...environment, ...env }, cwd });
+export async function run(args, { input = "", env = {}, cwd, disk } = {}) {
+	const words = [...(disk?.under ?? []), binary, ...args];
+	const child = spawn(words[0], words.slice(1), { env: { ...environment, ...disk?.env, ...env }, cwd });
 	running.add(child);
 	let stdout = "";
 	let stderr = "";
@@ -110,18 +112,19 @@ class Server {
 	#watchers = new Set();
 
 	constructor(options) {
-		const { workers = 1, args = [], config, data, listen = "127.0.0.1:0" } = options;
-		const env = { ...options.env, ...(options.clock && this.#clock()) };
+		const { workers = 1, args = [], config, disk, data = disk?.path, listen = "127.0.0.1:0" } = options;
+		const env = { ...options.env, ...disk?.env, ...(options.clock && this.#clock()) };
 		const own = data ? undefined : mkdtempSync(join(tmpdir(), "sb-"));
-		this.data = data ?? join(own, "d");
-		const words = ["serve", "--data", this.data, "--listen", listen, "--workers", String(workers)];
+		this.data = data ?? join(own, "d"); // as the program sees it
+		this.files = disk?.files ?? this.data; // as this process does
+		const words = [...(disk?.under ?? []), binary, "serve", "--data", this.data, "--listen", listen, "--workers", String(workers)];
 		if (config) {
 			const file = `${this.data}.yaml`;
 			writeFileSync(file, typeof config === "string" ? config : JSON.stringify(config));
 			words.push("--config", file);
 		}
 		words.push(...args);
-		this.#child = spawn(binary, words, {
+		this.#child = spawn(words[0], words.slice(1), {
 			env: { ...environment, ...env },
 			stdio: ["ignore", "pipe", "pipe"],
 		});
@@ -210,7 +213,7 @@ class Server {
 	// ---- the control socket: JSON-RPC 2.0, one message a line ----
 
 	async #open() {
-		const socket = createConnection(join(this.data, "control.sock"));
+		const socket = createConnection(join(this.files, "control.sock"));
 		socket.recordedAs = nameConnection();
 		await new Promise((done, failed) => socket.once("connect", done).once("error", failed));
 		const gone = () => {
