@@ -100,7 +100,8 @@ export async function eventStream(client, resume, on) {
 			over = true;
 			response.destroy();
 		},
-		pause: () => response.socket.pause(),
+		pause: () => response.pause(),
+		resume: () => response.resume(),
 		close(code) {
 			if (code !== 1000) return carrier.cut();
 			carrier.send('{"jsonrpc":"2.0","id":"close","method":"session.close","params":{}}', 1);

@@ -4,7 +4,7 @@
 // What carries a session is a function, and a session may change it from one connection to the next:
 //   over(client, resume, on) → promise of {opened} or {error}, as session.open was answered
 // It calls on.opened(result, carrier) the moment the answer is there, then on.message(frame) with each
-// message or array that comes behind it. A carrier has send(text, counted), cut(), pause(), close(code)
+// message or array that comes behind it. A carrier has send(text, counted), cut(), pause(), resume(), close(code)
 // and closed, a promise of {code, reason}.
 import WebSocket from "ws";
 import { within } from "./client.mjs";
@@ -34,6 +34,7 @@ export async function webSocket(client, resume, on) {
 		closed,
 		cut: () => socket.terminate(),
 		pause: () => socket._socket.pause(),
+		resume: () => socket._socket.resume(),
 		close: (code) => socket.close(code),
 	};
 	const answer = new Promise((done) => {
@@ -212,6 +213,11 @@ export class ResumingClient {
 	/** Stops reading: what comes stays in the kernel. */
 	pause() {
 		this.#carrier.pause();
+	}
+
+	/** Reads again. */
+	resume() {
+		this.#carrier.resume();
 	}
 
 	close(code = 1000) {
