@@ -233,7 +233,7 @@ static void refuse(
 static enum err admit(const struct caller *c, const struct method *m, struct refusal *ret_why)
 {
 	if ((m->flags & METHOD_SESSION) && !c->is_session) {
-		ret_why->message = "This method needs a session: open a WebSocket on /ws.";
+		ret_why->message = "This method needs a session: open one on /ws or /v1/events.";
 		return ERR_REQUEST;
 	}
 	if ((m->scope & c->who->scopes) != m->scope) {

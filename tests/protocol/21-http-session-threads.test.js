@@ -19,7 +19,11 @@ let server;
 before(async () => {
 	server = await startServer({
 		workers: 4,
-		config: { session: { resume_window: `${WINDOW_S}s` }, server: { origins: [ORIGIN] } },
+		config: {
+			session: { resume_window: `${WINDOW_S}s` },
+			server: { origins: [ORIGIN] },
+			limits: { requests_per_second: 10_000, requests_burst: 10_000 },
+		},
 	});
 });
 after(() => server.stop());
@@ -597,10 +601,11 @@ test("what stands behind the request is not served, what comes later ends the st
 });
 
 test("streams cost nothing while nothing happens", async () => {
+	const open = await metric("event_streams");
 	const all = await Promise.all(range(50).map(() => stream()));
 	await idle("50 quiet streams");
 	for (const s of all) s.leave();
-	await eventually(async () => (await metric("event_streams")) === 0, "the end of the streams");
+	await eventually(async () => (await metric("event_streams")) <= open, "the end of the streams");
 });
 
 test("who does not read is closed with 4002, and comes back", async () => {
@@ -628,12 +633,13 @@ test("who does not read is closed with 4002, and comes back", async () => {
 });
 
 test("who never reads again is cut", async () => {
+	const open = await metric("event_streams");
 	const { room, ann, bob, annPeer } = await pair();
 	const before = await metric("slow_consumers_total");
 	ann.pause();
 	while ((await metric("slow_consumers_total")) === before)
 		await bob.call("signal.send", { room, to: { peer: annPeer }, type: "x", data: "x".repeat(60_000) });
-	await eventually(async () => (await metric("event_streams")) === 0, "the end of the stream");
+	await eventually(async () => (await metric("event_streams")) <= open, "the end of the stream");
 	await idle("after it was cut");
 	ann.cut();
 	await bob.close();
