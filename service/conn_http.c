@@ -6,27 +6,23 @@
 #include "core/mem.h"
 #include "core/metrics.h"
 #include "service/authn.h"
+#include "service/hangup.h"
 #include "service/opening.h"
 #include "service/routes.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <libwebsockets.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
-#include <uv.h>
 
 enum {
 	ANSWER_TIMEOUT_SECONDS = 30,
 	BODY_TIMEOUT_SECONDS = 20,
 	HEADERS_MAX = 16 * 1024,
 	ANSWER_MAX = 4 << 20,
-	HEARD_A_TURN = 64,
 	PROTOCOL_LIST_MAX = 127, /* libwebsockets copies the list into 128 bytes */
 };
 
@@ -370,50 +366,24 @@ static int write_answer(struct transaction *t)
 
 /* ---- streams ---- */
 
-/* libwebsockets does not look at what comes in while an answer is under way, not even at its end: it
- * would be woken for it over and over. A set of descriptors of our own is; whatever comes, there is
- * nothing that a client may say behind its request, so that it ends the stream. */
-static _Thread_local int listening; /* epoll_create1() */
-static _Thread_local uv_poll_t listening_poll;
-
-static void listen_for_end(struct transaction *t)
+/* There is nothing that a client may say behind its request: whatever comes ends the stream. */
+static void on_heard(void *what)
 {
-	struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT, .data.ptr = t};
-	if (epoll_ctl(listening, EPOLL_CTL_ADD, lws_get_socket_fd(t->wsi), &e))
-		log_error("a stream's end will not be seen", LOG_INT("errno", errno));
-}
-
-static void on_heard(uv_poll_t *poll, int status, int events)
-{
-	(void)poll, (void)status, (void)events;
-	struct epoll_event heard[HEARD_A_TURN];
-	int n = epoll_wait(listening, heard, HEARD_A_TURN, 0);
-	for (int i = 0; i < n; i++) {
-		struct transaction *t = heard[i].data.ptr;
-		struct http_stream s = t->stream;
-		http_stream_cut(&t->stream);
-		if (s.owner)
-			s.events->gone(s.owner);
-	}
+	struct transaction *t = what;
+	struct http_stream s = t->stream;
+	http_stream_cut(&t->stream);
+	if (s.owner)
+		s.events->gone(s.owner);
 }
 
 void conn_http_start(uv_loop_t *loop)
 {
-	listening = epoll_create1(EPOLL_CLOEXEC);
-	uv_poll_init(loop, &listening_poll, listening);
-	uv_poll_start(&listening_poll, UV_READABLE, on_heard);
-}
-
-static void on_listening_closed(uv_handle_t *handle)
-{
-	(void)handle;
-	close(listening);
-	listening = -1;
+	hangup_start(loop, on_heard);
 }
 
 void conn_http_stop(void)
 {
-	uv_close((uv_handle_t *)&listening_poll, on_listening_closed);
+	hangup_stop();
 }
 
 struct http_stream *http_stream_begin(
@@ -438,7 +408,7 @@ struct http_stream *http_stream_begin(
 	lws_http_headers_detach(t->wsi); /* 16 KiB */
 	setsockopt(lws_get_socket_fd(t->wsi), IPPROTO_TCP, TCP_USER_TIMEOUT, &options->dead_ms,
 		sizeof(options->dead_ms));
-	listen_for_end(t);
+	hangup_watch(lws_get_socket_fd(t->wsi), t);
 	http_stream_write(&t->stream, buf_str(&head));
 	buf_free(&head);
 	return &t->stream;
@@ -492,7 +462,7 @@ static int on_stream_writable(struct transaction *t)
 static void on_stream_gone(struct transaction *t)
 {
 	struct http_stream s = t->stream;
-	epoll_ctl(listening, EPOLL_CTL_DEL, lws_get_socket_fd(t->wsi), NULL);
+	hangup_forget(lws_get_socket_fd(t->wsi));
 	forget_owner(t);
 	t->streams = false;
 	if (s.owner)
@@ -555,6 +525,8 @@ static void serve(struct http_exchange_private *own)
 
 static int refuse(struct http_exchange_private *own, int status, const char *text)
 {
+	if (status == 503)
+		http_header(&own->x, "Retry-After", STR("1"));
 	reply_text(&own->x, status, text);
 	return 0;
 }
