@@ -9,6 +9,7 @@ import { ask, eventStream, post, readEvents, textOf } from "../support/http-sess
 import { rawConnect, request, requestText } from "../support/raw.mjs";
 import { ResumingClient, webSocket } from "../support/resuming.mjs";
 import { ownDirectory, startServer } from "../support/server.mjs";
+import { record } from "../support/traffic.mjs";
 import { within } from "../support/within.mjs";
 
 const WINDOW_S = 4;
@@ -48,6 +49,13 @@ async function pair(options = {}) {
 	const { peer: annPeer } = await ann.call("room.join", { room });
 	const { peer: bobPeer } = await bob.call("room.join", { room });
 	return { room, ann, bob, annPeer, bobPeer };
+}
+
+/** A POST of ann's by hand, beside those that her client sends. */
+async function postFor(ann, sent, message) {
+	const body = JSON.stringify(message);
+	record("out", body, "http", ann.recordAs);
+	return post(server.url, ann.token, ann.opened.session, sent, body);
 }
 
 async function metric(name, at = server) {
@@ -286,10 +294,8 @@ test("doubled and reordered POSTs are handled once, in order", async () => {
 
 test("the same body by many POSTs at once is handled once", async () => {
 	const { room, ann, bob } = await pair();
-	const session = ann.opened.session;
-	const token = await server.mint("ann");
-	const batch = JSON.stringify(range(10).map((i) => rpc(`p${i}`, "room.publish", { room, data: i })));
-	const statuses = await Promise.all(range(40).map(async () => (await post(server.url, token, session, 1, batch)).status));
+	const batch = range(10).map((i) => rpc(`p${i}`, "room.publish", { room, data: i }));
+	const statuses = await Promise.all(range(40).map(async () => (await postFor(ann, 1, batch)).status));
 	assert.deepEqual(statuses, range(40).map(() => 202));
 	await bob.until(() => bob.of("room.message").length >= 10, "the messages");
 	await bob.call("room.presence", { room });
@@ -301,13 +307,11 @@ test("the same body by many POSTs at once is handled once", async () => {
 
 test("POSTs that race each other: whoever comes too early hears what there is", async () => {
 	const { room, ann, bob } = await pair();
-	const token = await server.mint("ann");
 	const before = await metric("posts_out_of_step_total");
 	let early = 0;
 	const one = async (i) => {
 		for (;;) {
-			const body = JSON.stringify(rpc(`q${i}`, "room.publish", { room, data: i }));
-			const { status, text } = await post(server.url, token, ann.opened.session, 1 + i, body);
+			const { status, text } = await postFor(ann, 1 + i, rpc(`q${i}`, "room.publish", { room, data: i }));
 			if (status === 202) return;
 			assert.equal(status, 409);
 			assert.ok(JSON.parse(text).received < 1 + i);
@@ -357,9 +361,7 @@ test("a batch that is too long is refused once", async () => {
 
 test("a POST that comes after the session went to a WebSocket is not handled", async () => {
 	const { room, ann, bob } = await pair();
-	const session = ann.opened.session;
-	const token = await server.mint("ann");
-	const late = () => post(server.url, token, session, 1, JSON.stringify(rpc("late", "room.publish", { room, data: "late" })));
+	const late = () => postFor(ann, 1, rpc("late", "room.publish", { room, data: "late" }));
 	await ann.connect(undefined, webSocket);
 	const refused = await late();
 	assert.deepEqual([refused.status, JSON.parse(refused.text)], [409, { received: 1 }]);
@@ -377,10 +379,9 @@ test("a POST that comes after the session went to a WebSocket is not handled", a
 
 test("POSTs to every worker", async () => {
 	const { room, ann, bob } = await pair();
-	const token = await server.mint("ann");
 	const COUNT = 60; // a connection each: the kernel spreads them
 	for (const i of range(COUNT))
-		assert.equal((await post(server.url, token, ann.opened.session, 1 + i, JSON.stringify(rpc(`w${i}`, "room.publish", { room, data: i })))).status, 202);
+		assert.equal((await postFor(ann, 1 + i, rpc(`w${i}`, "room.publish", { room, data: i }))).status, 202);
 	await bob.until(() => bob.of("room.message").length >= COUNT, "the messages");
 	assert.deepEqual(bob.of("room.message").map(({ data }) => data), range(COUNT));
 	ann.cut();

@@ -143,11 +143,10 @@ export async function eventStream(client, resume, on) {
 			return answered({ opened: message });
 		}
 		if (event === "close") return end(message);
-		record("in", data, "http", name);
 		const counted = [message].flat().filter(counts).length;
 		received += counted;
 		assert.equal(id, counted ? `${session}:${received}` : undefined, `the id of ${data.slice(0, 200)}`);
-		on.message(message);
+		if (on.message(message)) record("in", data, "http", name);
 	});
 	response.on("close", () => {
 		over = true;

@@ -4,8 +4,8 @@
 // What carries a session is a function, and a session may change it from one connection to the next:
 //   over(client, resume, on) → promise of {opened} or {error}, as session.open was answered
 // It calls on.opened(result, carrier) the moment the answer is there, then on.message(frame) with each
-// message or array that comes behind it. A carrier has send(text, counted), cut(), pause(), resume(), close(code)
-// and closed, a promise of {code, reason}.
+// message or array that comes behind it (false: nobody listens any more). A carrier has send(text, counted),
+// cut(), pause(), resume(), close(code) and closed, a promise of {code, reason}.
 import WebSocket from "ws";
 import { within } from "./client.mjs";
 import { nameConnection, record } from "./traffic.mjs";
@@ -41,9 +41,9 @@ export async function webSocket(client, resume, on) {
 		let opened = false;
 		socket.on("message", (data) => {
 			const text = data.toString();
-			record("in", text, "ws", name);
 			const message = JSON.parse(text);
-			if (opened) return on.message(message);
+			if (!opened || on.message(message)) record("in", text, "ws", name);
+			if (opened) return;
 			opened = true; // at once: what is sent again may stand right behind it
 			if (message.result) on.opened(message.result, carrier);
 			done(message);
@@ -103,7 +103,7 @@ export class ResumingClient {
 		let mine;
 		const on = {
 			opened: (result, carrier) => this.#begin(result, (mine = carrier)),
-			message: (frame) => mine === this.#carrier && this.#receive(frame),
+			message: (frame) => mine === this.#carrier && (this.#receive(frame), true),
 		};
 		const { error } = await over(this, resume, on);
 		if (error) throw Object.assign(new Error(error.message), error);
