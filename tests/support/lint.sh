@@ -143,6 +143,18 @@ readmes() {
 		done
 }
 
+# The operator's page names every metric and every limit.
+operations() {
+	[ -f core/metrics.def ] && [ -f service/config_keys.def ] || return 0
+	{
+		grep -oE '"signalbox_[a-z_]+"' core/metrics.def
+		sed -nE 's/^KEY[A-Z_]*\(limits, ([a-z_]+),.*/\1/p' service/config_keys.def
+	} | tr -d '"' | while read -r name; do
+		grep -qF "\`$name\`" docs/OPERATIONS.md ||
+			echo "docs/OPERATIONS.md:1: does not name $name; say what it means for an operator"
+	done
+}
+
 scripts() {
 	tracked dev .ci/run '*.sh' '*/run' |
 		xargs -0 -r awk 'FNR == 1 && /^#!.*[/ ](ba)?sh/ { print FILENAME }' |
@@ -176,6 +188,7 @@ check 'libwebsockets in its files' libwebsockets
 check 'no banned calls' banned
 check 'no paths of one machine' paths
 check 'a README.md in each folder' readmes
+check 'operations are explained' operations
 check 'shell scripts' scripts
 check 'types of the SDK' types
 [ "${1-}" != --tidy ] || check 'clang-tidy' tidy

@@ -104,6 +104,19 @@ test("the server folder inside auth counts as auth", () => {
 	);
 });
 
+test("a metric or a limit that the operator's page does not name", () => {
+	mustFind(
+		{
+			"core/metrics.def": 'METRIC(A, counter, "signalbox_a_total", "A.")\nMETRIC(B, gauge, "signalbox_b", "B.")',
+			"service/README.md": "service",
+			"service/config_keys.def": 'KEY(limits, message, SIZE, "1", 1, 2, "", "M.")\nKEY_AT_START(limits, data, SIZE, "1", 1, 2, "", "D.")\nKEY(log, level, WORD, "", 0, 0, "", "L.")',
+			"docs/OPERATIONS.md": "`signalbox_b` `signalbox_a` `data`",
+		},
+		/OPERATIONS\.md:1: does not name signalbox_a_total/,
+		/OPERATIONS\.md:1: does not name message/,
+	);
+});
+
 test("libwebsockets outside its files", () => {
 	const header = "#include <libwebsockets.h>";
 	const lines = mustFind(
