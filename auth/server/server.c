@@ -156,6 +156,7 @@ const struct http_route issuer_routes[] = {
 	PAGE("/oauth/login", serve_login),
 	PAGE("/oauth/signup", serve_signup),
 	{.path = "/oauth/pages.css", .verbs = HTTP_GET, .serve = serve_style},
+	{.path = "/oauth/colours.css", .verbs = HTTP_GET, .serve = serve_style},
 	{.path = "/oauth/token",
 		.verbs = HTTP_POST,
 		.serve = serve_token,

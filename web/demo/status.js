@@ -1,25 +1,59 @@
 import { $ } from "./dom.js";
 
-/** Keeps the line at the top that says how the connection is. */
+/** Most losses are over before anybody needs to read about them. */
+const PATIENCE_MS = 1_500;
+
+const WORD = { connecting: "Connecting…", open: "Connected", reconnecting: "Reconnecting…", offline: "Offline", closed: "Disconnected" };
+
+/**
+ * Keeps the line at the top that says how the connection is, and below it, while there is none, what
+ * is the matter and a button that tries at once.
+ */
 export function watchStatus(box) {
-	let timer = 0;
-	const say = (state, text) => {
-		clearInterval(timer);
+	let since = 0; // when it was lost
+	let later = 0;
+	let ticking = 0;
+
+	const word = ({ state, transport }) => {
+		if (state === "open") return transport === "http" ? "Over HTTP: WebSocket is blocked here" : WORD.open;
+		return since && state === "connecting" ? WORD.reconnecting : WORD[state];
+	};
+
+	const explain = ({ state, message }, until) => {
+		$("trouble").hidden = false;
+		if (state !== "connecting") $("trouble-text").textContent = message;
+		const count = () => {
+			const seconds = Math.ceil((until - Date.now()) / 1000);
+			$("countdown").textContent = state === "offline" ? "" : seconds > 0 ? `Reconnecting in ${seconds} s…` : "Trying now…";
+		};
+		clearInterval(ticking);
+		ticking = setInterval(count, 250);
+		count();
+	};
+
+	const stop = () => {
+		clearTimeout(later);
+		clearInterval(ticking);
+	};
+
+	box.on("status", (status) => {
+		stop();
+		const { state } = status;
+		const away = state === "reconnecting" || state === "offline" || (since > 0 && state === "connecting");
+		since = away ? since || Date.now() : 0;
 		$("status").hidden = false;
 		$("status").dataset.state = state;
-		$("status").textContent = text;
-	};
-	box.on("connecting", () => say("connecting", "Connecting…"));
-	box.on("open", () => say("open", "Connected"));
-	box.on("reconnecting", ({ delay, message }) => {
-		const until = Date.now() + delay;
-		const text = () => {
-			const seconds = Math.ceil((until - Date.now()) / 1000);
-			return seconds > 1 ? `Reconnecting in ${seconds} s` : "Reconnecting…";
-		};
-		say("reconnecting", text());
-		$("status").title = message;
-		timer = setInterval(() => ($("status").textContent = text()), 1000);
+		$("status").dataset.transport = status.transport;
+		if ($("status").textContent !== word(status)) $("status").textContent = word(status);
+		$("status").title = status.message;
+		if (!away) {
+			$("trouble").hidden = true;
+			return;
+		}
+		const until = Date.now() + (status.delay ?? 0);
+		const patience = state === "offline" ? 0 : since + PATIENCE_MS - Date.now();
+		if (patience <= 0) explain(status, until);
+		else later = setTimeout(() => explain(status, until), patience);
 	});
-	box.on("closed", () => say("closed", "Disconnected"));
+	$("try-now").onclick = () => box.check();
 }

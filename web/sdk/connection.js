@@ -81,6 +81,8 @@ export class Connection extends Emitter {
 	#returnAfter = null;
 	/** The server said when to come back: that is not cut short by itself. */
 	#bidden = false;
+	/** A session was opened although the browser said that there is no network: it knows nothing. */
+	#neverOffline = false;
 	/** A ping must be answered by then, on the clock of `performance.now()`; 0: there is none. */
 	#pongBy = 0;
 	/** @type {Record<"retry"|"open"|"ack"|"ping"|"pong"|"steady"|"pace", any>} */
@@ -278,6 +280,7 @@ export class Connection extends Emitter {
 		this.expiresAt = result.expires_at;
 		this.#refused = this.#attempts = 0;
 		this.#ready = true;
+		this.#neverOffline ||= isOffline();
 		this.#ways.opened(this.transport, (socket) => this.#takeOver(socket));
 		this.#outbox.allow(result.limits ?? {}, performance.now(), !resumed);
 		this.#timers.steady = setTimeout(() => this.#backoff.reset(), STEADY_MS);
@@ -364,7 +367,7 @@ export class Connection extends Emitter {
 	 * @param {string} said
 	 */
 	#lost(code, said) {
-		const unheard = !this.#ready && (code === 1006 || code === HELD_BACK) && !isOffline();
+		const unheard = !this.#ready && (code === 1006 || code === HELD_BACK) && !this.#isOffline;
 		if (unheard) this.#ways.failed(this.transport);
 		const told = code === 1001 ? this.#returnAfter : null;
 		this.#detach(GIVEN_UP);
@@ -393,8 +396,8 @@ export class Connection extends Emitter {
 	 */
 	#retry(closed, delay, bidden = false) {
 		const attempt = this.#attempts + 1;
-		this.#bidden = bidden && !isOffline();
-		if (isOffline()) {
+		this.#bidden = bidden && !this.#isOffline;
+		if (this.#isOffline) {
 			delay = Math.max(delay, OFFLINE_MS);
 			const { code } = closed;
 			this.#setState("offline", { code, reason: "offline", message: SENTENCE.offline, delay, attempt });
@@ -601,6 +604,10 @@ export class Connection extends Emitter {
 		this.#timers.pong = setTimeout(() => this.#drop(), patience);
 	}
 
+	get #isOffline() {
+		return !this.#neverOffline && isOffline();
+	}
+
 	#networkChanged() {
 		if (this.#ready) this.#ways.networkChanged((socket) => this.#takeOver(socket));
 		if (!this.#bidden) this.check();
@@ -609,7 +616,7 @@ export class Connection extends Emitter {
 
 	#wentOffline() {
 		if (this.#ready) this.#ping(DOUBT_MS);
-		if (this.state !== "reconnecting" || !isOffline()) return;
+		if (this.state !== "reconnecting" || !this.#isOffline) return;
 		clearTimeout(this.#timers.retry);
 		this.#retry({ code: 0, reason: "offline", message: SENTENCE.offline }, OFFLINE_MS);
 	}

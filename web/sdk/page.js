@@ -6,7 +6,7 @@
  * }} Watcher `changed`: another kind of network; `shown`: the page is looked at again; `gone`: it is closed
  */
 
-/** The browser is sure that there is no network. It may be wrong when it says that there is one. */
+/** The browser sees no network. (That of this very device, where a server may be, it does not count.) */
 export function isOffline() {
 	return globalThis.navigator?.onLine === false;
 }

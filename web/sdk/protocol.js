@@ -110,12 +110,12 @@ export const CLOSE = {
 	1001: {
 		next: "resume",
 		reason: "going_away",
-		message: "The server is restarting. Reconnecting; there is nothing to do.",
+		message: "The server is restarting. There is nothing to do.",
 	},
 	1006: {
 		next: "resume",
 		reason: "lost",
-		message: "The connection was lost. Reconnecting; check the network if it takes long.",
+		message: "The connection was lost. Check the network if it takes long.",
 	},
 	1002: fresh("protocol", "broke the protocol"),
 	1003: fresh("unsupported", "used a kind of frame that is refused"),
@@ -135,7 +135,7 @@ export const CLOSE = {
 	3008: {
 		next: "resume",
 		reason: "open_timeout",
-		message: "Signing in to the server took too long. Trying again; check the network.",
+		message: "Signing in to the server took too long. Check the network.",
 	},
 	4001: {
 		next: "token",
@@ -145,7 +145,7 @@ export const CLOSE = {
 	4002: {
 		next: "resume",
 		reason: "slow_consumer",
-		message: "This client could not keep up and was cut off. Reconnecting.",
+		message: "This client could not keep up and was cut off.",
 	},
 	4003: {
 		next: "stop",
@@ -165,8 +165,8 @@ export const CLOSE = {
 	[HELD_BACK]: {
 		next: "resume",
 		reason: "held_back",
-		message: "Something on the way holds back what the server says. Trying again; " +
-			"ask whoever runs this network, or use another one.",
+		message: "Something on the way holds back what the server says. " +
+			"Ask whoever runs this network, or use another one.",
 	},
 };
 
