@@ -7,10 +7,10 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { createConnection, createServer } from "node:net";
 import { chromium } from "playwright-core";
 import { startServer } from "./server.mjs";
 import { nameConnection, record } from "./traffic.mjs";
+import { openWay } from "./way.mjs";
 
 const WAIT_MS = 30_000;
 const POLL_MS = 100;
@@ -411,50 +411,11 @@ async function callStats() {
 
 // ---- the network ----
 
-/**
- * A way to the server, as through a router at home: {url, to(port), cut(nth), shut(), block(), unblock()}.
- * Shut, it lets nobody new through; blocked, it has also cut those who were.
- * It comes before the server, which has to be told its address.
- */
+/** A way to the server (see way.mjs), gone when the test ends. */
 export async function startWay(t) {
-	const sockets = new Set(); // WebSockets, in the order they came
-	const all = new Set();
-	let target;
-	let open = true;
-	const listener = createServer((near) => {
-		if (!open) return void near.resetAndDestroy();
-		const far = createConnection(target, "127.0.0.1");
-		const pair = [near, far];
-		all.add(pair);
-		near.once("data", (bytes) => /^upgrade: websocket/im.test(bytes) && sockets.add(pair));
-		near.pipe(far);
-		far.pipe(near);
-		for (const socket of pair)
-			socket.on("error", () => {}).on("close", () => {
-				all.delete(pair);
-				sockets.delete(pair);
-				for (const one of pair) one.destroy();
-			});
-	});
-	await new Promise((done) => listener.listen(0, "127.0.0.1", done));
-	const cut = (pairs) => {
-		for (const pair of pairs) for (const socket of pair) socket.resetAndDestroy();
-	};
-	atEnd(t, async () => {
-		listener.close();
-		cut(all);
-	});
-	return {
-		url: `http://localhost:${listener.address().port}`,
-		to: (port) => (target = port),
-		cut: (nth) => cut([...sockets].slice(nth, nth + 1)),
-		shut: () => (open = false),
-		block: () => {
-			open = false;
-			cut(all);
-		},
-		unblock: () => (open = true),
-	};
+	const way = await openWay();
+	atEnd(t, () => way.close());
+	return way;
 }
 
 /**

@@ -7,7 +7,7 @@ import { Outbox } from "./outbox.js";
 import { isOffline, watchPage } from "./page.js";
 import { ACK, HELD_BACK, KEPT, MAX_MESSAGE, closing } from "./protocol.js";
 import { SENTENCE } from "./status.js";
-import { GIVEN_UP, OPEN_MS, Ways } from "./ways.js";
+import { GIVEN_UP, Ways } from "./ways.js";
 
 /**
  * @typedef {import("./protocol.js").SessionResult} SessionResult
@@ -251,7 +251,7 @@ export class Connection extends Emitter {
 
 	/** @param {string} token */
 	#sendOpen(token) {
-		if (this.#socket) this.#mustOpen(this.#socket, OPEN_MS);
+		if (this.#socket) this.#mustOpen(this.#socket, this.#ways.openTimeout);
 		const params = {
 			token,
 			batch: true,

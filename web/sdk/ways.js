@@ -9,15 +9,15 @@ import { SUBPROTOCOL } from "./protocol.js";
  * }} Socket what carries a session: a WebSocket, or what is used like one
  *
  * @typedef {{
- *   transport?: "auto"|Transport, retryWebSocket?: number, random?: () => number,
+ *   transport?: "auto"|Transport, openTimeout?: number, retryWebSocket?: number,
+ *   random?: () => number,
  *   WebSocket?: typeof globalThis.WebSocket, fetch?: typeof globalThis.fetch,
- * }} WayOptions `retryWebSocket`: ms after which it is tried again where HTTP was the way around
+ * }} WayOptions `openTimeout`: ms; `retryWebSocket`: ms after which it is tried again, where HTTP was
+ *   the way around
  */
 
 /** How long the server may take to answer `session.open`. */
-export const OPEN_MS = 12_000;
-/** How long a WebSocket may take to be there, where something else could be tried. */
-const SOCKET_MS = 8_000;
+const OPEN_MS = 12_000;
 /** So many WebSockets in a row that were never open, and HTTP is tried. */
 const MAX_FAILED = 2;
 /** When a WebSocket is tried again beside the stream that works; twice as late each time, and at most: */
@@ -33,6 +33,9 @@ export class Ways {
 	/** @type {Transport} */
 	current;
 	url;
+
+	/** Milliseconds that the answer to `session.open` may take. */
+	openTimeout;
 
 	#options;
 	#renew;
@@ -55,6 +58,7 @@ export class Ways {
 		this.url = socketUrl(url);
 		this.#options = options;
 		this.#renew = renew;
+		this.openTimeout = options.openTimeout ?? OPEN_MS;
 		this.#retry = this.#pause = options.retryWebSocket ?? RETRY_MS;
 		const wanted = options.transport ?? "auto";
 		const able = (options.WebSocket ?? globalThis.WebSocket) !== undefined; // Node 20 has none
@@ -67,9 +71,10 @@ export class Ways {
 		return this.#choice && this.current === "http";
 	}
 
-	/** Milliseconds that the next attempt may take to reach the server. */
+	/** Milliseconds that the next one may take to be there: less, where something else can be tried. */
 	get patience() {
-		return this.#choice && this.current === "websocket" ? SOCKET_MS : OPEN_MS;
+		const mayFallBack = this.#choice && this.current === "websocket";
+		return mayFallBack ? (this.openTimeout * 2) / 3 : this.openTimeout;
 	}
 
 	/** @param {Transport} transport @returns {Socket} @throws what the browser says of a bad address */
@@ -130,7 +135,7 @@ export class Ways {
 		const failed = () => this.#beside === socket && this.#lookAgain(found);
 		this.#beside = socket;
 		socket.onclose = socket.onerror = failed;
-		this.#timer = setTimeout(failed, SOCKET_MS);
+		this.#timer = setTimeout(failed, this.openTimeout);
 		socket.onopen = () => {
 			if (this.#beside !== socket) return;
 			clearTimeout(this.#timer);
