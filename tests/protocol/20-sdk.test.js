@@ -273,6 +273,85 @@ test("away for longer than the window: a new session, in the same room", async (
 	assert.equal((await server.metrics()).signalbox_sessions_resumed_total, 0);
 });
 
+const PACE = { requests_per_second: 40, requests_burst: 20, joins_per_second: 20, joins_burst: 10 };
+const REFUSED = ["signalbox_requests_limited_total", "signalbox_joins_limited_total"];
+
+test("more than the server allows waits its turn, and nothing is refused", async (t) => {
+	const server = await startServer({ t, workers: 4, config: { limits: PACE } });
+	const ann = client(server, "ann");
+	t.after(() => ann.close());
+	await ann.connect();
+	const joins = Array.from({ length: 30 }, (_, n) => ann.join(`r${n}`));
+	const calls = Array.from({ length: 60 }, () => ann.request("ice.servers"));
+	const order = [];
+	for (const [name, all] of [["joins", joins], ["calls", calls]])
+		Promise.all(all).then(() => order.push(name), assert.fail);
+	await ann.request("session.refresh", { token: await server.mint("ann", { expires: 1800 }) });
+	assert.deepEqual(order, [], "the session's own business goes first");
+	await within(Promise.all([...joins, ...calls]), WAIT_MS, "all of them");
+	const metrics = await server.metrics();
+	for (const name of REFUSED) assert.equal(metrics[name], 0, name);
+});
+
+test("what is refused for its rate is asked again, and fails only when there is no time for that", async (t) => {
+	const server = await startServer({ t, config: { limits: PACE } });
+	// as with a server that does not tell its limits
+	class Untold extends WebSocket {
+		set onmessage(listener) {
+			super.onmessage = ({ data }) => listener({ data: data.replace(/"limits":\{[^}]*\}/, '"limits":{}') });
+		}
+	}
+	const token = await server.mint("ann");
+	const ann = new Signalbox({ url: server.url, token: async () => token, WebSocket: Untold });
+	t.after(() => ann.close());
+	await ann.connect();
+	assert.deepEqual(ann.session.limits, {});
+	const calls = Array.from({ length: 60 }, () => ann.request("ice.servers"));
+	const hurried = ann.request("ice.servers", {}, { timeout: 500 });
+	await assert.rejects(hurried, { reason: "too_many_requests" });
+	await within(Promise.all(calls), WAIT_MS, "all of them");
+	const rooms = await within(Promise.all(Array.from({ length: 20 }, (_, n) => ann.join(`r${n}`))), WAIT_MS, "the rooms");
+	assert.equal(new Set(rooms.map(({ peer }) => peer)).size, 20);
+	const metrics = await server.metrics();
+	for (const name of REFUSED) assert.ok(metrics[name] > 0, name);
+});
+
+test("a killed service: back in a hundred rooms within the limits, and told what has changed", async (t) => {
+	const config = { limits: { joins_per_second: 60, joins_burst: 50 } };
+	const first = await startServer({ workers: 4, config });
+	const token = {};
+	for (const user of ["ann", "bob"]) token[user] = await first.mint(user);
+	const make = (user) => new Signalbox({ url: first.url, token: async () => token[user], random: () => 0.05 });
+	const [ann, bob] = [make("ann"), make("bob")];
+	t.after(() => ann.close());
+	await Promise.all([ann.connect(), bob.connect()]);
+	const names = Array.from({ length: 100 }, (_, n) => `r${n}`);
+	const hers = await within(Promise.all(names.map((name) => ann.join(name, { state: { of: name } }))), WAIT_MS, "her rooms");
+	const met = hers.slice(0, 5).map((room) => event(room, "joined"));
+	await Promise.all(names.slice(0, 5).map((name) => bob.join(name)));
+	await Promise.all(met);
+	await hers[7].publish("before");
+
+	const told = hers.map(() => []);
+	hers.forEach((room, n) => {
+		room.on("left", ({ member, reason }) => told[n].push(`${member.user} ${reason}`));
+		room.on("gap", () => told[n].push("gap"));
+		for (const name of ["closed", "error"]) room.on(name, () => told[n].push(name));
+	});
+	const back = hers.map((room) => within(room.once("rejoined"), 2 * WAIT_MS, `to be back in ${room.name}`));
+	await first.kill();
+	bob.close();
+	const waited = hers[99].publish("said while away"); // goes behind its join
+	const second = await startServer({ t, workers: 4, config, data: first.data, listen: `127.0.0.1:${first.port}` });
+	await Promise.all(back);
+	await within(waited, WAIT_MS, "what was said while away");
+	hers.forEach((room, n) => {
+		assert.deepEqual(told[n], n < 5 ? ["bob lost", "gap"] : ["gap"], `what is told in ${room.name}`);
+		assert.deepEqual([room.open, room.members.size, room.state], [true, 0, { of: room.name }]);
+	});
+	assert.equal((await second.metrics())[REFUSED[1]], 0);
+});
+
 test("the package holds the library with its types", () => {
 	const copy = join(ownDirectory(), "sdk");
 	cpSync(resolve(import.meta.dirname, "../../web/sdk"), copy, { recursive: true });

@@ -11,6 +11,7 @@ export class RoomView {
 	#tiles;
 	#chat;
 	#controls;
+	#drawing = 0;
 
 	/**
 	 * @param {any} room a Room of the SDK
@@ -113,7 +114,15 @@ export class RoomView {
 		});
 	}
 
+	/** Soon, and once for all that happens at a time: a large room tells of many people at once. */
 	#people() {
+		this.#drawing ||= requestAnimationFrame(() => {
+			this.#drawing = 0;
+			if (this.#offs.length) this.#drawPeople();
+		});
+	}
+
+	#drawPeople() {
 		showPeople(this.room, this.me, this.call);
 		$("alone").hidden = this.room.members.size > 0;
 	}

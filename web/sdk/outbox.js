@@ -5,8 +5,8 @@
  */
 
 /**
- * Of what the server grants we use this much. Messages that were held up on the way arrive closer
- * together than they were sent, and acknowledgements and pings take their share, too.
+ * Of what the server grants we use this much: messages that were held up on the way arrive closer
+ * together than they were sent.
  */
 const SHARE = 0.8;
 
@@ -89,14 +89,14 @@ export class Outbox {
 		const at = this.#next(now);
 		if (at < 0 || !fits(this.#queue[at].bytes)) return null;
 		const message = this.#remove(at);
-		this.#requests.take(now);
+		if (!isOwn(message)) this.#requests.take(now);
 		if (isJoin(message)) this.#joins.take(now);
 		return message;
 	}
 
 	/** @param {number} now @returns {number} its place, or -1 */
 	#next(now) {
-		const urgent = this.#queue.findIndex(({ method }) => method?.startsWith("session."));
+		const urgent = this.#queue.findIndex(isOwn);
 		if (urgent >= 0) return urgent;
 		/** @type {Set<string | undefined>} */
 		const held = new Set();
@@ -120,6 +120,11 @@ export class Outbox {
 		this.bytes -= message.bytes;
 		return message;
 	}
+}
+
+/** About the session itself; the limits do not count these. @param {Outgoing} message */
+function isOwn({ method }) {
+	return method !== undefined && method.startsWith("session.");
 }
 
 /** @param {Outgoing} message */

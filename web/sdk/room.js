@@ -23,6 +23,9 @@ import { Emitter } from "./events.js";
  * }} RoomEvents
  */
 
+/** Signals that may wait for the roster. */
+const MAX_EARLY = 1024;
+
 /**
  * This client's membership of one room. `box.join()` makes it.
  * @extends {Emitter<RoomEvents>}
@@ -54,6 +57,10 @@ export class Room extends Emitter {
 	 * @type {{method: string, params: any}[] | null}
 	 */
 	#held = [];
+	/** How often the roster is being read, page by page. */
+	#paging = 0;
+	/** Signals of peers that a later page may name. @type {Signal[]} */
+	#early = [];
 
 	/**
 	 * @param {Connection} connection
@@ -154,9 +161,9 @@ export class Room extends Emitter {
 	 */
 	receive(method, params) {
 		if (this.#held) this.#held.push({ method, params });
-		else if (method === "room.joined") params.members.forEach((/** @type {Member} */ m) => this.#joined(m));
-		else if (method === "room.left") this.#left(params.peer, params.reason);
-		else if (method === "room.updated") this.#updated(params);
+		else if (method === "room.joined") for (const member of params.members) this.#joined(member);
+		else if (method === "room.left") for (const one of each(params)) this.#left(one.peer, one.reason);
+		else if (method === "room.updated") for (const one of each(params)) this.#updated(one);
 		else if (method === "room.message") this.#message(params);
 		else if (method === "signal.received") this.#signal(params);
 	}
@@ -216,6 +223,7 @@ export class Room extends Emitter {
 	async #moreMembers(cursor) {
 		/** @type {Set<string>} */
 		const gone = new Set();
+		this.#paging++;
 		const off = this.on("left", ({ member }) => gone.add(member.peer));
 		try {
 			for (let next = cursor; next; ) {
@@ -231,12 +239,20 @@ export class Room extends Emitter {
 			this.emit("error", /** @type {SignalboxError} */ (error));
 		} finally {
 			off();
+			if (--this.#paging === 0) this.#releaseSignals();
 		}
 	}
 
 	/** @param {Member} member */
 	#joined(member) {
 		if (member.peer === this.peer) return;
+		const known = this.members.get(member.peer);
+		if (known) {
+			// An answer told of it before, and had the same or the newer say in who is polite.
+			const { state, connected, role } = member;
+			this.#updated({ peer: member.peer, changes: { state, connected, role } });
+			return;
+		}
 		this.members.set(member.peer, member);
 		this.emit("joined", member);
 		this.activeCall?.memberChanged(member);
@@ -281,8 +297,24 @@ export class Room extends Emitter {
 		this.emit("message", message);
 	}
 
-	/** @param {Signal} signal */
+	/**
+	 * While the roster is still being read, nobody knows of an unknown peer which side is polite: its
+	 * signals wait. Afterwards an unknown one is one that came later, and `from` says all of it.
+	 * @param {Signal} signal
+	 */
 	#signal(signal) {
+		const from = signal.from.peer;
+		const early = !this.members.has(from) || this.#early.some((other) => other.from.peer === from);
+		if (this.#paging > 0 && early && this.#early.length < MAX_EARLY) this.#early.push(signal);
+		else this.#deliver(signal);
+	}
+
+	#releaseSignals() {
+		for (const signal of this.#early.splice(0)) this.#deliver(signal);
+	}
+
+	/** @param {Signal} signal */
+	#deliver(signal) {
 		const handled = this.activeCall ? this.activeCall.signalled(signal) : false;
 		// Whoever calls us with the SDK while we are in no call must not wait for an answer.
 		if (!this.activeCall && signal.type === "offer" && signal.data?.leg) {
@@ -336,6 +368,15 @@ export class Room extends Emitter {
 		this.#forget(this);
 		this.emit("closed", { reason, message });
 	}
+}
+
+/**
+ * What an event says of one peer, or of several.
+ * @param {any} params
+ * @returns {any[]}
+ */
+function each(params) {
+	return params.members ?? [params];
 }
 
 /** @type {Record<string, string>} */
