@@ -249,7 +249,8 @@ void serve_style(struct http_exchange *x)
 	name.p += sizeof("/oauth/") - 1;
 	name.n -= sizeof("/oauth/") - 1;
 	for (const struct embedded_file *f = embedded_files; f->path; f++)
-		if (strncmp(f->path, PAGES, strlen(PAGES)) == 0 && str_is(name, f->path + strlen(PAGES))) {
+		if (strncmp(f->path, PAGES, strlen(PAGES)) == 0 &&
+			str_is(name, f->path + strlen(PAGES))) {
 			http_header(x, "Cache-Control", STR("public, max-age=300"));
 			http_reply(x, 200, "text/css; charset=utf-8", embedded_bytes(f));
 			return;
