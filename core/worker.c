@@ -313,6 +313,29 @@ void workers_each(void (*fn)(struct worker *w, void *context), void *context)
 	gate_wait(&set.round);
 }
 
+/* They meet the main thread twice: when all have stopped, and when all may go on. */
+static void run_pause(struct post *p)
+{
+	free(p);
+	uv_barrier_wait(&set.barrier);
+	uv_barrier_wait(&set.barrier);
+}
+
+void workers_pause(void)
+{
+	for (int i = 0; i < set.options.count; i++) {
+		struct post *p = mem_new(struct post);
+		p->run = run_pause;
+		worker_post(&set.all[i], p);
+	}
+	uv_barrier_wait(&set.barrier);
+}
+
+void workers_resume(void)
+{
+	uv_barrier_wait(&set.barrier);
+}
+
 struct wait {
 	bool (*done)(struct worker *w);
 	unsigned grace_ms;

@@ -55,6 +55,11 @@ void workers_each(void (*fn)(struct worker *w, void *context), void *context);
  * it took too long. */
 bool workers_wait(bool (*done)(struct worker *w), unsigned grace_ms);
 
+/* Stops all workers between two of their posts, until workers_resume(): the main thread may then change
+ * what they only read. Nothing that waits for a worker may be done meanwhile. */
+void workers_pause(void);
+void workers_resume(void);
+
 /* Tells all parts to drain and waits until they are done with it, grace_ms at the longest. */
 bool workers_drain(unsigned grace_ms);
 

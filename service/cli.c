@@ -4,6 +4,7 @@
 #include "core/nearest.h"
 #include "service/config.h"
 #include "service/listener.h"
+#include "service/reload.h"
 #include "service/serve.h"
 
 #include <signal.h>
@@ -91,18 +92,19 @@ static void greet(const struct config *config)
 }
 
 /* Signals are waited for, not handled: blocked before any thread starts, so in all of them. */
-static void wait_for_end(const sigset_t *set)
+static void wait_for_end(
+	const sigset_t *set, struct config *config, const struct config_input *input)
 {
 	int number = 0;
 	while (sigwait(set, &number) == 0 && number == SIGHUP)
-		log_info("SIGHUP changes nothing: restart to read the configuration again");
+		reload(config, input);
 	log_info("stopping", LOG_TEXT("signal", number == SIGTERM ? "SIGTERM" : "SIGINT"));
 	sigset_t again = *set;
 	sigdelset(&again, SIGHUP);
 	pthread_sigmask(SIG_UNBLOCK, &again, NULL); /* a second one ends the process at once */
 }
 
-static int run_service(const struct config *config)
+static int run_service(struct config *config, const struct config_input *input)
 {
 	sigset_t set;
 	sigemptyset(&set);
@@ -119,7 +121,7 @@ static int run_service(const struct config *config)
 		return EXIT_REFUSED;
 	}
 	greet(config);
-	wait_for_end(&set);
+	wait_for_end(&set, config, input);
 	serve_stop(config);
 	log_info("stopped");
 	return EXIT_DONE;
@@ -145,9 +147,8 @@ static int serve(int argc, char **argv)
 		buf_free(&errors);
 		return err == ERR_REQUEST ? EXIT_USAGE : EXIT_REFUSED;
 	}
-	log_configure((enum log_level)config->log.level, config->log.format == CONFIG_LOG_JSON,
-		STDERR_FILENO);
-	int code = run_service(config);
+	serve_configure_log(config);
+	int code = run_service(config, &input);
 	config_free(&config);
 	return code;
 }

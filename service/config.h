@@ -5,7 +5,8 @@
  * A value comes from the command line (--limits.message=64KiB), else from the environment
  * (SIGNALBOX_LIMITS_MESSAGE), else from the file (YAML), else it is the default.
  * Units: DURATION fields are milliseconds, SIZE fields bytes. Texts are never NULL.
- * Thread: made and freed by main; in between it is read-only, for any thread. */
+ * Thread: made and freed by main, changed by it while no other thread runs (service/reload.h);
+ * otherwise it is read-only, for any thread. */
 #pragma once
 
 #include "core/buf.h"
@@ -81,6 +82,16 @@ struct config_input {
 enum err config_load(
 	const struct config_input *input, struct config **ret_config, struct buf *errors);
 void config_free(struct config **config);
+
+/* Tells of each key that differs between the two, a list of records by its name. at_start: it cannot
+ * change while the service runs. */
+#define CONFIG_NEEDS_RESTART "needs a restart"
+typedef void config_difference(void *context, const char *path, bool at_start);
+void config_compare(const struct config *running, const struct config *fresh,
+	config_difference *tell, void *context);
+/* Puts the values of fresh that can change in force into running, and those they replace into fresh:
+ * what points to one of these is good until fresh is freed, what points to any other stays good. */
+void config_exchange(struct config *running, struct config *fresh);
 
 /* How many of these arguments make one configuration option: 2 (`--data DIR`), 1
  * (`--log.level=debug`, or what should have had a value), 0 when argv[0] is not one. A command with

@@ -40,6 +40,8 @@ struct config_key {
 	const char *of;
 	const char *meaning;
 	size_t offset; /* in struct config, or in the record */
+	size_t size;   /* of the value there */
+	bool at_start; /* read at the start alone; of fields their section says so */
 };
 
 struct config_section {
@@ -50,6 +52,7 @@ struct config_section {
 	size_t record_size;  /* 0: a section and no list of records */
 	size_t offset;       /* records: of {items, count} in struct config */
 	size_t max;          /* records: how many */
+	bool at_start;       /* records: read at the start alone */
 };
 
 /* {items, count} of any list of records. */

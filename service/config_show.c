@@ -92,6 +92,8 @@ static void explain(const char *begin, const struct config_key *key, struct buf 
 	config_print_range(key, &text);
 	if (!key->text)
 		buf_addf(&text, "; needed");
+	if (key->at_start)
+		buf_addf(&text, "; a change " CONFIG_NEEDS_RESTART);
 	buf_addc(&text, ')');
 	print_comment(begin, buf_str(&text), out);
 	buf_free(&text);
@@ -146,7 +148,11 @@ void config_render_reference(struct buf *out)
 	print_comment("", str_of(introduction), out);
 	for (const struct config_section *section = config_sections; section->name; section++) {
 		buf_addc(out, '\n');
-		print_comment("", str_of(section->meaning), out);
+		struct buf meaning = BUF_INIT(1024);
+		buf_addf(&meaning, "%s%s", section->meaning,
+			section->at_start ? " A change " CONFIG_NEEDS_RESTART "." : "");
+		print_comment("", buf_str(&meaning), out);
+		buf_free(&meaning);
 		if (section->record_size) {
 			render_example(section, out);
 			continue;

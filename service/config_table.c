@@ -12,7 +12,7 @@
 #define SCOPE(name, word) "|" word
 #define SCOPE_WORDS SCOPES(SCOPE)
 
-#define ROW(section_, name_, type_, text_, min_, max_, of_, meaning_, offset_) \
+#define ROW(section_, name_, type_, text_, min_, max_, of_, meaning_, offset_, at_start_) \
 	{.section = #section_, \
 		.name = #name_, \
 		.path = #section_ "." #name_, \
@@ -23,17 +23,23 @@
 		.max = max_, \
 		.of = of_, \
 		.meaning = meaning_, \
-		.offset = offset_},
+		.offset = offset_, \
+		.size = sizeof(CONFIG_AS_##type_), \
+		.at_start = at_start_},
+#define ROW_OF_SECTION(section, name, type, text, min, max, of, meaning, at_start) \
+	ROW(section, name, type, text, min, max, of, meaning, \
+		offsetof(struct config, section.name), at_start)
 
 const struct config_key config_keys[] = {
 #define SECTION(name, meaning)
-#define KEY(section, name, type, text, min, max, of, meaning) \
-	ROW(section, name, type, text, min, max, of, meaning, offsetof(struct config, section.name))
+#define KEY(...) ROW_OF_SECTION(__VA_ARGS__, false)
+#define KEY_AT_START(...) ROW_OF_SECTION(__VA_ARGS__, true)
 #define END_SECTION(name)
 #define RECORDS(name, tag, max, meaning)
+#define RECORDS_AT_START(name, tag, max, meaning)
 #define FIELD(list, name, type, text, min, max, of, meaning) \
 	ROW(list, name, type, text, min, max, of, meaning, \
-		offsetof(__typeof__(*((struct config *)0)->list.items), name))
+		offsetof(__typeof__(*((struct config *)0)->list.items), name), false)
 #define END_RECORDS(name)
 #include "service/config_keys.def"
 #undef SECTION
@@ -69,8 +75,9 @@ const struct config_section config_sections[] = {
 		.first = FIRST_##name_, \
 		.count = END_##name_ - FIRST_##name_},
 #define KEY(...)
+#define KEY_AT_START(...)
 #define END_SECTION(name)
-#define RECORDS(name_, tag_, max_, meaning_) \
+#define SECTION_OF_RECORDS(name_, tag_, max_, meaning_, at_start_) \
 	{.name = #name_, \
 		.option = "--" #name_, \
 		.meaning = meaning_, \
@@ -78,7 +85,10 @@ const struct config_section config_sections[] = {
 		.count = END_##name_ - FIRST_##name_, \
 		.record_size = sizeof(struct tag_), \
 		.offset = offsetof(struct config, name_), \
-		.max = max_},
+		.max = max_, \
+		.at_start = at_start_},
+#define RECORDS(...) SECTION_OF_RECORDS(__VA_ARGS__, false)
+#define RECORDS_AT_START(...) SECTION_OF_RECORDS(__VA_ARGS__, true)
 #define FIELD(...)
 #define END_RECORDS(name)
 #include "service/config_keys.def"

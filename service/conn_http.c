@@ -9,11 +9,11 @@
 #include "service/hangup.h"
 #include "service/opening.h"
 #include "service/routes.h"
+#include "service/tls.h"
 
 #include <assert.h>
 #include <libwebsockets.h>
 #include <netinet/tcp.h>
-#include <openssl/ssl.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -772,8 +772,7 @@ static int callback(
 			on_gone(t);
 		return 0;
 	case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
-		SSL_CTX_set_mode(user, SSL_MODE_RELEASE_BUFFERS); /* 34 KiB an idle connection */
-		SSL_CTX_set_min_proto_version(user, TLS1_2_VERSION);
+		tls_attach(user);
 		return 0;
 	case LWS_CALLBACK_WSI_DESTROY: { /* upgraded, then failed before it was established */
 		struct principal *who = lws_get_opaque_user_data(wsi);

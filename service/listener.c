@@ -285,11 +285,9 @@ static struct lws_vhost *make_vhost(struct worker *w, bool internal)
 		.options = LWS_SERVER_OPTION_DISABLE_IPV6,
 		.extensions = config->server.compression ? conn_ws_extensions : NULL,
 	};
-	if (!internal && config->tls.certificate[0]) {
-		info.ssl_cert_filepath = config->tls.certificate;
-		info.ssl_private_key_filepath = config->tls.key;
-		info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
-	}
+	if (!internal && config->tls.certificate[0]) /* the certificate comes with tls_attach() */
+		info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT |
+			LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX;
 	return lws_create_vhost(w->lws, &info);
 }
 

@@ -17,7 +17,7 @@ struct opening_options {
 	unsigned per_address; /* connections of one client address at a worker; 0: any number */
 };
 
-void opening_configure(const struct opening_options *options); /* before the workers start */
+void opening_configure(const struct opening_options *options); /* by serve_configure() */
 
 /* Whether one more connection may come from this address now. */
 bool opening_allowed(struct str peer);

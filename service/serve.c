@@ -21,6 +21,7 @@
 #include "service/service_methods.h"
 #include "service/session.h"
 #include "service/site.h"
+#include "service/tls.h"
 #include "signaling/signaling.h"
 #include "store/fault.h"
 #include "store/store.h"
@@ -46,6 +47,7 @@ static int lock_fd = -1;
 static char *control_path, *store_path;
 static char *issuer_url;
 static struct ice_server *ice;
+static size_t ice_count;
 static struct str *ephemeral;
 
 /* What runs on every worker, in order of start; what is above may use what is below it. */
@@ -145,6 +147,17 @@ static enum err open_store(const struct config *config, struct buf *why)
 	return err;
 }
 
+static enum err start_tls(const struct config *config, struct buf *why)
+{
+	struct tls_pair *pair = NULL;
+	if (!config->tls.certificate[0])
+		return ERR_OK;
+	enum err err = tls_pair_load(config->tls.certificate, config->tls.key, &pair, why);
+	if (!err)
+		tls_pair_use(&pair);
+	return err;
+}
+
 /* The embedded issuer's name is chosen once: tokens and accounts hang on it. */
 static enum err choose_issuer_url(const struct config *config, unsigned port, struct buf *why)
 {
@@ -214,11 +227,24 @@ static struct str *strs(const struct config_list *list)
 	return out;
 }
 
+static void free_signaling(void)
+{
+	for (size_t i = 0; i < ice_count; i++)
+		free((void *)(uintptr_t)ice[i].urls);
+	free(ice);
+	free(ephemeral);
+	ice = NULL;
+	ice_count = 0;
+	ephemeral = NULL;
+}
+
 static void configure_signaling(const struct config *c)
 {
 	struct signaling_options options = signaling_defaults;
-	ice = mem_alloc((c->ice_servers.count + 1) * sizeof(*ice));
-	for (size_t i = 0; i < c->ice_servers.count; i++) {
+	free_signaling();
+	ice_count = c->ice_servers.count;
+	ice = mem_alloc((ice_count + 1) * sizeof(*ice));
+	for (size_t i = 0; i < ice_count; i++) {
 		const struct config_ice_server *from = &c->ice_servers.items[i];
 		ice[i] = (struct ice_server){.urls = strs(&from->urls),
 			.url_count = from->urls.count,
@@ -235,23 +261,20 @@ static void configure_signaling(const struct config *c)
 	options.history_messages = c->rooms.history_messages;
 	options.history_age_s = (unsigned)(c->rooms.history_age / 1000);
 	options.ice = ice;
-	options.ice_count = c->ice_servers.count;
+	options.ice_count = ice_count;
 	options.ice_lifetime_s = (unsigned)(c->ice.credential_lifetime / 1000);
 	signaling_configure(&options);
 }
 
-static void free_signaling(const struct config *c)
+void serve_configure_log(const struct config *c)
 {
-	for (size_t i = 0; ice && i < c->ice_servers.count; i++)
-		free((void *)(uintptr_t)ice[i].urls);
-	free(ice);
-	free(ephemeral);
-	ice = NULL;
-	ephemeral = NULL;
+	log_configure(
+		(enum log_level)c->log.level, c->log.format == CONFIG_LOG_JSON, STDERR_FILENO);
 }
 
-static void configure_service(const struct config *c)
+void serve_configure(const struct config *c)
 {
+	configure_signaling(c);
 	opening_configure(&(struct opening_options){.timeout_ms = c->auth.session_open_timeout,
 		.per_address = c->server.behind_proxy ? 0 : c->limits.unopened_per_address});
 	session_configure(&(struct session_options){.resume_window_ms = c->session.resume_window,
@@ -280,6 +303,10 @@ static void configure_service(const struct config *c)
 		.joins_per_second = c->limits.joins_per_second,
 		.joins_burst = c->limits.joins_burst,
 		.resent = c->limits.kept_messages});
+}
+
+static void add_methods_and_routes(const struct config *c)
+{
 	methods_add(session_methods);
 	methods_add(signaling_methods);
 	methods_add(service_methods);
@@ -323,6 +350,8 @@ enum err serve_start(const struct serve_options *o, struct buf *why)
 	err = open_store(config, why);
 	if (err)
 		goto leave;
+	if (o->listen && (err = start_tls(config, why)))
+		goto close_store;
 	if (o->listen && (err = listeners_open(config, workers, why)))
 		goto close_store;
 	err = choose_issuer_url(config, o->listen ? listener_port() : configured_port(config), why);
@@ -333,8 +362,8 @@ enum err serve_start(const struct serve_options *o, struct buf *why)
 	err = start_tokens(config, why);
 	if (err)
 		goto stop_issuer;
-	configure_signaling(config);
-	configure_service(config);
+	serve_configure(config);
+	add_methods_and_routes(config);
 	control_path = serve_control_path(config, o->listen);
 	control_configure(control_path);
 	err = workers_start(&(struct workers_options){.count = workers,
@@ -348,7 +377,7 @@ enum err serve_start(const struct serve_options *o, struct buf *why)
 	buf_addf(why, "the service cannot start; the log says why\n");
 	methods_free();
 	routes_free();
-	free_signaling(config);
+	free_signaling();
 	free(control_path);
 stop_issuer:
 	authn_finish();
@@ -358,6 +387,7 @@ stop_issuer:
 close_listeners:
 	listeners_close();
 close_store:
+	tls_pair_use(&(struct tls_pair *){NULL});
 	store_close();
 leave:
 	free(store_path);
@@ -380,7 +410,8 @@ void serve_stop(const struct config *config)
 	disabled_finish();
 	methods_free();
 	routes_free();
-	free_signaling(config);
+	free_signaling();
+	tls_pair_use(&(struct tls_pair *){NULL});
 	unlink(control_path);
 	free(control_path);
 	free(store_path);

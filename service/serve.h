@@ -18,6 +18,11 @@ struct serve_options {
  * the data directory, and has not let go of it within 3 seconds. */
 enum err serve_start(const struct serve_options *options, struct buf *why);
 
+/* Hands to everybody what of the configuration they use; what is pointed to is not copied. At the start,
+ * and again while the workers pause. */
+void serve_configure(const struct config *config);
+void serve_configure_log(const struct config *config);
+
 /* Ends sessions, finishes what is under way, commits, frees. */
 void serve_stop(const struct config *config);
 

@@ -18,7 +18,7 @@ struct session_options {
 	unsigned in_flight;
 };
 
-void session_configure(const struct session_options *options); /* before the workers start */
+void session_configure(const struct session_options *options); /* by serve_configure() */
 
 enum { SESSION_ID_MAX = 48 };
 

@@ -1,4 +1,4 @@
-/* options.h: the options in force, for this folder. Read-only once the workers run; any thread. */
+/* options.h: the options in force, for this folder. Read-only while the workers run; any thread. */
 #pragma once
 
 #include "signaling/signaling.h"

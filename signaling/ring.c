@@ -55,7 +55,7 @@ void ring_put(struct ring *r, struct str text, uint64_t now_ms)
 	bool fits = r->limits.messages && text.n <= r->limits.bytes;
 	/* What does not fit would leave a hole: nothing before it is of use any more. */
 	while (r->count &&
-		(!fits || r->count == r->limits.messages || r->bytes + text.n > r->limits.bytes))
+		(!fits || r->count >= r->limits.messages || r->bytes + text.n > r->limits.bytes))
 		forget_oldest(r);
 	if (!fits)
 		return;

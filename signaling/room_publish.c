@@ -68,6 +68,7 @@ static enum err publish(struct room *room, const struct call *c)
 	struct frame *f = event_take(&e);
 	enum err err = text.err ? text.err : f ? ERR_OK : ERR_TOO_LARGE;
 	if (!err) {
+		room->ring.limits = rooms_ring_limits(); /* a reload may have changed them */
 		ring_put(&room->ring, s, uv_now(&worker_self()->loop));
 		room_tell(room, (struct addr){0}, f);
 		metric_add(METRIC_PUBLISHED, 1);

@@ -2,7 +2,7 @@
  * offers to the one above: its methods, its part of each worker, its options.
  *
  * Thread: a room lives on the worker that worker_home(its name) says, and only there; its handlers
- * run there. Options are set once, before the workers start, and only read afterwards. */
+ * run there. Options are set before the workers start or while they pause, and only read otherwise. */
 #pragma once
 
 #include "core/buf.h"

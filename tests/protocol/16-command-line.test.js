@@ -272,7 +272,7 @@ test("SIGTERM with sessions: 1001 for each, exit code 0; commands go on without 
 test("SIGINT ends it the same way; SIGHUP does not", async () => {
 	const other = await startServer();
 	other.signal("SIGHUP");
-	await other.logged("SIGHUP");
+	await other.logged("configuration reloaded");
 	assert.equal((await request(other, "GET /health")).status, 200);
 	other.signal("SIGINT");
 	assert.equal((await other.exited()).code, 0);

@@ -1,5 +1,5 @@
-/* What the main thread has the workers do: rounds, which are delivered one behind the other, and
- * waiting for a state. */
+/* What the main thread has the workers do: rounds, which are delivered one behind the other, waiting
+ * for a state, and pausing. */
 #include "core/mem.h"
 #include "core/worker.h"
 
@@ -81,11 +81,57 @@ static void a_wait_ends_with_its_state_or_its_time(void **state)
 	workers_stop();
 }
 
+/* Two halves that are always equal, without a lock: only ever changed while the workers pause. */
+static struct {
+	int one, other;
+} halves;
+static bool busy;
+
+static void run_look(struct post *p)
+{
+	assert_true(halves.one == halves.other);
+	received[worker_self()->index]++;
+	if (busy)
+		worker_post(worker_at((worker_self()->index + 1) % WORKERS), p);
+	else
+		free(p);
+}
+
+static void look(struct worker *w, void *context)
+{
+	(void)w, (void)context;
+	struct post *p = mem_new(struct post);
+	p->run = run_look;
+	worker_post(worker_self(), p);
+}
+
+static void nobody_runs_in_a_pause(void **state)
+{
+	(void)state;
+	start();
+	busy = true;
+	workers_each(look, NULL);
+	for (int pause = 0; pause < ROUNDS; pause++) {
+		workers_pause();
+		int before[WORKERS];
+		memcpy(before, received, sizeof(before));
+		halves.one++;
+		for (volatile int i = 0; i < 1000; i++)
+			;
+		halves.other++;
+		assert_memory_equal(before, received, sizeof(before));
+		busy = pause < ROUNDS - 1;
+		workers_resume();
+	}
+	workers_stop();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_round_is_delivered_when_the_next_is_over),
 		cmocka_unit_test(a_wait_ends_with_its_state_or_its_time),
+		cmocka_unit_test(nobody_runs_in_a_pause),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
