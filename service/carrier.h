@@ -6,7 +6,7 @@
 #pragma once
 
 #include "core/err.h"
-#include "core/frame.h"
+#include "service/outbound.h"
 
 struct carrier;
 struct refusal;
@@ -15,9 +15,8 @@ struct carrier_ops {
 	/* A session has it from now on; its answer to session.open is what comes next. batching: two or
 	 * more waiting messages may become one array. */
 	void (*begin)(struct carrier *c, const char *session, bool batching);
-	/* Queues one message; takes the reference. count: of the session's counted messages after it,
-	 * 0 when it is not counted. alone: not to be joined with others. */
-	void (*send)(struct carrier *c, struct frame *f, uint64_t count, bool alone);
+	/* Queues one message; takes the frame's reference. */
+	void (*send)(struct carrier *c, struct outgoing m);
 	/* Sends what is queued, then ends with this code. The owner is told nothing more. */
 	void (*close)(struct carrier *c, uint16_t code, const char *reason);
 	/* Instead of a session: why session.open is refused; close() follows. NULL: said by an error
@@ -53,9 +52,9 @@ static inline void carrier_begin(struct carrier *c, const char *session, bool ba
 	c->ops->begin(c, session, batching);
 }
 
-static inline void carrier_send(struct carrier *c, struct frame *f, uint64_t count, bool alone)
+static inline void carrier_send(struct carrier *c, struct outgoing m)
 {
-	c->ops->send(c, f, count, alone);
+	c->ops->send(c, m);
 }
 
 /* Leaves its owner and ends. */

@@ -82,14 +82,14 @@ static void close_conn(struct conn *c, uint16_t code, const char *reason)
 	mark_dirty(c);
 }
 
-static void carry_send(struct carrier *carrier, struct frame *f, uint64_t count, bool alone)
+static void carry_send(struct carrier *carrier, struct outgoing m)
 {
 	struct conn *c = (struct conn *)carrier;
 	if (c->close_code || c->peer_closing) {
-		frame_unref(&f);
+		frame_unref(&m.frame);
 		return;
 	}
-	outbound_add(&c->queue, (struct outbound_entry){f, count, alone});
+	outbound_add(&c->queue, m);
 	mark_dirty(c);
 	if (c->queue.bytes <= limits.outbound_queue)
 		return;

@@ -99,14 +99,14 @@ static void carry_close(struct carrier *c, uint16_t code, const char *reason)
 	mark_dirty(s);
 }
 
-static void carry_send(struct carrier *c, struct frame *f, uint64_t count, bool alone)
+static void carry_send(struct carrier *c, struct outgoing m)
 {
 	struct event_stream *s = (struct event_stream *)c;
 	if (s->close_code) {
-		frame_unref(&f);
+		frame_unref(&m.frame);
 		return;
 	}
-	outbound_add(&s->queue, (struct outbound_entry){f, count, alone});
+	outbound_add(&s->queue, m);
 	mark_dirty(s);
 	if (s->queue.bytes <= options.outbound_queue)
 		return;

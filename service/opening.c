@@ -131,7 +131,9 @@ static void refuse(struct opening *o, enum err err, const struct refusal *why)
 	if (o->carrier->ops->refuse)
 		o->carrier->ops->refuse(o->carrier, err, why);
 	else
-		carrier_send(o->carrier, error_frame(o->request.id, err, why), 0, true);
+		carrier_send(o->carrier,
+			(struct outgoing){
+				.frame = error_frame(o->request.id, err, why), .alone = true});
 }
 
 /* ---- session.open ---- */

@@ -2,7 +2,7 @@
 
 #include "core/mem.h"
 
-struct outbound_entry *outbound_at(struct outbound *q, uint32_t i)
+struct outgoing *outbound_at(struct outbound *q, uint32_t i)
 {
 	return &q->ring[(q->head + i) & (q->room - 1)];
 }
@@ -10,7 +10,7 @@ struct outbound_entry *outbound_at(struct outbound *q, uint32_t i)
 static void grow(struct outbound *q)
 {
 	uint32_t room = q->room ? q->room * 2 : 4;
-	struct outbound_entry *ring = mem_alloc(room * sizeof(*ring));
+	struct outgoing *ring = mem_alloc(room * sizeof(*ring));
 	for (uint32_t i = 0; i < q->count; i++)
 		ring[i] = *outbound_at(q, i);
 	free(q->ring);
@@ -19,18 +19,23 @@ static void grow(struct outbound *q)
 	q->head = 0;
 }
 
-void outbound_add(struct outbound *q, struct outbound_entry entry)
+static size_t weight(struct outgoing m)
+{
+	return m.again ? 0 : m.frame->size;
+}
+
+void outbound_add(struct outbound *q, struct outgoing m)
 {
 	if (q->count == q->room)
 		grow(q);
-	q->bytes += entry.frame->size;
-	*outbound_at(q, q->count++) = entry;
+	q->bytes += weight(m);
+	*outbound_at(q, q->count++) = m;
 }
 
-struct outbound_entry outbound_take(struct outbound *q)
+struct outgoing outbound_take(struct outbound *q)
 {
-	struct outbound_entry first = *outbound_at(q, 0);
-	q->bytes -= first.frame->size;
+	struct outgoing first = *outbound_at(q, 0);
+	q->bytes -= weight(first);
 	q->head = (q->head + 1) & (q->room - 1);
 	if (--q->count == 0) { /* an idle connection keeps no queue */
 		free(q->ring);
@@ -57,7 +62,7 @@ uint64_t outbound_join(struct outbound *q, uint32_t n, struct buf *to)
 {
 	uint64_t count = 0;
 	for (uint32_t i = 0; i < n; i++) {
-		struct outbound_entry e = outbound_take(q);
+		struct outgoing e = outbound_take(q);
 		if (n > 1)
 			buf_addc(to, i ? ',' : '[');
 		buf_adds(to, frame_str(e.frame));
@@ -73,7 +78,7 @@ uint64_t outbound_join(struct outbound *q, uint32_t n, struct buf *to)
 void outbound_clear(struct outbound *q)
 {
 	while (q->count) {
-		struct outbound_entry e = outbound_take(q);
+		struct outgoing e = outbound_take(q);
 		frame_unref(&e.frame);
 	}
 }

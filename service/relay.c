@@ -30,9 +30,8 @@ struct relay_post {
 	enum what what;
 	struct far *far;
 	struct addr near;
-	struct frame *frame;
-	bool flag; /* batching; alone */
-	uint64_t count;
+	struct outgoing message;
+	bool batching;
 	uint16_t code;
 	const char *reason;
 	void (*arrived)(struct carrier *c, void *context);
@@ -64,20 +63,19 @@ static void post_near(struct far *f, struct relay_post p, struct str text)
 
 static void far_begin(struct carrier *c, const char *session, bool batching)
 {
-	post_near((struct far *)c, (struct relay_post){.what = BEGIN, .flag = batching},
+	post_near((struct far *)c, (struct relay_post){.what = BEGIN, .batching = batching},
 		str_of(session));
 }
 
-static void far_send(struct carrier *c, struct frame *frame, uint64_t count, bool alone)
+static void far_send(struct carrier *c, struct outgoing m)
 {
 	struct far *f = (struct far *)c;
-	struct frame *own = frame;
-	if (frame->refs > 1) { /* the session keeps it too: a frame has one worker */
-		own = frame_copy(frame);
-		frame_unref(&frame);
+	if (m.frame->refs > 1) { /* the session keeps it too: a frame has one worker */
+		struct frame *own = frame_copy(m.frame);
+		frame_unref(&m.frame);
+		m.frame = own;
 	}
-	post_near(f, (struct relay_post){.what = SEND, .frame = own, .count = count, .flag = alone},
-		STR(""));
+	post_near(f, (struct relay_post){.what = SEND, .message = m}, STR(""));
 }
 
 static void far_close(struct carrier *c, uint16_t code, const char *reason)
@@ -148,11 +146,11 @@ static void run_near(struct post *post)
 	struct endpoint *e = addr_find(p->near);
 	struct near *n = e ? near_of(e) : NULL;
 	if (!n) {
-		frame_unref(&p->frame);
+		frame_unref(&p->message.frame);
 	} else if (p->what == SEND) {
-		carrier_send(n->connection, p->frame, p->count, p->flag);
+		carrier_send(n->connection, p->message);
 	} else if (p->what == BEGIN) {
-		carrier_begin(n->connection, p->text, p->flag);
+		carrier_begin(n->connection, p->text, p->batching);
 	} else { /* CLOSE */
 		carrier_close(n->connection, p->code, p->reason);
 		end_near(n, p->code);

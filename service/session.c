@@ -169,7 +169,8 @@ static void transmit(struct session *s, struct frame *f, bool counted)
 	if (counted)
 		count_out(s, f);
 	if (s->carrier)
-		carrier_send(s->carrier, f, counted ? s->sent : 0, false);
+		carrier_send(
+			s->carrier, (struct outgoing){.frame = f, .count = counted ? s->sent : 0});
 	else
 		frame_unref(&f);
 }
@@ -212,12 +213,15 @@ static void send_array(struct session *s, struct answer *list, size_t count)
 		if (counted)
 			last = s->sent;
 		if (!array && s->carrier)
-			carrier_send(
-				s->carrier, frame_ref(list[i].frame), counted ? s->sent : 0, true);
+			carrier_send(s->carrier,
+				(struct outgoing){.frame = frame_ref(list[i].frame),
+					.count = counted ? s->sent : 0,
+					.alone = true});
 		frame_unref(&list[i].frame);
 	}
 	if (array && s->carrier)
-		carrier_send(s->carrier, array, last, true);
+		carrier_send(s->carrier,
+			(struct outgoing){.frame = array, .count = last, .alone = true});
 	else if (array)
 		frame_unref(&array);
 }
@@ -331,7 +335,7 @@ static void send_opened(struct session *s, struct str id, bool resumed)
 	write_opened(&o, s, resumed);
 	if (id.n)
 		json_close(&o, '}');
-	carrier_send(s->carrier, frame_take(&b), 0, true);
+	carrier_send(s->carrier, (struct outgoing){.frame = frame_take(&b), .alone = true});
 }
 
 /* The worker's number, then what nobody can guess. */
@@ -430,7 +434,10 @@ void session_resume(struct carrier *carrier, struct principal *who, const struct
 	s->received_bytes = 0;
 	send_opened(s, r->id, true);
 	for (uint32_t i = 0; i < s->kept.count; i++)
-		carrier_send(carrier, frame_ref(kept_at(&s->kept, i)), s->kept.first + i, false);
+		carrier_send(carrier,
+			(struct outgoing){.frame = frame_ref(kept_at(&s->kept, i)),
+				.count = s->kept.first + i,
+				.again = true});
 	if (was_away)
 		addr_connected(&s->caller.endpoint, true);
 }

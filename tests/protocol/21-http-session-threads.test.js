@@ -633,6 +633,26 @@ test("who does not read is closed with 4002, and comes back", async () => {
 	await Promise.all([ann.close(), bob.close()]);
 });
 
+test("more is kept than may wait on a connection: a resume gets it all, over either", async (t) => {
+	const tight = await startServer({ t, workers: 4, config: { limits: { outbound_queue: "256KiB", kept_bytes: "1MiB" } } });
+	for (const over of [webSocket, eventStream]) {
+		const [ann, bob] = [new ResumingClient(tight, await tight.mint("ann"), { over }), new ResumingClient(tight, await tight.mint("bob"))];
+		for (const one of [ann, bob]) await one.connect(null);
+		const { peer } = await ann.call("room.join", { room: over.name });
+		await bob.call("room.join", { room: over.name });
+		for (const round of range(3)) {
+			ann.cut();
+			await bob.until(() => bob.of("room.updated").length > 2 * round, "room.updated");
+			for (const i of range(16)) await bob.call("signal.send", { room: over.name, to: { peer }, type: "n", data: `${i} ${"x".repeat(50_000)}` });
+			assert.equal((await ann.connect()).resumed, true);
+			await ann.until(() => ann.of("signal.received").length >= 16 * (round + 1), "all of it");
+			await ann.call("room.list", {});
+		}
+		await Promise.all([ann.close(), bob.close()]);
+	}
+	assert.equal(await metric("slow_consumers_total", tight), 0);
+});
+
 test("who never reads again is cut", async () => {
 	const open = await metric("event_streams");
 	const { room, ann, bob, annPeer } = await pair();
@@ -644,6 +664,31 @@ test("who never reads again is cut", async () => {
 	await idle("after it was cut");
 	ann.cut();
 	await bob.close();
+});
+
+test("over TLS: large messages both ways, cut and resumed", async (t) => {
+	const folder = ownDirectory();
+	const [key, certificate] = [join(folder, "key.pem"), join(folder, "cert.pem")];
+	const words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost";
+	execFileSync("openssl", [...words.split(" "), "-keyout", key, "-out", certificate], { stdio: "pipe" });
+	const tls = await startServer({ t, workers: 2, config: { tls: { key, certificate } } });
+	const ann = new ResumingClient(tls, await tls.mint("ann"), { over: eventStream });
+	await ann.connect(null);
+	const data = "x".repeat(60_000);
+	await ann.call("room.join", { room: "tls" });
+	for (const i of range(30)) {
+		ann.send("room.publish", { room: "tls", data: `${i} ${data}` });
+		if (i % 10 !== 5) continue;
+		ann.cut();
+		assert.equal((await ann.connect()).resumed, true);
+	}
+	await ann.until(() => ann.of("room.message").length >= 30, "all messages");
+	assert.deepEqual(ann.of("room.message").map(({ data }) => Number(data.split(" ")[0])), range(30));
+	assert.ok(ann.of("room.message").every(({ data }, i) => data === `${i} ${"x".repeat(60_000)}`));
+	ann.cut();
+	await tls.logged(/session away(?![^]*session resumed)/);
+	await ann.connect();
+	await ann.close();
 });
 
 // ---- liveness ----
