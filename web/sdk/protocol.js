@@ -77,7 +77,7 @@ export const ADVICE = {
 	too_large: "Send less at once.",
 	full: "Wait until somebody leaves, or raise the limit.",
 	rate_limited: "Wait a moment and try again.",
-	overloaded: "The server is busy: wait a moment and try again.",
+	overloaded: "The server cannot do this just now: wait a moment and try again.",
 	invalid_params: "Correct the named field.",
 	unknown_method: "The server is of another version: update the client or the server.",
 	internal: "Try again; if it stays, look into the server's log.",
