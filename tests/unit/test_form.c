@@ -105,6 +105,24 @@ static void cookies(void **state)
 	assert_int_equal(cookie_get(STR("a"), "a").n, 0);
 }
 
+static void only_known_names(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"batch", "a b", NULL};
+	struct str other = STR("untouched");
+	assert_true(form_has_only(STR(""), names, &other));
+	assert_true(form_has_only(STR("batch=1&a+b=2&batch&%62atch"), names, &other));
+	assert_true(str_is(other, "untouched"));
+	static const struct {
+		const char *form, *other;
+	} rows[] = {{"x=1", "x"}, {"batch=1&y%20=2&z", "y%20"}, {"batch=&&", ""}, {"=1", ""},
+		{"batc=1", "batc"}, {"batchx=1", "batchx"}, {"batch%=1", "batch%"}};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		assert_false(form_has_only(str_of(rows[i].form), names, &other));
+		assert_true(str_is(other, rows[i].other));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -112,6 +130,7 @@ int main(void)
 		cmocka_unit_test(writes),
 		cmocka_unit_test(comes_back),
 		cmocka_unit_test(cookies),
+		cmocka_unit_test(only_known_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
