@@ -4,6 +4,8 @@
 
 #include <stdatomic.h>
 
+enum { GLOBS_MAX = 4096, TEXT_MAX_BYTES = 16384 }; /* of a record: more than any token has */
+
 /* The principal, its count, and behind it all its bytes in one block. */
 struct counted {
 	struct principal p;
@@ -73,6 +75,52 @@ void principal_unref(struct principal **p)
 	*p = NULL;
 	if (c && atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) == 1)
 		free(c);
+}
+
+static void put_list(struct buf *b, bool limited, const struct str *list, size_t count)
+{
+	record_put_int(b, limited);
+	record_put_int(b, count);
+	for (size_t i = 0; i < count; i++)
+		record_put_str(b, list[i]);
+}
+
+void principal_put(struct buf *b, const struct principal *p)
+{
+	const struct str texts[] = {p->user, p->name, p->issuer, p->subject, p->client, p->jti};
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+		record_put_str(b, texts[i]);
+	record_put_int(b, p->scopes);
+	record_put_int(b, (uint64_t)p->expires_at);
+	put_list(b, p->rooms_limited, p->rooms, p->room_count);
+	put_list(b, p->datasets_limited, p->datasets, p->dataset_count);
+}
+
+static size_t read_list(struct record_reader *r, bool *ret_limited, struct str **ret_list)
+{
+	*ret_limited = record_int(r, 1);
+	size_t count = (size_t)record_int(r, GLOBS_MAX);
+	*ret_list = mem_alloc((count + 1) * sizeof(struct str));
+	for (size_t i = 0; i < count; i++)
+		(*ret_list)[i] = record_str(r, TEXT_MAX_BYTES);
+	return count;
+}
+
+struct principal *principal_read(struct record_reader *r)
+{
+	struct principal p = {0}, *made = NULL;
+	struct str *const texts[] = {&p.user, &p.name, &p.issuer, &p.subject, &p.client, &p.jti};
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+		*texts[i] = record_str(r, TEXT_MAX_BYTES);
+	p.scopes = (uint32_t)record_int(r, (1u << SCOPE_BITS) - 1);
+	p.expires_at = (int64_t)record_int(r, INT64_MAX);
+	p.room_count = read_list(r, &p.rooms_limited, &p.rooms);
+	p.dataset_count = read_list(r, &p.datasets_limited, &p.datasets);
+	if (!r->bad)
+		made = principal_new(&p);
+	free(p.rooms);
+	free(p.datasets);
+	return made;
 }
 
 static bool matches(const struct str *globs, size_t count, struct str s)

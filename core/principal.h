@@ -2,7 +2,7 @@
  * a token; everything else only reads it. Immutable once made, counted references, any thread. */
 #pragma once
 
-#include "core/str.h"
+#include "core/record.h"
 
 #include <stdint.h>
 
@@ -56,6 +56,10 @@ struct principal {
 struct principal *principal_new(const struct principal *from);
 struct principal *principal_ref(const struct principal *p);
 void principal_unref(struct principal **p);
+
+/* As a record, and back; NULL: it is damaged. */
+void principal_put(struct buf *b, const struct principal *p);
+struct principal *principal_read(struct record_reader *r);
 
 /* Whether the token's own list lets it near this room or dataset. */
 bool principal_sees_room(const struct principal *p, struct str room);

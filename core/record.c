@@ -15,24 +15,24 @@ void record_put_str(struct buf *b, struct str s)
 	buf_adds(b, s);
 }
 
-struct record record_of(struct str bytes)
+struct record_reader record_of(struct str bytes)
 {
-	return (struct record){.p = bytes.p, .end = bytes.p + bytes.n};
+	return (struct record_reader){.p = bytes.p, .end = bytes.p + bytes.n};
 }
 
-bool record_more(const struct record *r)
+bool record_more(const struct record_reader *r)
 {
 	return !r->bad && r->p < r->end;
 }
 
 /* Nothing more is read: p stands at the end. */
-static void spoil(struct record *r)
+static void spoil(struct record_reader *r)
 {
 	r->bad = true;
 	r->p = r->end;
 }
 
-uint64_t record_int(struct record *r, uint64_t max)
+uint64_t record_int(struct record_reader *r, uint64_t max)
 {
 	uint64_t n = 0;
 	for (unsigned shift = 0; r->p < r->end && shift < 64; shift += BITS_A_BYTE) {
@@ -51,7 +51,7 @@ uint64_t record_int(struct record *r, uint64_t max)
 	return 0;
 }
 
-struct str record_str(struct record *r, size_t max_bytes)
+struct str record_str(struct record_reader *r, size_t max_bytes)
 {
 	size_t n = (size_t)record_int(r, max_bytes);
 	if (r->bad || n > (size_t)(r->end - r->p)) {
@@ -63,7 +63,7 @@ struct str record_str(struct record *r, size_t max_bytes)
 	return s;
 }
 
-void record_text(struct record *r, char *ret_text, size_t size)
+void record_text(struct record_reader *r, char *ret_text, size_t size)
 {
 	struct str s = record_str(r, size - 1);
 	if (s.n && memchr(s.p, 0, s.n)) {

@@ -14,15 +14,15 @@
 void record_put_int(struct buf *b, uint64_t n);
 void record_put_str(struct buf *b, struct str s);
 
-struct record {
+struct record_reader {
 	const char *p, *end;
 	bool bad;
 };
 
-struct record record_of(struct str bytes);
-bool record_more(const struct record *r);                  /* something is left, and nothing bad */
-uint64_t record_int(struct record *r, uint64_t max);       /* larger than max: bad */
-struct str record_str(struct record *r, size_t max_bytes); /* lies in what is read */
+struct record_reader record_of(struct str bytes);
+bool record_more(const struct record_reader *r);            /* something is left, and nothing bad */
+uint64_t record_int(struct record_reader *r, uint64_t max); /* larger than max: bad */
+struct str record_str(struct record_reader *r, size_t max_bytes); /* lies in what is read */
 /* The text of a record_str() for a field of size bytes, NUL-terminated; one that is too long or holds
  * a NUL is bad. */
-void record_text(struct record *r, char *ret_text, size_t size);
+void record_text(struct record_reader *r, char *ret_text, size_t size);

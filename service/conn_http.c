@@ -63,7 +63,12 @@ void conn_http_drain(void)
 
 bool conn_http_idle(void)
 {
-	return !in_flight && !streams;
+	return !in_flight;
+}
+
+size_t conn_http_streams(void)
+{
+	return streams;
 }
 
 /* ---- reading the request ---- */

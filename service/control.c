@@ -15,7 +15,7 @@ enum { LINE_MAX_BYTES = 256 * 1024, ANSWER_MAX = 32 << 20, READ_BYTES = 16384, B
 static const char *path;
 static _Thread_local uv_pipe_t listener;
 static _Thread_local struct control *controls;
-static _Thread_local bool listening;
+static _Thread_local bool is_open;
 
 struct control {
 	struct caller caller;
@@ -167,9 +167,7 @@ static enum err start(struct worker *w)
 	uv_pipe_init(&w->loop, &listener, 0);
 	int failed = uv_pipe_bind(&listener, path);
 	umask(before);
-	if (!failed)
-		failed = uv_listen((uv_stream_t *)&listener, BACKLOG, on_connection);
-	listening = true;
+	is_open = true;
 	if (!failed)
 		return ERR_OK;
 	log_error("the control socket cannot be opened", LOG_TEXT("path", path),
@@ -177,19 +175,44 @@ static enum err start(struct worker *w)
 	return ERR_INTERNAL;
 }
 
+void control_listen(struct worker *w)
+{
+	int failed = 0;
+	if (!w->index)
+		failed = uv_listen((uv_stream_t *)&listener, BACKLOG, on_connection);
+	if (failed)
+		log_error("the control socket cannot be listened on",
+			LOG_TEXT("reason", uv_strerror(failed)));
+}
+
+/* Who waits for an answer still gets it. */
 static void drain(struct worker *w)
 {
 	(void)w;
-	if (!listening)
+	if (!is_open)
 		return;
-	listening = false;
-	uv_close((uv_handle_t *)&listener, NULL);
+	is_open = false;
+	uv_close((uv_handle_t *)&listener, NULL); /* its file goes, too */
+}
+
+static bool drained(struct worker *w)
+{
+	(void)w;
+	for (const struct control *c = controls; c; c = c->next)
+		if (c->caller.in_flight)
+			return false;
+	return true;
+}
+
+static void stop(struct worker *w)
+{
+	drain(w);
 	while (controls)
 		close_control(controls);
 }
 
 const struct worker_part control_part = {
-	.name = "control socket", .start = start, .drain = drain, .stop = drain};
+	.name = "control socket", .start = start, .drain = drain, .drained = drained, .stop = stop};
 
 /* ---- the other side ---- */
 

@@ -8,6 +8,9 @@
 
 void control_configure(const char *path); /* before the workers start; kept, not copied */
 
+/* On each worker, once everything is in its place: commands are answered from now on. */
+void control_listen(struct worker *w);
+
 extern const struct worker_part control_part;
 
 /* The other side: connects, or -1 with errno. Any thread. */

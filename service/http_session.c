@@ -200,6 +200,9 @@ static void answer(struct message *m)
 	} else if (m->outcome == ERR_CONFLICT) {
 		metric_add(METRIC_POSTS_OUT_OF_STEP, 1);
 		reply_received(x, m->received);
+	} else if (m->outcome == ERR_OVERLOADED) {
+		http_refuse(x, m->outcome, .retry_after = 1,
+			.message = "The service is stopping; try again.");
 	} else {
 		http_refuse(x, m->outcome, .message = "There is no such session.",
 			.field = STR("Signalbox-Session"));

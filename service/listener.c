@@ -220,6 +220,7 @@ struct acceptor {
 };
 
 static _Thread_local struct acceptor acceptors[LISTENERS_MAX];
+static _Thread_local bool accepting; /* they are initialised and not closed */
 
 static void on_readable(uv_poll_t *poll, int status, int events);
 
@@ -291,44 +292,69 @@ static struct lws_vhost *make_vhost(struct worker *w, bool internal)
 	return lws_create_vhost(w->lws, &info);
 }
 
-static enum err start(struct worker *w)
+static enum err make_vhosts(struct worker *w, struct lws_vhost **vhosts)
 {
-	struct lws_vhost *vhosts[2] = {make_vhost(w, false), NULL};
-	conn_http_start(&w->loop);
 	for (size_t i = 0; i < listener_count; i++) {
-		if (listeners[i].internal)
-			vhosts[1] = make_vhost(w, true);
-		struct acceptor *a = &acceptors[i];
-		a->fd = listeners[i].fds[w->index];
-		a->vhost = vhosts[listeners[i].internal];
-		if (!a->vhost) {
-			log_error("cannot serve", LOG_TEXT("address", listeners[i].url),
-				LOG_TEXT("hint",
-					"are tls.certificate and tls.key a pair in PEM form?"));
-			return ERR_INTERNAL;
-		}
-		uv_poll_init(&w->loop, &a->poll, a->fd);
-		uv_timer_init(&w->loop, &a->pause);
-		a->poll.data = a->pause.data = a;
-		uv_poll_start(&a->poll, UV_READABLE, on_readable);
+		bool internal = listeners[i].internal;
+		if (!vhosts[internal])
+			vhosts[internal] = make_vhost(w, internal);
+		if (vhosts[internal])
+			continue;
+		log_error("cannot serve", LOG_TEXT("address", listeners[i].url),
+			LOG_TEXT("hint", "are tls.certificate and tls.key a pair in PEM form?"));
+		return ERR_INTERNAL;
 	}
 	return ERR_OK;
 }
 
+/* What can fail is done first: what has failed is not stopped. */
+static enum err start(struct worker *w)
+{
+	struct lws_vhost *vhosts[2] = {NULL, NULL};
+	enum err err = make_vhosts(w, vhosts);
+	if (err)
+		return err;
+	conn_http_start(&w->loop);
+	for (size_t i = 0; i < listener_count; i++) {
+		struct acceptor *a = &acceptors[i];
+		a->fd = listeners[i].fds[w->index];
+		a->vhost = vhosts[listeners[i].internal];
+		uv_poll_init(&w->loop, &a->poll, a->fd);
+		uv_timer_init(&w->loop, &a->pause);
+		a->poll.data = a->pause.data = a;
+	}
+	accepting = true;
+	return ERR_OK;
+}
+
+void listeners_accept(void)
+{
+	for (size_t i = 0; accepting && i < listener_count; i++)
+		uv_poll_start(&acceptors[i].poll, UV_READABLE, on_readable);
+}
+
+/* The descriptors are closed by the main thread after this, and may be others' by the end. */
 static void drain(struct worker *w)
 {
 	(void)w;
-	for (size_t i = 0; i < listener_count; i++) {
-		uv_timer_stop(&acceptors[i].pause);
-		uv_poll_stop(&acceptors[i].poll);
+	for (size_t i = 0; accepting && i < listener_count; i++) {
+		uv_close((uv_handle_t *)&acceptors[i].pause, NULL);
+		uv_close((uv_handle_t *)&acceptors[i].poll, NULL);
 	}
+	accepting = false;
 	conn_http_drain();
 }
 
 static bool drained(struct worker *w)
 {
 	(void)w;
-	return conn_http_idle() && !conn_count();
+	return conn_http_idle();
+}
+
+bool listener_left(struct worker *w)
+{
+	(void)w;
+	return conn_http_idle() && !conn_http_streams() && !conn_count();
 }
 
 /* The last part of a turn: what the others have queued is written. */
@@ -340,11 +366,8 @@ static void turn(struct worker *w)
 
 static void stop(struct worker *w)
 {
+	drain(w);
 	turn(w);
-	for (size_t i = 0; i < listener_count; i++) {
-		uv_close((uv_handle_t *)&acceptors[i].pause, NULL);
-		uv_close((uv_handle_t *)&acceptors[i].poll, NULL);
-	}
 	conn_http_stop();
 	conn_ws_thread_stop();
 }

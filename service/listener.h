@@ -18,4 +18,10 @@ unsigned listener_port(void); /* of the first */
 
 void listeners_close(void);
 
+/* On each worker, once everything is in its place: connections are accepted from now on. */
+void listeners_accept(void);
+
+/* On each worker: no connection is left there. */
+bool listener_left(struct worker *w);
+
 extern const struct worker_part listener_part;

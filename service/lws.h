@@ -25,6 +25,7 @@ void conn_heed_timeouts(void);
 
 void conn_http_start(uv_loop_t *loop);
 void conn_http_stop(void);
-/* From now on requests are refused; true when none is being handled and no stream is open. */
+/* From now on requests are refused. */
 void conn_http_drain(void);
-bool conn_http_idle(void);
+bool conn_http_idle(void);      /* none is being handled */
+size_t conn_http_streams(void); /* open ones */

@@ -12,6 +12,7 @@
 #include "service/disabled.h"
 #include "service/dispatch.h"
 #include "service/event_stream.h"
+#include "service/hand_over.h"
 #include "service/http_session.h"
 #include "service/listener.h"
 #include "service/methods.h"
@@ -37,13 +38,15 @@
 
 enum {
 	STORE_QUEUE_MAX = 16384,
-	DRAIN_MS = 5000,
+	DRAIN_MS = 5000, /* for what was begun */
+	LEAVE_MS = 5000, /* for clients that read slowly what was written to them */
 	DEFAULT_PORT = 8080,
 	LOCK_WAIT_MS = 3000,
 	LOCK_RETRY_MS = 50
 };
 
 static int lock_fd = -1;
+static bool listens;
 static char *control_path, *store_path;
 static char *issuer_url;
 static struct ice_server *ice;
@@ -280,6 +283,7 @@ void serve_configure(const struct config *c)
 	session_configure(&(struct session_options){.resume_window_ms = c->session.resume_window,
 		.kept_messages = c->limits.kept_messages,
 		.kept_bytes = c->limits.kept_bytes,
+		.drain_spread_ms = c->session.drain_spread,
 		.ping_interval_s = c->session.ping_interval / 1000,
 		.message_bytes = c->limits.message,
 		.data_bytes = c->limits.data,
@@ -340,6 +344,15 @@ static unsigned configured_port(const struct config *config)
 	return port ? port : DEFAULT_PORT;
 }
 
+/* Everything that was left by the process before is in its place: the doors open. */
+static void let_in(struct worker *w, void *context)
+{
+	(void)context;
+	sessions_begin();
+	control_listen(w);
+	listeners_accept();
+}
+
 enum err serve_start(const struct serve_options *o, struct buf *why)
 {
 	const struct config *config = o->config;
@@ -371,6 +384,10 @@ enum err serve_start(const struct serve_options *o, struct buf *why)
 		.sockets = o->listen,
 		.parts = o->listen ? all_parts : quiet_parts});
 	if (!err) {
+		listens = o->listen;
+		if (listens)
+			hand_over_load();
+		workers_each(let_in, NULL);
 		site_set_ready(true);
 		return ERR_OK;
 	}
@@ -395,15 +412,28 @@ leave:
 	return err;
 }
 
+/* Other processes may have the data from here on. */
+static void let_go(void)
+{
+	store_close(); /* what waits in it is still answered to the workers: so they end later */
+	listeners_close();
+	leave_directory();
+}
+
+/* In this order: nothing new begins; what was begun is finished; what is left is written down; the
+ * data is let go; and only then the clients are, who can already be served by another process. */
 void serve_stop(const struct config *config)
 {
 	site_set_ready(false);
 	workers_drain(DRAIN_MS);
+	if (listens)
+		hand_over_save();
 	if (config->issuer.enabled)
 		issuer_drain();
-	store_close(); /* what waits in these is still answered to the workers: so they end later */
+	let_go();
+	workers_each(sessions_leave, NULL);
+	workers_wait(listener_left, LEAVE_MS);
 	workers_stop();
-	listeners_close();
 	if (config->issuer.enabled)
 		issuer_stop();
 	authn_finish();
@@ -412,10 +442,8 @@ void serve_stop(const struct config *config)
 	routes_free();
 	free_signaling();
 	tls_pair_use(&(struct tls_pair *){NULL});
-	unlink(control_path);
 	free(control_path);
 	free(store_path);
 	free(issuer_url);
 	issuer_url = control_path = store_path = NULL;
-	leave_directory();
 }

@@ -4,11 +4,9 @@
 #include "core/map.h"
 #include "core/mem.h"
 #include "core/metrics.h"
-#include "service/authn.h"
 #include "service/directory.h"
-#include "service/dispatch.h"
-#include "service/kept.h"
 #include "service/session_open.h"
+#include "service/session_parts.h"
 
 #include <assert.h>
 #include <openssl/rand.h>
@@ -25,49 +23,21 @@ enum {
 	HELD_MAX_BYTES = 1 << 20,
 };
 
-struct session {
-	struct caller caller; /* first: a session is found by its address */
-	struct carrier_owner owner;
-	struct session *next, **back;
-	struct carrier *carrier; /* NULL: away */
-	bool posts; /* the last one was a stream: what the client sends comes by POST */
-	uint64_t away_since_ms;
-	bool closing; /* ends when all calls are answered */
-	bool ending;  /* swept at the end of this turn */
-	char id[SESSION_ID_MAX];
-
-	/* counting */
-	uint64_t received, received_told; /* of those, how many the client knows of */
-	size_t received_bytes;            /* since then */
-	uint64_t received_at_ms;          /* when the first of them came */
-	uint64_t sent;
-	struct kept kept;
-
-	/* events that wait for an answer that must precede them */
-	struct frame **held;
-	size_t held_count, held_room, held_bytes;
-
-	struct pace pace;
-	struct authn check; /* of a refresh */
-	struct call *refreshing;
-	bool told_expiring;
-
-	/* the end */
-	bool clean;
-	uint16_t code;
-	const char *reason;
-};
-
 static struct session_options options;
 static _Thread_local struct session *sessions;
 static _Thread_local struct session *ended; /* linked by next, not in sessions any more */
 static _Thread_local struct map by_id;
 static _Thread_local uv_timer_t sweeper;
-static _Thread_local bool draining;
+static _Thread_local bool draining, sealed;
 
 void session_configure(const struct session_options *o)
 {
 	options = *o;
+}
+
+const struct session_options *session_limits(void)
+{
+	return &options;
 }
 
 static uint64_t now_ms(void)
@@ -108,6 +78,17 @@ static void end(struct session *s, bool clean, uint16_t code, const char *reason
 	link_to(&ended, s);
 }
 
+void session_free(struct session *s, bool clean)
+{
+	caller_end(&s->caller, clean);
+	metric_add(METRIC_SESSIONS, -1);
+	for (size_t i = 0; i < s->held_count; i++)
+		frame_unref(&s->held[i]);
+	free(s->held);
+	kept_free(&s->kept);
+	free(s);
+}
+
 static void bury(struct session *s)
 {
 	unlink_from(s);
@@ -117,15 +98,9 @@ static void bury(struct session *s)
 	log_info("session ended", LOG_TEXT("session", s->id), LOG_STR("user", s->caller.who->user),
 		LOG_TEXT("why", s->reason));
 	directory_remove(s->caller.who->user, s->caller.endpoint.addr);
-	caller_end(&s->caller, s->clean);
-	metric_add(METRIC_SESSIONS, -1);
 	if (s->carrier)
 		carrier_close(s->carrier, s->code, s->reason);
-	for (size_t i = 0; i < s->held_count; i++)
-		frame_unref(&s->held[i]);
-	free(s->held);
-	kept_free(&s->kept);
-	free(s);
+	session_free(s, s->clean);
 }
 
 void session_end_at(struct addr session, uint16_t code, const char *reason)
@@ -139,8 +114,10 @@ void session_end_at(struct addr session, uint16_t code, const char *reason)
 static void go_away(struct session *s, uint16_t code)
 {
 	s->carrier = NULL;
-	s->away_since_ms = now_ms();
-	addr_connected(&s->caller.endpoint, false);
+	if (!draining) { /* else it has been told when to come back, and the others are not told */
+		s->lost_at_ms = now_ms() + (uint64_t)options.resume_window_ms;
+		addr_connected(&s->caller.endpoint, false);
+	}
 	log_info("session away", LOG_TEXT("session", s->id), LOG_INT("code", code));
 }
 
@@ -187,6 +164,10 @@ static void release_held(struct session *s)
 static void on_event(struct caller *c, struct frame *f)
 {
 	struct session *s = (struct session *)c;
+	if (sealed) {
+		frame_unref(&f);
+		return;
+	}
 	if (!c->holding) {
 		transmit(s, f, true);
 		return;
@@ -229,6 +210,10 @@ static void send_array(struct session *s, struct answer *list, size_t count)
 static void on_answers(struct caller *c, struct answer *list, size_t count, bool array)
 {
 	struct session *s = (struct session *)c;
+	for (size_t i = 0; sealed && i < count; i++)
+		frame_unref(&list[i].frame);
+	if (sealed)
+		return;
 	if (array && count)
 		send_array(s, list, count);
 	else if (count)
@@ -347,7 +332,6 @@ static void name_session(struct session *s)
 	int n = snprintf(s->id, sizeof(s->id), "%d.", worker_self()->index);
 	for (size_t i = 0; i < sizeof(random); i++)
 		n += snprintf(s->id + n, sizeof(s->id) - (size_t)n, "%02x", random[i]);
-	map_put(&by_id, str_of(s->id), s);
 }
 
 struct worker *session_home(const char *id)
@@ -369,32 +353,57 @@ static void attach(struct session *s, struct carrier *carrier, bool batch)
 
 static void on_refreshed(struct authn *a, enum err err, struct principal *who, const char *why);
 
-void session_begin(struct carrier *carrier, struct principal *who, const struct session_request *r)
+struct session *session_new(struct principal *who)
 {
 	struct session *s = mem_new(struct session);
 	s->owner.events = &owner_events;
 	s->check.done = on_refreshed;
 	s->caller.is_session = true;
 	s->caller.pace = &s->pace;
-	name_session(s);
 	caller_begin(&s->caller, &caller_ops, who);
-	directory_add(who->user, s->caller.endpoint.addr);
-	link_to(&sessions, s);
-	attach(s, carrier, r->batch);
 	metric_add(METRIC_SESSIONS, 1);
+	return s;
+}
+
+void session_enter(struct session *s)
+{
+	map_put(&by_id, str_of(s->id), s);
+	directory_add(s->caller.who->user, s->caller.endpoint.addr);
+	link_to(&sessions, s);
+}
+
+/* Who comes now is to come again, to whoever serves then. */
+static bool turned_away(struct carrier *carrier)
+{
+	if (draining)
+		carrier_close(carrier, 1001, "going away");
+	return draining;
+}
+
+void session_begin(struct carrier *carrier, struct principal *who, const struct session_request *r)
+{
+	if (turned_away(carrier))
+		return;
+	struct session *s = session_new(who);
+	name_session(s);
+	session_enter(s);
+	attach(s, carrier, r->batch);
 	log_info("session opened", LOG_TEXT("session", s->id), LOG_STR("user", who->user),
 		LOG_STR("client", who->client), LOG_STR("address", carrier->peer));
 	send_opened(s, r->id, false);
 	if (authn_withdrawn(who)) /* disabled between the check and now */
 		end(s, false, 4501, "the account is disabled");
-	if (draining)
-		send_away(s, 1001, "going away");
+}
+
+struct session *session_find(const char *id)
+{
+	return map_get(&by_id, str_of(id));
 }
 
 /* The caller's own session of that id, or NULL: of somebody else's it is as if there was none. */
 static struct session *own_session(const char *id, const struct principal *who)
 {
-	struct session *s = map_get(&by_id, str_of(id));
+	struct session *s = session_find(id);
 	bool own = s && str_eq(s->caller.who->issuer, who->issuer) &&
 		str_eq(s->caller.who->subject, who->subject) &&
 		str_eq(s->caller.who->user, who->user);
@@ -418,6 +427,8 @@ void session_resume(struct carrier *carrier, struct principal *who, const struct
 		session_begin(carrier, who, r);
 		return;
 	}
+	if (turned_away(carrier))
+		return;
 	struct session *s = own_session(r->session, who);
 	bool was_away = !s->carrier;
 	if (s->carrier)
@@ -463,7 +474,7 @@ static void take(struct session *s, struct str text, uint64_t skip)
 static void on_text(struct carrier_owner *owner, struct str text)
 {
 	struct session *s = of_owner(owner);
-	if (!s->ending && !s->closing)
+	if (!s->ending && !s->closing && !draining)
 		take(s, text, 0);
 }
 
@@ -473,6 +484,8 @@ enum err session_take(const char *id, const struct principal *who, uint64_t sent
 	struct session *s = own_session(id, who);
 	if (!s || s->closing)
 		return ERR_NOT_FOUND;
+	if (draining)
+		return ERR_OVERLOADED;
 	*ret_received = s->received;
 	if (!s->posts || sent > s->received)
 		return ERR_CONFLICT;
@@ -634,12 +647,14 @@ static void look_after_token(struct session *s, int64_t now)
 static void on_sweep(uv_timer_t *timer)
 {
 	(void)timer;
+	if (draining)
+		return;
 	uint64_t ms = now_ms();
 	int64_t now = (int64_t)time(NULL);
 	for (struct session *s = sessions, *next; s; s = next) {
 		next = s->next;
 		if (!s->carrier) {
-			if (ms - s->away_since_ms >= (uint64_t)options.resume_window_ms)
+			if (ms >= s->lost_at_ms)
 				end(s, false, 1001, "lost");
 			continue;
 		}
@@ -659,27 +674,95 @@ static void turn(struct worker *w)
 static enum err start(struct worker *w)
 {
 	uv_timer_init(&w->loop, &sweeper);
-	uv_timer_start(&sweeper, on_sweep, SWEEP_MS, SWEEP_MS);
 	return ERR_OK;
 }
 
+void sessions_begin(void)
+{
+	uv_timer_start(&sweeper, on_sweep, SWEEP_MS, SWEEP_MS);
+}
+
+/* ---- the end of the process ---- */
+
+static uint64_t random_below(uint64_t limit)
+{
+	uint64_t n = 0;
+	if (RAND_bytes((unsigned char *)&n, sizeof(n)) != 1)
+		abort();
+	return n % limit;
+}
+
+/* Tells a connected client that it will be without a connection, and when to come back: each at a
+ * time of its own. Until then, and for its window after that, the session waits. */
+static void send_closing(struct session *s)
+{
+	uint64_t after_ms = random_below((uint64_t)options.drain_spread_ms + 1);
+	s->lost_at_ms = now_ms() + after_ms + (uint64_t)options.resume_window_ms;
+	struct event e;
+	event_begin(&e, "session.closing");
+	json_text(&e.params, "reason", "draining");
+	char seconds[32];
+	int n = snprintf(seconds, sizeof(seconds), "%llu.%03llu",
+		(unsigned long long)after_ms / 1000, (unsigned long long)after_ms % 1000);
+	json_raw(&e.params, "reconnect_after", (struct str){seconds, (size_t)n});
+	send_event(s, &e, true);
+}
+
+/* What is unread stays unread and uncounted, so that the client sends it again; what was asked is
+ * still answered. A session without a window does not outlive its connection. */
 static void drain(struct worker *w)
 {
 	(void)w;
+	for (struct session *s = sessions, *next; s; s = next) {
+		next = s->next;
+		if (!options.resume_window_ms)
+			end(s, false, 1001, "the service is stopping");
+		else if (s->carrier)
+			send_closing(s);
+	}
 	draining = true;
-	while (sessions)
-		end(sessions, false, 1001, "the service is stopping");
 }
 
 static bool drained(struct worker *w)
 {
 	(void)w;
-	return !sessions && !ended;
+	for (struct session *s = sessions; s; s = s->next)
+		if (s->caller.in_flight)
+			return false;
+	return !ended;
 }
 
+struct session *sessions_first(void)
+{
+	return sessions;
+}
+
+void sessions_seal(void)
+{
+	sealed = true;
+}
+
+void sessions_leave(struct worker *w, void *context)
+{
+	(void)w, (void)context;
+	sealed = true;
+	for (struct session *s = sessions; s; s = s->next) {
+		if (s->carrier)
+			carrier_close(s->carrier, 1001, "going away");
+		s->carrier = NULL;
+	}
+}
+
+/* Who is still there has been handed over, or is lost with the process: nobody is told. */
 static void stop(struct worker *w)
 {
 	turn(w);
+	for (struct session *s; (s = sessions);) {
+		unlink_from(s);
+		map_remove(&by_id, str_of(s->id));
+		s->caller.endpoint.workers_called = 0;
+		session_free(s, false);
+	}
 	map_free(&by_id);
 	uv_close((uv_handle_t *)&sweeper, NULL);
 }

@@ -13,6 +13,7 @@
 struct session_options {
 	size_t kept_messages, kept_bytes;
 	int64_t resume_window_ms, ping_interval_s;
+	int64_t drain_spread_ms; /* at the end, clients are told to come back at times within this */
 	/* told to the client */
 	size_t message_bytes, data_bytes, batch, rooms;
 	unsigned in_flight;
@@ -64,9 +65,32 @@ void session_begin(struct carrier *carrier, struct principal *who, const struct 
  * counted messages the client had sent before it; what of it the session has already is skipped.
  * ERR_NOT_FOUND: the caller has no such session. ERR_CONFLICT: nothing was handled, because what
  * stands before it is missing, or the session has a connection that carries both ways; then
- * *ret_received tells what it has. */
+ * *ret_received tells what it has. ERR_OVERLOADED: the service is stopping, nothing was handled. */
 enum err session_take(const char *id, const struct principal *who, uint64_t sent, struct str text,
 	uint64_t *ret_received);
+
+/* ---- from one process to the next (service/hand_over.h); on each worker, as rounds ---- */
+
+/* Who had an address in the process before, and has which here. */
+struct session_moved {
+	struct addr old, now;
+	const struct principal *who; /* the session's */
+};
+
+/* At the end, behind a drain: this worker's sessions as records, those that fit and have no answer
+ * outstanding; how many are not among them. From then on nothing changes them any more. */
+size_t sessions_save(struct buf *out);
+
+/* Ends what carries them, with 1001. The sessions stay until the worker stops, and nobody is told. */
+void sessions_leave(struct worker *w, void *context);
+
+/* At the start, before anybody is let in: those of the records that live on this worker now. They are
+ * away until their clients come back. The list is the caller's to free. Records are read like foreign
+ * bytes: ERR_PARSE when one is damaged (those before it are there). */
+enum err sessions_load(struct str records, struct session_moved **ret_list, size_t *ret_count);
+
+/* Then, on each worker: from now on sessions end when their time is over. */
+void sessions_begin(void);
 
 extern const struct method session_methods[];
 extern const struct worker_part session_part;

@@ -80,7 +80,7 @@ test("a refusal says what to do", async (t) => {
 	assert.equal((await closed).code, 3000);
 });
 
-test("a restart of the service brings everybody back into their rooms", async (t) => {
+test("a crash of the service brings everybody back into their rooms", async (t) => {
 	const first = await startServer({ workers: 2 });
 	const token = {};
 	for (const user of ["ann", "bob"]) token[user] = await first.mint(user);
@@ -95,7 +95,7 @@ test("a restart of the service brings everybody back into their rooms", async (t
 
 	const away = Promise.all([event(ann, "reconnecting"), event(bob, "reconnecting")]);
 	const back = Promise.all([event(hers, "rejoined"), event(his, "rejoined")]);
-	await first.stop();
+	await first.kill();
 	await away;
 	const second = await startServer({
 		t,
@@ -117,6 +117,34 @@ test("a restart of the service brings everybody back into their rooms", async (t
 	await hers.publish("again");
 	await said;
 	assert.equal(second.url, first.url);
+});
+
+test("a restart of the service is a pause", async (t) => {
+	const config = { session: { drain_spread: "300ms" } };
+	const first = await startServer({ workers: 2, config });
+	const [ann, bob] = ["ann", "bob"].map((user) => client(first, user));
+	t.after(() => Promise.all([ann.close(), bob.close()]));
+	await Promise.all([ann.connect(), bob.connect()]);
+	const hers = await ann.join("tea");
+	const joined = event(hers, "joined");
+	const his = await bob.join("tea");
+	await joined;
+	const sessions = [ann.session.session, bob.session.session];
+	const members = [...hers.members.keys()];
+	const left = [];
+	his.on("left", (member) => left.push(member));
+	const told = event(ann, "closing");
+	const away = Promise.all([event(ann, "reconnecting"), event(bob, "reconnecting")]);
+	await first.stop();
+	assert.ok((await told).delay <= 300);
+	await away;
+	const said = event(his, "message", (message) => message.data === "meanwhile");
+	const published = hers.publish("meanwhile"); // answered when it can be
+	await startServer({ t, workers: 4, config, data: first.data, listen: `127.0.0.1:${first.port}` });
+	await Promise.all([published, said]);
+	assert.deepEqual([ann.session.session, bob.session.session], sessions);
+	assert.deepEqual([...hers.members.keys()], members);
+	assert.deepEqual(left, []);
 });
 
 /** A client whose connections a test can cut, and that comes back only when it is let. */

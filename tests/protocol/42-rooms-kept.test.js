@@ -19,19 +19,20 @@ const grant = (room, user, role) =>
 	`INSERT INTO room_roles SELECT id, '${user}', '${role}' FROM rooms WHERE name = '${room}';`;
 
 /** Two runs on one data directory, and what is done to it between them. */
-async function twoRuns(t, { first, between, workers = 4, config }) {
+async function twoRuns(t, { first, between, workers = 4, config, killed }) {
 	const data = join(ownDirectory(), "d");
 	const before = await startServer({ workers, data });
 	await first(before);
-	await before.stop();
+	await (killed ? before.kill() : before.stop());
 	if (between) sqlite(data, between);
 	return startServer({ t, workers, data, config });
 }
 
-test("a restart leaves rooms as they were, with another epoch, and ephemeral ones gone", async (t) => {
+test("a crash leaves rooms as they were, with another epoch, and ephemeral ones gone", async (t) => {
 	const metadata = '{ "n" :1.10, "n":1e400, "s":"\\ud800\\u0000" }';
 	let made, epoch;
 	const server = await twoRuns(t, {
+		killed: true,
 		async first(before) {
 			const ann = await connect(before, { user: "ann" });
 			const bob = await connect(before, { user: "bob" });

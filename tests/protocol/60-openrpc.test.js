@@ -206,6 +206,11 @@ test("every method and every event is seen as described", async () => {
 	await eve.next("session.ack");
 	await eve.call("session.close");
 	await dan.close();
+	const brief = await startServer({ workers: 1 });
+	const fred = await connect(brief, { user: "fred" });
+	watched(fred, "fred");
+	await brief.stop();
+	await fred.next("session.closing");
 
 	const admin = async (method, params) => {
 		const request = { jsonrpc: "2.0", id: method, method, params };

@@ -45,7 +45,7 @@ static void put(struct buf *b, const struct value *v)
 }
 
 /* Whether the value that is read is this one. */
-static bool same(struct record *r, const struct value *v)
+static bool same(struct record_reader *r, const struct value *v)
 {
 	if (v->is_text)
 		return str_eq(record_str(r, TEXT_MAX), (struct str){v->text, v->size}) && !r->bad;
@@ -63,7 +63,7 @@ static void what_is_written_comes_back(void **state)
 			values[i] = any_value();
 			put(&b, &values[i]);
 		}
-		struct record r = record_of(buf_str(&b));
+		struct record_reader r = record_of(buf_str(&b));
 		for (unsigned i = 0; i < count; i++) {
 			assert_true(record_more(&r));
 			assert_true(same(&r, &values[i]));
@@ -86,7 +86,7 @@ static void a_cut_is_noticed(void **state)
 		char *cut = malloc(n + 1);
 		memcpy(cut, b.p, n);
 		cut = realloc(cut, n ? n : 1);
-		struct record r = record_of((struct str){cut, n});
+		struct record_reader r = record_of((struct str){cut, n});
 		assert_false(same(&r, &v));
 		assert_true(r.bad);
 		assert_false(record_more(&r));
@@ -99,7 +99,7 @@ static void a_cut_is_noticed(void **state)
 
 static bool is_bad(struct str bytes, uint64_t max)
 {
-	struct record r = record_of(bytes);
+	struct record_reader r = record_of(bytes);
 	return record_int(&r, max) == 0 && r.bad;
 }
 
@@ -111,8 +111,8 @@ static void what_is_out_of_range_is_bad(void **state)
 	assert_true(
 		is_bad(STR("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"), UINT64_MAX)); /* 65 bits */
 	assert_true(is_bad(STR("\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00"), UINT64_MAX));
-	struct record r = record_of(STR("\x05hello\x05hello\x03"
-					"a\0b"));
+	struct record_reader r = record_of(STR("\x05hello\x05hello\x03"
+					       "a\0b"));
 	char text[6];
 	record_text(&r, text, sizeof(text));
 	assert_string_equal(text, "hello");

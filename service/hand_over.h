@@ -1,0 +1,19 @@
+/* hand_over.h: what a process leaves in the store for the one that comes after it, so that its clients
+ * resume: every session, every room. All of it is written in one transaction, and taken out before
+ * any of it is used: so it is there whole or not at all, and once.
+ *
+ * Whatever goes wrong costs the sessions and no more: the process ends, or starts, all the same, and
+ * the log says what was lost.
+ *
+ * Thread: main. Limits: HAND_OVER_BYTES_MAX of sessions and as much of rooms, an equal part of each
+ * for every worker. Sessions that do not fit are left out; when rooms do not, nothing is handed over,
+ * because a member must not come back to a room that has forgotten it. */
+#pragma once
+
+enum { HAND_OVER_BYTES_MAX = 256 << 20 };
+
+/* Behind workers_drain(), with the store open. Nothing changes a session or a room afterwards. */
+void hand_over_save(void);
+
+/* With the workers running and the store open, before anybody is let in. */
+void hand_over_load(void);

@@ -1,0 +1,171 @@
+/* Sessions as records, from one process to the next: sessions_save() and sessions_load(). All records
+ * of a hand-over are one behind the other, each as bytes of their own (core/record.h). */
+#include "service/session_parts.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "service/authn.h"
+
+#include <time.h>
+
+enum {
+	RECORD_MAX_BYTES =
+		128 << 20, /* of one session; what it keeps is bounded by configuration */
+	MESSAGES_MAX = 1 << 20,
+};
+
+static uint64_t wall_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static uint64_t loop_ms(void)
+{
+	return uv_now(&worker_self()->loop);
+}
+
+/* ---- saving ---- */
+
+static void put_addr(struct buf *b, struct addr a)
+{
+	record_put_int(b, a.worker);
+	record_put_int(b, a.slot);
+	record_put_int(b, a.generation);
+}
+
+/* Its end is written as a time of the wall clock: the one that both processes have. */
+static void put_session(struct buf *b, const struct session *s)
+{
+	uint64_t now = loop_ms(), left_ms = s->lost_at_ms > now ? s->lost_at_ms - now : 0;
+	record_put_str(b, str_of(s->id));
+	put_addr(b, s->caller.endpoint.addr);
+	principal_put(b, s->caller.who);
+	record_put_int(b, wall_ms() + left_ms);
+	record_put_int(b, s->told_expiring);
+	record_put_int(b, s->posts);
+	record_put_int(b, s->received);
+	record_put_int(b, s->sent);
+	record_put_int(b, s->kept.count);
+	for (uint32_t i = 0; i < s->kept.count; i++)
+		record_put_str(b, frame_str(kept_at(&s->kept, i)));
+}
+
+/* An answer that is still on its way would never come: its client had better begin anew, and learn
+ * that nobody knows what became of the request. */
+static bool save(struct buf *out, const struct session *s)
+{
+	struct buf one = BUF_INIT(RECORD_MAX_BYTES);
+	put_session(&one, s);
+	size_t room = out->max - out->n;
+	bool fits = !one.err && one.n + 16 < room && !s->caller.in_flight;
+	if (fits)
+		record_put_str(out, buf_str(&one));
+	buf_free(&one);
+	return fits;
+}
+
+size_t sessions_save(struct buf *out)
+{
+	size_t left_out = 0;
+	for (struct session *s = sessions_first(); s; s = s->next)
+		if (!save(out, s))
+			left_out++;
+	sessions_seal();
+	return left_out;
+}
+
+/* ---- loading ---- */
+
+static struct addr read_addr(struct record_reader *r)
+{
+	struct addr a = {.worker = (uint16_t)record_int(r, UINT16_MAX)};
+	a.slot = (uint32_t)record_int(r, UINT32_MAX);
+	a.generation = (uint32_t)record_int(r, UINT32_MAX);
+	return a;
+}
+
+static void read_kept(struct record_reader *r, struct session *s)
+{
+	const struct session_options *limits = session_limits();
+	uint64_t count = record_int(r, MESSAGES_MAX);
+	if (count > s->sent)
+		r->bad = true;
+	s->kept.first = s->sent - count + 1;
+	for (uint64_t i = 0; i < count && !r->bad; i++) {
+		struct buf b = frame_buf();
+		buf_adds(&b, record_str(r, FRAME_MAX_BYTES));
+		struct frame *f = frame_take(&b);
+		kept_add(&s->kept, f, limits->kept_messages, limits->kept_bytes);
+		frame_unref(&f);
+	}
+}
+
+/* What the session has left of its window; a wall clock that was put back gives nobody more than the
+ * longest there is. */
+static uint64_t window_left(uint64_t ends_at)
+{
+	uint64_t now = wall_ms(), left = ends_at > now ? ends_at - now : 0;
+	uint64_t most =
+		(uint64_t)(session_limits()->resume_window_ms + session_limits()->drain_spread_ms);
+	return left < most ? left : most;
+}
+
+/* The rest of a record into a session; false: it is damaged. */
+static bool read_session(struct record_reader *r, struct session *s)
+{
+	s->lost_at_ms = loop_ms() + window_left(record_int(r, INT64_MAX));
+	s->told_expiring = record_int(r, 1);
+	s->posts = record_int(r, 1);
+	s->received = s->received_told = record_int(r, INT64_MAX);
+	s->sent = record_int(r, INT64_MAX);
+	read_kept(r, s);
+	return !r->bad && r->p == r->end;
+}
+
+static enum err load(struct record_reader *r, const char *id, struct session_moved *ret_moved)
+{
+	struct addr old = read_addr(r);
+	struct principal *who = principal_read(r);
+	if (!who || session_find(id)) {
+		principal_unref(&who);
+		return ERR_PARSE;
+	}
+	struct session *s = session_new(who);
+	principal_unref(&who);
+	snprintf(s->id, sizeof(s->id), "%s", id);
+	bool whole = read_session(r, s), welcome = !authn_withdrawn(s->caller.who);
+	if (!whole || !welcome) {
+		session_free(s, false);
+		return whole ? ERR_FORBIDDEN : ERR_PARSE;
+	}
+	s->caller.endpoint.workers_called = UINT64_MAX; /* it may be in rooms of any of them */
+	session_enter(s);
+	*ret_moved = (struct session_moved){old, s->caller.endpoint.addr, s->caller.who};
+	return ERR_OK;
+}
+
+enum err sessions_load(struct str records, struct session_moved **ret_list, size_t *ret_count)
+{
+	struct session_moved *list = NULL;
+	size_t count = 0, room = 0;
+	enum err err = ERR_OK;
+	struct record_reader all = record_of(records);
+	while (err != ERR_PARSE && record_more(&all)) {
+		struct record_reader one = record_of(record_str(&all, RECORD_MAX_BYTES));
+		char id[SESSION_ID_MAX];
+		record_text(&one, id, sizeof(id));
+		if (!one.bad && session_home(id) != worker_self())
+			continue;
+		if (count == room) {
+			room = room ? room * 2 : 64;
+			list = mem_resize(list, room, sizeof(*list));
+		}
+		err = one.bad ? ERR_PARSE : load(&one, id, &list[count]);
+		count += !err;
+	}
+	*ret_list = list;
+	*ret_count = count;
+	return all.bad ? ERR_PARSE : err;
+}

@@ -1,0 +1,59 @@
+/* session_parts.h: what a session is made of, for session.c and session_hand_over.c alone; everybody
+ * else knows session.h. Thread: the session's worker. */
+#pragma once
+
+#include "service/authn.h"
+#include "service/dispatch.h"
+#include "service/kept.h"
+#include "service/session.h"
+
+struct session {
+	struct caller caller; /* first: a session is found by its address */
+	struct carrier_owner owner;
+	struct session *next, **back;
+	struct carrier *carrier; /* NULL: away */
+	bool posts;          /* the last one was a stream: what the client sends comes by POST */
+	uint64_t lost_at_ms; /* of the loop; when nobody has come back by then */
+	bool closing;        /* ends when all calls are answered */
+	bool ending;         /* swept at the end of this turn */
+	char id[SESSION_ID_MAX];
+
+	/* counting */
+	uint64_t received, received_told; /* of those, how many the client knows of */
+	size_t received_bytes;            /* since then */
+	uint64_t received_at_ms;          /* when the first of them came */
+	uint64_t sent;
+	struct kept kept;
+
+	/* events that wait for an answer that must precede them */
+	struct frame **held;
+	size_t held_count, held_room, held_bytes;
+
+	struct pace pace;
+	struct authn check; /* of a refresh */
+	struct call *refreshing;
+	bool told_expiring;
+
+	/* the end */
+	bool clean;
+	uint16_t code;
+	const char *reason;
+};
+
+const struct session_options *session_limits(void);
+
+/* A session of somebody: registered, without an id, a connection or anything counted. */
+struct session *session_new(struct principal *who);
+/* It can be found from now on, by its id and its user. The id is nobody else's. */
+void session_enter(struct session *s);
+/* One that is in no list (any more). */
+void session_free(struct session *s, bool clean);
+
+/* The one of that id, or NULL. */
+struct session *session_find(const char *id);
+
+/* All of this worker's that have not ended, linked by next. */
+struct session *sessions_first(void);
+
+/* From now on nothing changes any session: what still comes for them is dropped. */
+void sessions_seal(void);
