@@ -6,8 +6,9 @@
 // A person whose page wrote an error into its console, or asked anything of another origin, fails the test.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { chromium } from "playwright-core";
+import { assertAlone } from "./network.mjs";
 import { startServer } from "./server.mjs";
 import { nameConnection, record } from "./traffic.mjs";
 import { openWay } from "./way.mjs";
@@ -16,6 +17,7 @@ const WAIT_MS = 30_000;
 const POLL_MS = 100;
 const PASSWORD = "correct horse battery";
 
+export const CHROMIUM = "/usr/bin/chromium";
 const ARGUMENTS = [
 	...["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
 	...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
@@ -83,13 +85,13 @@ export function siteOf(server) {
 
 /**
  * Somebody with a fresh browser, nowhere yet.
- * camera: "fake" or "none"; answer: "allow" or "deny"; args: more for Chromium;
+ * camera: "fake" or "none"; answer: "allow" or "deny"; args: more for Chromium; chromium: the program;
  * page: viewport and the like, for the page; expected: console errors that are no fault.
  */
 export async function arrive(t, name, options = {}) {
 	const { camera = "fake", answer = "allow", args = [], page = {}, expected = [] } = options;
 	const browser = await chromium.launch({
-		executablePath: "/usr/bin/chromium",
+		executablePath: options.chromium ?? CHROMIUM,
 		args: [...ARGUMENTS, ...CAMERAS[camera], ...ANSWERS[answer], ...args],
 	});
 	const person = new Person(name, browser, [...expected]);
@@ -420,12 +422,10 @@ export async function startWay(t) {
 
 /**
  * Drops so many of 100 UDP packets from now on; end() ends it, and so does the end of the test.
- * Only in a network that has nothing but loopback: the rules then touch nobody else.
+ * Only in a network of the test's own: the rules then touch nobody else.
  */
 export function dropUdp(t, percent) {
-	const devices = readFileSync("/proc/net/dev", "utf8").split("\n").slice(2).filter(Boolean);
-	const others = devices.map((line) => line.split(":")[0].trim()).filter((name) => name !== "lo");
-	assert.deepEqual(others, [], "packets may only be dropped in a network of the test's own: run it as root");
+	assertAlone();
 	nft("add table inet lossy");
 	nft("add chain inet lossy input { type filter hook input priority 0; }");
 	const some = percent < 100 ? `numgen random mod 100 < ${percent}` : "";
