@@ -257,6 +257,7 @@ static void configure_signaling(const struct config *c)
 	}
 	ephemeral = strs(&c->rooms.ephemeral_names);
 	options.members_per_room = c->limits.members_per_room;
+	options.roster_merge_above = c->rooms.roster_merge_above;
 	options.rooms_per_session = c->limits.rooms_per_session;
 	options.ephemeral = ephemeral;
 	options.ephemeral_count = c->rooms.ephemeral ? c->rooms.ephemeral_names.count : 0;

@@ -13,6 +13,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/metrics.h"
+#include "signaling/announce.h"
 #include "signaling/methods.h"
 #include "signaling/options.h"
 #include "signaling/rooms.h"
@@ -108,7 +109,7 @@ static void save_room(struct buf *out, const struct place *p)
 
 void signaling_settle(void)
 {
-	/* everything is told at once */
+	announce_settle();
 }
 
 enum err signaling_save(struct buf *out)

@@ -49,7 +49,7 @@ void room_free(struct room **room)
 	*room = NULL;
 	if (!r)
 		return;
-	assert(!r->count);
+	assert(!r->count && !r->announcer.count);
 	map_free(&r->by_peer);
 	map_free(&r->by_endpoint);
 	map_free(&r->by_user);

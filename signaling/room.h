@@ -7,6 +7,7 @@
 #include "core/addr.h"
 #include "core/map.h"
 #include "core/principal.h"
+#include "signaling/announce.h"
 #include "signaling/recent.h"
 #include "signaling/ring.h"
 #include "signaling/role.h"
@@ -24,6 +25,8 @@ struct member {
 	bool connected;
 	struct str state;            /* JSON as it came, its own copy; n 0: none */
 	uint64_t seq;                /* later joiners have larger ones */
+	uint64_t told;               /* announce.c's: the position that its join's answer told */
+	size_t change;               /* and its own change, counted from 1; 0: none */
 	struct member *next_of_user; /* in this room */
 	/* its endpoint's other memberships on this worker: attendance.h */
 	struct member *previous_of_endpoint, *next_of_endpoint;
@@ -39,6 +42,7 @@ struct room {
 	struct audience *audience; /* all members; NULL until asked for after a change */
 	struct ring ring;
 	struct recent recent;
+	struct announcer announcer;
 };
 
 /* An empty room with a new epoch; the name is copied. */

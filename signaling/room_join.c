@@ -1,6 +1,7 @@
 /* room.join and room.leave. */
 #include "core/metrics.h"
 #include "signaling/access.h"
+#include "signaling/announce.h"
 #include "signaling/attendance.h"
 #include "signaling/ice.h"
 #include "signaling/methods.h"
@@ -105,8 +106,10 @@ static void join_again(struct call *c, struct member *m)
 		attendance_give_back(c->from); /* it has one */
 	if (in->state.p) {
 		member_set_state(m, in->state);
-		roster_tell_state(m);
+		announce_state(m);
 	}
+	announce_before(m->room);
+	announce_told(m);
 	answer(c, m);
 }
 
@@ -116,7 +119,7 @@ static void join(struct place *p, struct call *c)
 	struct member *m = room_add(p->room, c->who, c->from, access_role(p, c->who), in->state);
 	attendance_add(m);
 	metric_add(METRIC_MEMBERS, 1);
-	roster_tell_joined(m);
+	announce_joined(m);
 	answer(c, m);
 }
 

@@ -1,5 +1,6 @@
 /* room.state and room.presence. */
 #include "signaling/access.h"
+#include "signaling/announce.h"
 #include "signaling/methods.h"
 #include "signaling/options.h"
 #include "signaling/roster.h"
@@ -13,7 +14,7 @@ static void state_visit(struct place *p, struct call *c)
 		return;
 	}
 	member_set_state(m, in->state);
-	roster_tell_state(m);
+	announce_state(m);
 	call_reply_empty(c);
 }
 
@@ -40,6 +41,7 @@ static void presence_visit(struct place *p, struct call *c)
 		deny_param(c, "cursor", "cursor must be a members_cursor that was answered.");
 		return;
 	}
+	announce_before(p->room);
 	struct json_out *o = call_result(c);
 	json_open(o, NULL, '{');
 	roster_write(o, p->room, reader, after);

@@ -1,6 +1,7 @@
 /* room.publish: to all of the room, with a place in its history. */
 #include "core/metrics.h"
 #include "signaling/access.h"
+#include "signaling/announce.h"
 #include "signaling/methods.h"
 #include "signaling/options.h"
 #include "signaling/roster.h"
@@ -69,6 +70,7 @@ static enum err publish(struct room *room, const struct call *c)
 	enum err err = text.err ? text.err : f ? ERR_OK : ERR_TOO_LARGE;
 	if (!err) {
 		room->ring.limits = rooms_ring_limits(); /* a reload may have changed them */
+		announce_before(room);
 		ring_put(&room->ring, s, uv_now(&worker_self()->loop));
 		room_tell(room, (struct addr){0}, f);
 		metric_add(METRIC_PUBLISHED, 1);

@@ -2,9 +2,9 @@
 
 #include "core/mem.h"
 #include "core/metrics.h"
+#include "signaling/announce.h"
 #include "signaling/attendance.h"
 #include "signaling/options.h"
-#include "signaling/roster.h"
 
 #include <assert.h>
 
@@ -143,7 +143,7 @@ static void meet_fate(struct member *m, struct fate fate)
 		rooms_end_membership(m, fate.kind == FATE_LEFT ? "left" : "lost");
 	} else if (m->connected != (fate.kind == FATE_BACK)) {
 		m->connected = !m->connected;
-		roster_tell_connected(m);
+		announce_connected(m);
 	}
 }
 
@@ -311,8 +311,10 @@ static void forget_member(struct member *m)
 
 void rooms_end_membership(struct member *m, const char *reason)
 {
-	roster_tell_left(m, reason);
+	struct room *room = m->room;
+	announce_left(m, reason);
 	forget_member(m);
+	announce_due(room);
 }
 
 /* An adopted room that the store does not know any more. Each member is told of itself alone: with
@@ -321,9 +323,10 @@ static void close_room(struct place *p)
 {
 	if (!p->room)
 		return;
+	announce_forget(p->room);
 	while (p->room->count) {
 		struct member *m = p->room->members[p->room->count - 1];
-		roster_tell_closed(m);
+		announce_closed(m);
 		forget_member(m);
 	}
 	room_free(&p->room);
@@ -431,6 +434,7 @@ enum err rooms_start(struct worker *w)
 		every = SWEEP_MIN_MS;
 	if (every > SWEEP_MAX_MS)
 		every = SWEEP_MAX_MS;
+	announce_start(w);
 	uv_timer_init(&w->loop, &here.sweep);
 	uv_timer_start(&here.sweep, sweep, every, every);
 	return ERR_OK;
@@ -450,6 +454,8 @@ static void clear(struct place *p)
 		struct waiting w = take(p);
 		call_free(&w.call);
 	}
+	if (p->room)
+		announce_forget(p->room);
 	while (p->room && p->room->count) {
 		struct member *m = p->room->members[p->room->count - 1];
 		attendance_remove(m);
@@ -476,5 +482,6 @@ void rooms_stop(struct worker *w)
 	}
 	map_free(&here.places);
 	here.places = (struct map){0};
+	announce_stop();
 	attendance_stop();
 }

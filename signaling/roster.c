@@ -1,11 +1,11 @@
 #include "signaling/roster.h"
 
-#include "core/call.h"
+#include "core/json_scan.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-static void write_state(struct json_out *o, const struct member *m)
+void roster_state(struct json_out *o, const struct member *m)
 {
 	if (m->state.n)
 		json_raw(o, "state", m->state);
@@ -13,15 +13,14 @@ static void write_state(struct json_out *o, const struct member *m)
 		json_nothing(o, "state");
 }
 
-/* polite: whether the reader gives way to this one. */
-static void entry(struct json_out *o, const struct member *m, bool polite)
+void roster_entry(struct json_out *o, const struct member *m, bool polite)
 {
 	json_open(o, NULL, '{');
 	json_text(o, "peer", m->peer);
 	json_str(o, "user", m->who->user);
 	json_str(o, "name", m->who->name);
 	json_text(o, "role", role_word(m->role));
-	write_state(o, m);
+	roster_state(o, m);
 	json_bool(o, "connected", m->connected);
 	json_bool(o, "polite", polite);
 	json_close(o, '}');
@@ -35,7 +34,7 @@ void roster_write(
 	for (; i < room->count && o->b->n - begin < ROSTER_PAGE_BYTES; i++) {
 		const struct member *m = room->members[i];
 		if (m != reader)
-			entry(o, m, reader && m->seq < reader->seq);
+			roster_entry(o, m, reader && m->seq < reader->seq);
 	}
 	json_close(o, ']');
 	if (i == room->count || (i + 1 == room->count && room->members[i] == reader))
@@ -66,79 +65,4 @@ void roster_from(
 	if (with_name)
 		json_str(o, "name", who->name);
 	json_close(o, '}');
-}
-
-static void tell_others(struct member *m, struct event *e)
-{
-	struct frame *f = event_take(e);
-	if (f)
-		room_tell(m->room, m->addr, f);
-}
-
-void roster_tell_joined(struct member *m)
-{
-	if (m->room->count < 2)
-		return;
-	struct event e;
-	event_begin(&e, "room.joined");
-	json_str(&e.params, "room", m->room->name);
-	json_open(&e.params, "members", '[');
-	entry(&e.params, m, false); /* who was here before gives way to nobody */
-	json_close(&e.params, ']');
-	tell_others(m, &e);
-}
-
-static struct event left(const struct member *m, const char *reason)
-{
-	struct event e;
-	event_begin(&e, "room.left");
-	json_str(&e.params, "room", m->room->name);
-	json_text(&e.params, "peer", m->peer);
-	json_text(&e.params, "reason", reason);
-	return e;
-}
-
-void roster_tell_left(struct member *m, const char *reason)
-{
-	if (m->room->count < 2)
-		return;
-	struct event e = left(m, reason);
-	tell_others(m, &e);
-}
-
-void roster_tell_closed(struct member *m)
-{
-	struct event e = left(m, "closed");
-	struct frame *f = event_take(&e);
-	if (f)
-		addr_send(m->addr, f);
-}
-
-static void tell_change(struct member *m, void (*write)(struct json_out *o, const struct member *m))
-{
-	if (m->room->count < 2)
-		return;
-	struct event e;
-	event_begin(&e, "room.updated");
-	json_str(&e.params, "room", m->room->name);
-	json_text(&e.params, "peer", m->peer);
-	json_open(&e.params, "changes", '{');
-	write(&e.params, m);
-	json_close(&e.params, '}');
-	tell_others(m, &e);
-}
-
-void roster_tell_state(struct member *m)
-{
-	tell_change(m, write_state);
-}
-
-static void write_connected(struct json_out *o, const struct member *m)
-{
-	json_bool(o, "connected", m->connected);
-}
-
-void roster_tell_connected(struct member *m)
-{
-	tell_change(m, write_connected);
 }

@@ -19,9 +19,7 @@ enum err roster_cursor(struct str text, uint64_t *ret_after);
 void roster_from(
 	struct json_out *o, const struct principal *who, const struct member *m, bool with_name);
 
-/* Tell the others of this member. */
-void roster_tell_joined(struct member *m);
-void roster_tell_left(struct member *m, const char *reason); /* it is still in the room */
-void roster_tell_closed(struct member *m);                   /* tells it alone, of itself */
-void roster_tell_state(struct member *m);
-void roster_tell_connected(struct member *m);
+/* A member as an element of "members"; polite: whether the reader gives way to this one. */
+void roster_entry(struct json_out *o, const struct member *m, bool polite);
+/* Its "state", or null. */
+void roster_state(struct json_out *o, const struct member *m);

@@ -1,6 +1,7 @@
 /* signal.send: from one member to another, to a user's devices, or to all of the room. */
 #include "core/metrics.h"
 #include "signaling/access.h"
+#include "signaling/announce.h"
 #include "signaling/methods.h"
 #include "signaling/options.h"
 #include "signaling/roster.h"
@@ -102,6 +103,7 @@ static void relay(struct call *c, const struct member *sender, const struct sign
 		return;
 	}
 	size_t n = 0;
+	announce_before(sender->room);
 	if (to->peer.p)
 		n = send_to_peer(sender, to->peer, f);
 	else if (to->user.p)

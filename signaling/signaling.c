@@ -8,6 +8,7 @@
 const struct signaling_options signaling_defaults = {
 	.members_per_room = 1000,
 	.rooms_per_session = 128,
+	.roster_merge_above = 100,
 	.state_max = 4096,
 	.data_max = 65536,
 	.metadata_max = 16384,

@@ -21,6 +21,7 @@ struct ice_server {
 struct signaling_options {
 	size_t members_per_room;
 	size_t rooms_per_session;
+	size_t roster_merge_above;   /* members: roster events of larger rooms are told together */
 	const struct str *ephemeral; /* globs: rooms of these names are made by their first join */
 	size_t ephemeral_count;
 	size_t state_max, data_max, metadata_max; /* bytes; at most the ceilings below */

@@ -77,6 +77,21 @@ static inline void let_all_arrive(void)
 			on_worker(i, nothing, NULL);
 }
 
+static inline void settle_here(void *context)
+{
+	(void)context;
+	signaling_settle();
+}
+
+/* Until everybody has heard of all that has happened, also of what was gathered to be told later. */
+static inline void let_all_be_told(void)
+{
+	let_all_arrive();
+	for (int i = 0; i < workers_count(); i++)
+		on_worker(i, settle_here, NULL);
+	let_all_arrive();
+}
+
 /* ---- hearing ---- */
 
 static inline void hear(struct client *k, bool is_answer, uint64_t tag, struct str text)
@@ -380,7 +395,7 @@ static inline struct str event_of(struct client *k, const char *method)
 
 static inline void expect_silence(struct client *k)
 {
-	let_all_arrive();
+	let_all_be_told();
 	pthread_mutex_lock(&k->lock);
 	struct heard *h = find_heard(k, false, 0, false);
 	pthread_mutex_unlock(&k->lock);

@@ -42,12 +42,6 @@ static void save_here(void *context)
 	saved = err ? err : saved;
 }
 
-static void settle_here(void *context)
-{
-	(void)context;
-	signaling_settle();
-}
-
 static void on_every_worker(void (*run)(void *), void *context)
 {
 	for (int i = 0; i < workers_count(); i++)
@@ -59,9 +53,7 @@ static void save(size_t max)
 	buf_free(&records);
 	records = BUF_INIT(max);
 	saved = ERR_OK;
-	let_all_arrive();
-	on_every_worker(settle_here, NULL);
-	let_all_arrive();
+	let_all_be_told();
 	on_every_worker(save_here, NULL);
 }
 

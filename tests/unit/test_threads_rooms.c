@@ -397,7 +397,7 @@ static void run_all(void)
 		on_worker(i % WORKERS, begin_slot, (void *)(intptr_t)i);
 	uv_sem_wait(&all_finished);
 	uv_sem_destroy(&all_finished);
-	let_all_arrive();
+	let_all_be_told();
 }
 
 static void free_everybody(void)
