@@ -136,6 +136,7 @@ void announce_told(struct member *m)
 void announce_left(struct member *m, const char *reason)
 {
 	struct announcer *a = &m->room->announcer;
+	announce_before(m->room);
 	struct change *c = change_of(m);
 	c->left = ++a->position;
 	c->reason = reason;
@@ -363,6 +364,7 @@ static void forget_told(struct room *room, size_t count)
 	unlist(room);
 }
 
+/* In a small room only joins cost something. */
 static void pay(struct announcer *a, size_t messages)
 {
 	uint64_t now = now_ms(), price = messages * ANNOUNCE_PAUSE_MS;
@@ -386,7 +388,8 @@ static void tell_all(struct room *room)
 	for (size_t i = 0; t.known && i < room->count; i++)
 		if (room->members[i]->told > room->announcer.told)
 			tell(&t, room->members[i]);
-	pay(&room->announcer, t.messages);
+	if (is_large(room) || !room->announcer.urgent)
+		pay(&room->announcer, t.messages);
 	forget_told(room, t.changes);
 	audience_unref(&t.others);
 	buf_free(&t.texts);

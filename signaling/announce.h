@@ -5,8 +5,8 @@
  * when all of them come: so in a room with more members than roster_merge_above the changes are
  * gathered, and told together. A member gets at most one message a pause (ANNOUNCE_PAUSE_MS): the first
  * goes out at once; then, for each message that the last telling took, a pause passes before the next.
- * Joins alone are gathered in small rooms, too, once ANNOUNCE_BURST messages went out in a row: but
- * there nothing else overtakes them.
+ * Joins alone are gathered in small rooms, too, once ANNOUNCE_BURST messages of them went out in a row:
+ * but there nothing else overtakes them.
  *
  * Each member is told exactly what it does not know yet: not of itself having joined, not of who was in
  * the answer to its join, not of who came and went in between. Several changes of a peer are one, with
@@ -27,7 +27,7 @@ struct change;
 enum {
 	/* Four a second: with what the network bunches, not more than five arrive within one. */
 	ANNOUNCE_PAUSE_MS = 250,
-	ANNOUNCE_BURST = 8,
+	ANNOUNCE_BURST = 12,
 	ANNOUNCE_MAX = 8192,
 	ANNOUNCE_BYTES = 192 * 1024, /* with what stands around them less than FRAME_MAX_BYTES */
 };
@@ -49,14 +49,16 @@ struct announcer {
 void announce_joined(struct member *m);
 /* Has joined again, and is about to be told the whole roster. */
 void announce_told(struct member *m);
-/* Is about to be taken out of the room; announce_due() afterwards. The reason is a literal. */
-void announce_left(struct member *m, const char *reason);
+/* announce_before() goes before the change that these tell of. */
 void announce_state(struct member *m);
 void announce_connected(struct member *m);
+/* Is about to be taken out of the room; announce_due() afterwards. The reason is a literal. */
+void announce_left(struct member *m, const char *reason);
 
 /* Tells what may be told now. */
 void announce_due(struct room *room);
-/* Somebody is about to hear of something else, or to look: in a small room, all is told first. */
+/* Something else than a join is about to happen, or somebody to hear of it, or to look: in a small room
+ * all is told first, so that there everybody hears the same story in the same order. */
 void announce_before(struct room *room);
 /* The room is about to be freed, or its members are not to be told anything any more. */
 void announce_forget(struct room *room);

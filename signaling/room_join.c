@@ -104,11 +104,11 @@ static void join_again(struct call *c, struct member *m)
 	const struct join_params *in = c->params;
 	if (in->has_place)
 		attendance_give_back(c->from); /* it has one */
+	announce_before(m->room);
 	if (in->state.p) {
 		member_set_state(m, in->state);
 		announce_state(m);
 	}
-	announce_before(m->room);
 	announce_told(m);
 	answer(c, m);
 }

@@ -13,6 +13,7 @@ static void state_visit(struct place *p, struct call *c)
 		deny(c, DENIAL_NOT_MEMBER, 0);
 		return;
 	}
+	announce_before(p->room);
 	member_set_state(m, in->state);
 	announce_state(m);
 	call_reply_empty(c);

@@ -142,6 +142,7 @@ static void meet_fate(struct member *m, struct fate fate)
 	if (fate.kind == FATE_LEFT || fate.kind == FATE_LOST) {
 		rooms_end_membership(m, fate.kind == FATE_LEFT ? "left" : "lost");
 	} else if (m->connected != (fate.kind == FATE_BACK)) {
+		announce_before(m->room);
 		m->connected = !m->connected;
 		announce_connected(m);
 	}

@@ -436,6 +436,7 @@ static void large_states_are_told_bit_by_bit(void **state)
 	start(1, 16384);
 	struct watcher *w = &all[0];
 	join_all(0, 1);
+	assert_int_equal(compare_all(), 1);
 	for (int i = 1; i < CLIENTS; i++)
 		send_call(all[i].client, "room.join", "{\"room\":\"e-1\",\"state\":%s}", big);
 	for (int i = 1; i < CLIENTS; i++) /* an update of who was told, and of who was not yet */
@@ -468,7 +469,7 @@ static void in_a_small_room_nothing_overtakes_joins(void **state)
 	start(100, 4096);
 	struct watcher *w = &all[0];
 	join_all(0, 1);
-	let_all_arrive();
+	assert_int_equal(compare_all(), 1);
 	for (int i = 1; i < CLIENTS; i++) {
 		joined(all[i].client, "e-1");
 		if (i % 20)
