@@ -70,10 +70,13 @@ static void serve_help(void)
 {
 	printf("usage: signalbox serve [--config FILE] [--data DIR] [--listen ADDR:PORT] "
 	       "[--workers N]\n"
-	       "                       [--SECTION.KEY=VALUE...]\n\n"
+	       "                       [--take-over] [--SECTION.KEY=VALUE...]\n\n"
 	       "Runs the service until SIGTERM or SIGINT. With no option: data in "
 	       "./signalbox-data,\n"
 	       "listening on 127.0.0.1:8080 and [::1]:8080, with its own issuer and the demo.\n"
+	       "--take-over: from the service that runs on these data, whose clients then go on "
+	       "with "
+	       "this one.\n"
 	       "`signalbox config reference` explains every key.\n");
 }
 
@@ -104,7 +107,7 @@ static void wait_for_end(
 	pthread_sigmask(SIG_UNBLOCK, &again, NULL); /* a second one ends the process at once */
 }
 
-static int run_service(struct config *config, const struct config_input *input)
+static int run_service(struct config *config, const struct config_input *input, bool take_over)
 {
 	sigset_t set;
 	sigemptyset(&set);
@@ -113,7 +116,7 @@ static int run_service(struct config *config, const struct config_input *input)
 	sigaddset(&set, SIGHUP);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	struct buf why = BUF_INIT(16384);
-	struct serve_options options = {.config = config, .listen = true};
+	struct serve_options options = {.config = config, .listen = true, .take_over = take_over};
 	enum err err = serve_start(&options, &why);
 	if (err) {
 		fprintf(stderr, "signalbox: %s", why.p ? why.p : "it failed\n");
@@ -130,8 +133,15 @@ static int run_service(struct config *config, const struct config_input *input)
 static int serve(int argc, char **argv)
 {
 	argc--, argv++;
+	bool take_over = false;
 	for (int i = 0; i < argc;) {
 		int words = config_option_words(argc - i, argv + i);
+		if (!words && strcmp(argv[i], "--take-over") == 0) {
+			take_over = true;
+			memmove(argv + i, argv + i + 1, (size_t)(argc - i) * sizeof(*argv));
+			argc--;
+			continue;
+		}
 		if (!words && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)) {
 			serve_help();
 			return EXIT_DONE;
@@ -148,7 +158,7 @@ static int serve(int argc, char **argv)
 		return err == ERR_REQUEST ? EXIT_USAGE : EXIT_REFUSED;
 	}
 	serve_configure_log(config);
-	int code = run_service(config, &input);
+	int code = run_service(config, &input, take_over);
 	config_free(&config);
 	return code;
 }

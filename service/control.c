@@ -2,9 +2,12 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/json_scan.h"
 #include "service/dispatch.h"
+#include "service/listener.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -15,7 +18,7 @@ enum { LINE_MAX_BYTES = 256 * 1024, ANSWER_MAX = 32 << 20, READ_BYTES = 16384, B
 static const char *path;
 static _Thread_local uv_pipe_t listener;
 static _Thread_local struct control *controls;
-static _Thread_local bool is_open;
+static _Thread_local bool is_open, given_away;
 
 struct control {
 	struct caller caller;
@@ -107,12 +110,126 @@ static void on_alloc(uv_handle_t *handle, size_t wanted, uv_buf_t *ret)
 	*ret = uv_buf_init(c->chunk, sizeof(c->chunk));
 }
 
+/* ---- a successor ---- */
+
+static void say(struct control *c, struct frame *f)
+{
+	on_answers(&c->caller, &(struct answer){.frame = f}, 1, false);
+}
+
+static void say_done(struct control *c, struct str id)
+{
+	struct buf b = frame_buf();
+	buf_addf(&b, "{\"jsonrpc\":\"2.0\",\"id\":" STR_FMT ",\"result\":{}}", STR_ARG(id));
+	say(c, frame_take(&b));
+}
+
+/* Some of an address' sockets, with the line that says so. False: the other side does not take it. */
+static bool send_sockets(int fd, struct str line, const int *fds, size_t n)
+{
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(CONTROL_SOCKETS_A_MESSAGE * sizeof(int))];
+	} control = {0};
+	struct iovec iov = {(char *)(uintptr_t)line.p, line.n};
+	struct msghdr m = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.room,
+		.msg_controllen = CMSG_SPACE(n * sizeof(int))};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(n * sizeof(int));
+	memcpy(CMSG_DATA(c), fds, n * sizeof(int));
+	return sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)line.n;
+}
+
+static bool send_address(int to, const int *fds, size_t count, const char *url, bool internal)
+{
+	bool sent = true;
+	for (size_t at = 0; at < count && sent; at += CONTROL_SOCKETS_A_MESSAGE) {
+		size_t n = count - at;
+		if (n > CONTROL_SOCKETS_A_MESSAGE)
+			n = CONTROL_SOCKETS_A_MESSAGE;
+		struct buf line = BUF_INIT(1024);
+		buf_addf(&line,
+			"{\"jsonrpc\":\"2.0\",\"method\":\"service.sockets\",\"params\":{\"url\":"
+			"\"%s\","
+			"\"internal\":%s,\"count\":%zu}}\n",
+			url, internal ? "true" : "false", n);
+		sent = send_sockets(to, buf_str(&line), fds + at, n);
+		buf_free(&line);
+	}
+	return sent;
+}
+
+static void give_sockets(struct control *c, struct str id)
+{
+	uv_os_fd_t to = -1;
+	const int *fds;
+	const char *url;
+	bool internal, sent = !uv_fileno((uv_handle_t *)&c->pipe, &to);
+	for (size_t i = 0, n; sent && (n = listener_sockets(i, &fds, &url, &internal)); i++)
+		sent = send_address(to, fds, n, url, internal);
+	if (sent)
+		say_done(c, id);
+	else
+		close_control(c); /* it has no use for a part of them */
+}
+
+/* Whose line it is has come in by this socket, so it may; and it has all sockets by now. */
+static void hand_over(struct control *c, struct str id)
+{
+	struct ucred peer = {0};
+	socklen_t n = sizeof(peer);
+	uv_os_fd_t fd = -1;
+	if (!uv_fileno((uv_handle_t *)&c->pipe, &fd))
+		getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n);
+	log_info("handing over", LOG_INT("pid", peer.pid));
+	given_away = true;
+	say_done(c, id);
+	kill(getpid(), SIGTERM); /* the main thread waits for it (service/cli.c) */
+}
+
+/* False: the line is an ordinary one. */
+static bool is_successor(struct control *c, struct str line)
+{
+	static const char word[] = "\"service.";
+	if (!memmem(line.p, line.n, word, sizeof(word) - 1) || json_check(line, NULL))
+		return false;
+	struct envelope e = envelope_read(json_trim(line));
+	bool asks = !e.err && e.id.n && json_string_is(e.method, "service.sockets");
+	bool takes = !e.err && e.id.n && json_string_is(e.method, "service.hand_over");
+	const int *fds;
+	const char *url;
+	bool internal;
+	if (!asks && !takes)
+		return false;
+	if (!is_open || given_away)
+		say(c,
+			error_frame(e.id, ERR_CONFLICT,
+				&(struct refusal){.message = "This service is stopping already."}));
+	else if (!listener_sockets(0, &fds, &url, &internal))
+		say(c,
+			error_frame(e.id, ERR_CONFLICT,
+				&(struct refusal){.message = "This is a command, not a service."}));
+	else if (asks)
+		give_sockets(c, e.id);
+	else
+		hand_over(c, e.id);
+	return true;
+}
+
 static void take_lines(struct control *c)
 {
 	char *newline;
 	while (!c->line.err && c->line.n && (newline = memchr(c->line.p, '\n', c->line.n))) {
 		size_t n = (size_t)(newline - c->line.p);
-		dispatch(&c->caller, (struct str){c->line.p, n}, 0);
+		struct str line = {c->line.p, n};
+		if (!is_successor(c, line))
+			dispatch(&c->caller, line, 0);
+		if (c->closing)
+			return;
 		c->line.n -= n + 1;
 		memmove(c->line.p, newline + 1, c->line.n);
 	}

@@ -13,6 +13,11 @@ void control_listen(struct worker *w);
 
 extern const struct worker_part control_part;
 
+/* A successor (service/inherited.h) asks here, by methods that are nobody else's, for the listening
+ * sockets (service.sockets: as notifications that carry so many each, then the reply), and then that this
+ * process let go of everything (service.hand_over): it ends as by SIGTERM. */
+enum { CONTROL_SOCKETS_A_MESSAGE = 253 }; /* SCM_MAX_FD of Linux */
+
 /* The other side: connects, or -1 with errno. Any thread. */
 int control_connect(const char *path);
 /* Sends one line, reads one line (caller frees); NULL when the other side hung up. */

@@ -3,7 +3,9 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/metrics.h"
+#include "service/config.h"
 #include "service/conn.h"
+#include "service/inherited.h"
 #include "service/lws.h"
 
 #include <arpa/inet.h>
@@ -27,7 +29,8 @@ struct listener {
 	char url[URL_MAX];
 	unsigned port;
 	bool internal;
-	int fds[WORKERS_MAX]; /* one a worker */
+	int *fds; /* one a worker; inherited ones may be more, or shared */
+	size_t fd_count;
 };
 
 static struct listener listeners[LISTENERS_MAX];
@@ -109,15 +112,46 @@ static enum err open_all(struct listener *l, struct sockaddr_storage *a, socklen
 	socklen_t size = sizeof(*a);
 	getsockname(probe, (struct sockaddr *)a, &size);
 	close(probe);
+	l->fds = mem_alloc((size_t)worker_count * sizeof(int));
 	for (int i = 0; i < worker_count; i++) {
-		l->fds[i] = open_one(a, n, true);
-		if (l->fds[i] < 0) {
-			while (i-- > 0)
-				close(l->fds[i]);
+		int fd = open_one(a, n, true);
+		if (fd < 0)
 			return ERR_CONFLICT;
-		}
+		l->fds[l->fd_count++] = fd;
 	}
 	return ERR_OK;
+}
+
+/* One a worker, if there were fewer. Where the address cannot be shared (sockets of systemd that were
+ * opened without ReusePort) the workers share the sockets. */
+static void add_sockets(struct listener *l, const struct sockaddr_storage *a, socklen_t n)
+{
+	int shared = 0, fd = 0;
+	socklen_t size = sizeof(shared);
+	getsockopt(l->fds[0], SOL_SOCKET, SO_REUSEPORT, &shared, &size);
+	while (shared && l->fd_count < (size_t)worker_count && (fd = open_one(a, n, true)) >= 0) {
+		l->fds = mem_resize(l->fds, l->fd_count + 1, sizeof(int));
+		l->fds[l->fd_count++] = fd;
+	}
+}
+
+static bool inherit(struct listener *l, struct sockaddr_storage *a, socklen_t n)
+{
+	l->fd_count = inherited_take(a, l->internal, &l->fds);
+	if (!l->fd_count)
+		return false;
+	socklen_t size = sizeof(*a);
+	getsockname(l->fds[0], (struct sockaddr *)a, &size);
+	add_sockets(l, a, n);
+	return true;
+}
+
+static void close_sockets(struct listener *l)
+{
+	while (l->fd_count)
+		close(l->fds[--l->fd_count]);
+	free(l->fds);
+	l->fds = NULL;
 }
 
 static void name_listener(struct listener *l, const struct sockaddr_storage *a, socklen_t n)
@@ -157,8 +191,9 @@ static enum err open_listener(const char *text, bool internal, struct buf *why)
 	/* Port 0: every address gets the port that the first one got. */
 	if (listener_count && !internal && ntohs(((struct sockaddr_in *)(void *)&a)->sin_port) == 0)
 		set_port(&a, listeners[0].port);
-	if (open_all(l, &a, n)) {
+	if (!inherit(l, &a, n) && open_all(l, &a, n)) {
 		int reason = errno;
+		close_sockets(l);
 		if (listener_count && a.ss_family == AF_INET6 &&
 			(reason == EADDRNOTAVAIL || reason == EAFNOSUPPORT)) {
 			log_warn("no IPv6 on this machine", LOG_TEXT("address", text));
@@ -200,14 +235,20 @@ unsigned listener_port(void)
 	return listeners[0].port;
 }
 
+size_t listener_sockets(size_t i, const int **ret_fds, const char **ret_url, bool *ret_internal)
+{
+	if (i >= listener_count)
+		return 0;
+	*ret_fds = listeners[i].fds;
+	*ret_url = listeners[i].url;
+	*ret_internal = listeners[i].internal;
+	return listeners[i].fd_count;
+}
+
 void listeners_close(void)
 {
-	while (listener_count > 0) {
-		listener_count--;
-		for (int i = 0; i < worker_count; i++)
-			if (listeners[listener_count].fds[i] >= 0)
-				close(listeners[listener_count].fds[i]);
-	}
+	while (listener_count > 0)
+		close_sockets(&listeners[--listener_count]);
 }
 
 /* ---- accepting ---- */
@@ -215,12 +256,14 @@ void listeners_close(void)
 struct acceptor {
 	uv_poll_t poll;
 	uv_timer_t pause;
+	unsigned handles; /* not closed yet */
+	struct acceptor *next;
 	struct lws_vhost *vhost;
 	int fd;
 };
 
-static _Thread_local struct acceptor acceptors[LISTENERS_MAX];
-static _Thread_local bool accepting; /* they are initialised and not closed */
+static _Thread_local struct acceptor *acceptors;
+static _Thread_local struct lws_vhost *vhosts[2]; /* the public one, the internal one */
 
 static void on_readable(uv_poll_t *poll, int status, int events);
 
@@ -292,7 +335,7 @@ static struct lws_vhost *make_vhost(struct worker *w, bool internal)
 	return lws_create_vhost(w->lws, &info);
 }
 
-static enum err make_vhosts(struct worker *w, struct lws_vhost **vhosts)
+static enum err make_vhosts(struct worker *w)
 {
 	for (size_t i = 0; i < listener_count; i++) {
 		bool internal = listeners[i].internal;
@@ -307,41 +350,84 @@ static enum err make_vhosts(struct worker *w, struct lws_vhost **vhosts)
 	return ERR_OK;
 }
 
+static void add_acceptor(struct worker *w, int fd, struct lws_vhost *vhost)
+{
+	struct acceptor *a = mem_new(struct acceptor);
+	*a = (struct acceptor){.handles = 2, .next = acceptors, .vhost = vhost, .fd = fd};
+	uv_poll_init(&w->loop, &a->poll, fd);
+	uv_timer_init(&w->loop, &a->pause);
+	a->poll.data = a->pause.data = a;
+	acceptors = a;
+}
+
+/* Every socket has a worker, and every worker one: where there are more of the ones than of the others
+ * a worker has several, or several have the same. */
+static void add_share(struct worker *w, const struct listener *l)
+{
+	size_t workers = (size_t)worker_count, self = (size_t)w->index;
+	if (l->fd_count < workers)
+		add_acceptor(w, l->fds[self % l->fd_count], vhosts[l->internal]);
+	else
+		for (size_t i = self; i < l->fd_count; i += workers)
+			add_acceptor(w, l->fds[i], vhosts[l->internal]);
+}
+
 /* What can fail is done first: what has failed is not stopped. */
 static enum err start(struct worker *w)
 {
-	struct lws_vhost *vhosts[2] = {NULL, NULL};
-	enum err err = make_vhosts(w, vhosts);
+	enum err err = make_vhosts(w);
 	if (err)
 		return err;
 	conn_http_start(&w->loop);
-	for (size_t i = 0; i < listener_count; i++) {
-		struct acceptor *a = &acceptors[i];
-		a->fd = listeners[i].fds[w->index];
-		a->vhost = vhosts[listeners[i].internal];
-		uv_poll_init(&w->loop, &a->poll, a->fd);
-		uv_timer_init(&w->loop, &a->pause);
-		a->poll.data = a->pause.data = a;
-	}
-	accepting = true;
+	for (size_t i = 0; i < listener_count; i++)
+		add_share(w, &listeners[i]);
 	return ERR_OK;
 }
 
-void listeners_accept(void)
+static void on_handle_closed(uv_handle_t *handle)
 {
-	for (size_t i = 0; accepting && i < listener_count; i++)
-		uv_poll_start(&acceptors[i].poll, UV_READABLE, on_readable);
+	struct acceptor *a = handle->data;
+	if (--a->handles == 0)
+		free(a);
+}
+
+/* The first of the list. */
+static void close_acceptor(struct acceptor *a)
+{
+	acceptors = a->next;
+	uv_close((uv_handle_t *)&a->pause, on_handle_closed);
+	uv_close((uv_handle_t *)&a->poll, on_handle_closed);
+}
+
+/* Of addresses that are no longer listened on: who waits there already is let in. */
+static void accept_last(struct worker *w)
+{
+	for (size_t i = (size_t)w->index; i < inherited_left(); i += (size_t)worker_count) {
+		enum inherited_side side;
+		int fd = inherited_socket(i, &side);
+		struct lws_vhost *vhost = vhosts[side == INHERITED_INTERNAL];
+		if (!vhost)
+			continue;
+		add_acceptor(w, fd, vhost);
+		while (accept_one(acceptors))
+			;
+		close_acceptor(acceptors);
+	}
+}
+
+void listeners_accept(struct worker *w)
+{
+	accept_last(w);
+	for (struct acceptor *a = acceptors; a; a = a->next)
+		uv_poll_start(&a->poll, UV_READABLE, on_readable);
 }
 
 /* The descriptors are closed by the main thread after this, and may be others' by the end. */
 static void drain(struct worker *w)
 {
 	(void)w;
-	for (size_t i = 0; accepting && i < listener_count; i++) {
-		uv_close((uv_handle_t *)&acceptors[i].pause, NULL);
-		uv_close((uv_handle_t *)&acceptors[i].poll, NULL);
-	}
-	accepting = false;
+	while (acceptors)
+		close_acceptor(acceptors);
 	conn_http_drain();
 }
 

@@ -1,11 +1,12 @@
 /* listener.h: the sockets that clients reach: one a worker and address, sharing the port by
- * SO_REUSEPORT. Opened by main before the workers start (so that errors come at once), accepted
- * from by each worker itself. */
+ * SO_REUSEPORT, or those that were inherited (service/inherited.h). Opened by main before the workers
+ * start (so that errors come at once), accepted from by each worker itself. */
 #pragma once
 
 #include "core/buf.h"
 #include "core/worker.h"
-#include "service/config.h"
+
+struct config;
 
 /* Opens all that the configuration names. On failure *why holds sentences for a person and nothing
  * is open. */
@@ -18,8 +19,11 @@ unsigned listener_port(void); /* of the first */
 
 void listeners_close(void);
 
+/* The sockets of the i-th address, to be handed over; 0: there is no such address. */
+size_t listener_sockets(size_t i, const int **ret_fds, const char **ret_url, bool *ret_internal);
+
 /* On each worker, once everything is in its place: connections are accepted from now on. */
-void listeners_accept(void);
+void listeners_accept(struct worker *w);
 
 /* On each worker: no connection is left there. */
 bool listener_left(struct worker *w);

@@ -14,6 +14,7 @@
 #include "service/event_stream.h"
 #include "service/hand_over.h"
 #include "service/http_session.h"
+#include "service/inherited.h"
 #include "service/listener.h"
 #include "service/methods.h"
 #include "service/opening.h"
@@ -42,7 +43,9 @@ enum {
 	LEAVE_MS = 5000, /* for clients that read slowly what was written to them */
 	DEFAULT_PORT = 8080,
 	LOCK_WAIT_MS = 3000,
-	LOCK_RETRY_MS = 50
+	TAKE_OVER_MS = 60000,
+	LOCK_RETRY_MS = 50,
+	TAKE_OVER_RETRY_MS = 2
 };
 
 static int lock_fd = -1;
@@ -86,14 +89,33 @@ char *serve_control_path(const struct config *config, bool listen)
 	return buf_take(&b);
 }
 
+static bool answers(const struct config *config)
+{
+	char *path = serve_control_path(config, true);
+	int fd = control_connect(path);
+	free(path);
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 /* A command that does its work without a service holds the lock for a moment: that is waited for,
- * unless whoever waits has found a service to ask meanwhile. */
+ * unless whoever waits has found a service to ask meanwhile. A successor waits for what it was promised,
+ * unless another has it: somebody answers again, after nobody did. */
 static bool take_lock(const struct serve_options *o)
 {
-	static const struct timespec pause = {.tv_nsec = LOCK_RETRY_MS * 1000000L};
-	for (int waited = 0; flock(lock_fd, LOCK_EX | LOCK_NB) != 0; waited += LOCK_RETRY_MS) {
-		if (waited >= LOCK_WAIT_MS || (o->found && o->found(o->context)))
+	const int wait = o->take_over ? TAKE_OVER_MS : LOCK_WAIT_MS;
+	const int every = o->take_over ? TAKE_OVER_RETRY_MS : LOCK_RETRY_MS;
+	const struct timespec pause = {.tv_nsec = every * 1000000L};
+	bool silent = false;
+	for (int waited = 0; flock(lock_fd, LOCK_EX | LOCK_NB) != 0; waited += every) {
+		if (waited >= wait || (o->found && o->found(o->context)))
 			return false;
+		bool look = o->take_over && waited % LOCK_RETRY_MS == 0;
+		bool heard = look && answers(o->config);
+		if (silent && heard)
+			return false;
+		silent |= look && !heard;
 		nanosleep(&pause, NULL);
 	}
 	return true;
@@ -351,28 +373,86 @@ static void let_in(struct worker *w, void *context)
 	(void)context;
 	sessions_begin();
 	control_listen(w);
-	listeners_accept();
+	listeners_accept(w);
+}
+
+/* What cannot be served is found before the running service lets go: the certificate, the keys of
+ * issuers, the addresses. */
+static enum err take_over(const struct serve_options *o, struct buf *why)
+{
+	int peer = -1;
+	char *path = serve_control_path(o->config, true);
+	enum err err = inherited_ask(path, &peer, why);
+	free(path);
+	if (err == ERR_NOT_FOUND) {
+		log_info("there is nobody to take over from");
+		return ERR_OK;
+	}
+	if (err)
+		return err;
+	err = authn_configure(o->config, &(struct authn_embedded){0}, why);
+	authn_finish();
+	if (!err)
+		err = listeners_open(o->config, worker_count(o), why);
+	if (err)
+		close(peer);
+	else
+		err = inherited_take_over(peer, why);
+	if (err)
+		listeners_close();
+	return err;
+}
+
+/* The addresses, if they are not there from the process before. */
+static enum err listen_at(const struct serve_options *o, struct buf *why)
+{
+	enum err err = ERR_OK;
+	if (!listener_url(0))
+		err = listeners_open(o->config, worker_count(o), why);
+	for (size_t i = 0; !err && i < inherited_left(); i++) {
+		enum inherited_side side;
+		inherited_socket(i, &side);
+		if (side == INHERITED_EITHER) {
+			buf_addf(why,
+				"systemd gives a socket for %s, where this service is not to "
+				"listen: "
+				"name it in server.listen, or take it out of the socket unit.\n",
+				inherited_name(i));
+			return ERR_CONFLICT;
+		}
+		log_warn("no longer listened on", LOG_TEXT("address", inherited_name(i)));
+	}
+	return err;
+}
+
+/* In this process alone, before it owns anything. */
+static enum err prepare(const struct serve_options *o, struct buf *why)
+{
+	enum err err = inherited_from_systemd(why);
+	if (!err)
+		err = start_tls(o->config, why);
+	if (!err && o->take_over)
+		err = take_over(o, why);
+	return err;
 }
 
 enum err serve_start(const struct serve_options *o, struct buf *why)
 {
 	const struct config *config = o->config;
-	int workers = worker_count(o);
-	enum err err = own_directory(o, why);
+	enum err err = o->listen ? prepare(o, why) : ERR_OK;
+	if (!err)
+		err = own_directory(o, why);
+	if (!err)
+		err = open_store(config, why);
+	if (!err && o->listen)
+		err = listen_at(o, why);
 	if (err)
-		return err;
-	err = open_store(config, why);
-	if (err)
-		goto leave;
-	if (o->listen && (err = start_tls(config, why)))
-		goto close_store;
-	if (o->listen && (err = listeners_open(config, workers, why)))
-		goto close_store;
+		goto close_all;
 	err = choose_issuer_url(config, o->listen ? listener_port() : configured_port(config), why);
 	if (!err && config->issuer.enabled)
 		err = start_issuer(config, why);
 	if (err)
-		goto close_listeners;
+		goto close_all;
 	err = start_tokens(config, why);
 	if (err)
 		goto stop_issuer;
@@ -380,7 +460,7 @@ enum err serve_start(const struct serve_options *o, struct buf *why)
 	add_methods_and_routes(config);
 	control_path = serve_control_path(config, o->listen);
 	control_configure(control_path);
-	err = workers_start(&(struct workers_options){.count = workers,
+	err = workers_start(&(struct workers_options){.count = worker_count(o),
 		.calls_max = config->limits.calls_per_worker,
 		.sockets = o->listen,
 		.parts = o->listen ? all_parts : quiet_parts});
@@ -389,6 +469,7 @@ enum err serve_start(const struct serve_options *o, struct buf *why)
 		if (listens)
 			hand_over_load();
 		workers_each(let_in, NULL);
+		inherited_close();
 		site_set_ready(true);
 		return ERR_OK;
 	}
@@ -402,13 +483,13 @@ stop_issuer:
 	disabled_finish();
 	if (config->issuer.enabled)
 		issuer_stop();
-close_listeners:
+close_all:
 	listeners_close();
-close_store:
+	inherited_close();
 	tls_pair_use(&(struct tls_pair *){NULL});
 	store_close();
-leave:
 	free(store_path);
+	store_path = NULL;
 	leave_directory();
 	return err;
 }

@@ -8,6 +8,10 @@
 struct serve_options {
 	const struct config *config;
 	bool listen; /* false: only a control socket, for a command that needs the service */
+	/* From the process that has the data directory now, if there is one: its listening sockets, then
+	 * the directory, for which it may take a minute. Nothing changes for that one before everything
+	 * that can be checked without it has been. */
+	bool take_over;
 	/* Asked again and again while another process has the data directory: true gives up, as there
 	 * is a service to ask. NULL: none is looked for. */
 	bool (*found)(void *context);

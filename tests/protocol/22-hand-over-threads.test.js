@@ -1,10 +1,13 @@
 // A restart is a hand-over: sessions and rooms outlive the process.
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, writeFileSync } from "node:fs";
+import { connect as connectTo, createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { ResumingClient } from "../support/resuming.mjs";
-import { run, startServer } from "../support/server.mjs";
+import { binary, ownDirectory, run, startServer } from "../support/server.mjs";
 
 const config = { session: { resume_window: "30s", drain_spread: "100ms" } };
 
@@ -270,4 +273,171 @@ test("a session without a window ends with the process", async (t) => {
 	assert.deepEqual(ann.of("session.closing"), []);
 	await next(first, { t, config: none });
 	assert.equal((await ann.connect()).resumed, false);
+});
+
+// ---- taking over from a process that runs ----
+
+/** Connects all the time; what did not get through in order is in `wrong`. */
+function prober(server) {
+	const wrong = [];
+	let going = true;
+	let count = 0;
+	const one = () =>
+		new Promise((done) => {
+			const socket = connectTo(server.port, "127.0.0.1");
+			let text = "";
+			socket.setTimeout(20_000, () => socket.destroy(new Error("silent for 20 s")));
+			socket.on("connect", () =>
+				socket.write("GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
+			);
+			socket.on("data", (data) => (text += data));
+			socket.on("error", (error) => wrong.push(error.message));
+			socket.on("close", () => {
+				count++;
+				if (!/^HTTP\/1.1 (200|503)/.test(text)) wrong.push(text || "nothing");
+				done();
+			});
+		});
+	const probes = Array.from({ length: 4 }, async () => {
+		while (going) await one();
+	});
+	return {
+		async stop() {
+			going = false;
+			await Promise.all(probes);
+			assert.deepEqual(wrong, []);
+			return count;
+		},
+	};
+}
+
+test("a successor goes on with everything, whatever its number of workers", async (t) => {
+	let server = await startServer({ t, workers: 1, config });
+	const probes = prober(server);
+	const [ann, bob] = [await client(server, "ann"), await client(server, "bob")];
+	const { peer } = await ann.call("room.join", { room: "r" });
+	await bob.call("room.join", { room: "r" });
+	const counts = [4, 2, 5, 1];
+	for (const workers of counts) {
+		const next = await server.successor({ t, workers });
+		assert.equal((await server.exited()).code, 0);
+		assert.match(server.log, /handing over/);
+		server = next;
+		for (const who of [ann, bob]) {
+			assert.equal((await who.closed).code, 1001);
+			assert.equal((await who.connect()).resumed, true);
+		}
+		bob.send("signal.send", { room: "r", to: { peer }, type: "n", data: workers });
+	}
+	await ann.until(() => ann.of("signal.received").length === counts.length, "all signals");
+	assert.deepEqual(ann.of("signal.received").map(({ data }) => data), counts);
+	assert.deepEqual([...ann.of("room.updated"), ...ann.of("room.left")], []);
+	assert.ok((await probes.stop()) > 10);
+});
+
+test("who cannot serve takes nothing over, and nothing has changed for the one that runs", async (t) => {
+	const server = await startServer({ t, workers: 2, config });
+	const ann = await client(server, "ann");
+	const folder = ownDirectory();
+	const taken = createServer().listen(0, "127.0.0.1");
+	await once(taken, "listening");
+	t.after(() => taken.close());
+	const nothing = join(folder, "nothing.pem");
+	writeFileSync(nothing, "nothing");
+	const attempts = [
+		["--listen", "no address"],
+		[`--tls.certificate=${nothing}`, `--tls.key=${nothing}`],
+		["--listen", `127.0.0.1:${server.port},127.0.0.1:${taken.address().port}`],
+		["--config", join(folder, "none.yaml")],
+	];
+	for (const words of attempts) {
+		const { code } = await run([
+			"serve", "--data", server.data, "--listen", `127.0.0.1:${server.port}`, "--take-over", ...words,
+		]);
+		assert.notEqual(code, 0, words.join(" "));
+		assert.equal((await ann.call("session.ping", {}).catch((error) => error)).code, undefined);
+	}
+	assert.doesNotMatch(server.log, /stopping/);
+	assert.equal((await fetch(`${server.url}/ready`)).status, 200);
+	assert.deepEqual(ann.of("session.closing"), []);
+});
+
+test("with other data there is nobody to take over from, and the address is in use", async (t) => {
+	const server = await startServer({ t, config });
+	const { code, stderr } = await run([
+		"serve", "--data", join(ownDirectory(), "d"), "--listen", `127.0.0.1:${server.port}`, "--take-over",
+	]);
+	assert.equal(code, 1);
+	assert.match(stderr, /nobody to take over from/);
+	assert.match(stderr, /another program has it/);
+	assert.equal((await fetch(`${server.url}/ready`)).status, 200);
+});
+
+test("without a predecessor a take-over is a start", async (t) => {
+	const server = await startServer({ t, config, args: ["--take-over"] });
+	assert.match(server.log, /nobody to take over from/);
+	assert.equal((await fetch(`${server.url}/ready`)).status, 200);
+});
+
+test("of two successors at once one has it, and the other says so or comes after it", async (t) => {
+	const server = await startServer({ t, workers: 2, config });
+	const probes = prober(server);
+	const ann = await client(server, "ann");
+	const outcomes = await Promise.allSettled([1, 2].map((workers) => server.successor({ workers })));
+	const [last, ...others] = outcomes
+		.filter(({ status }) => status === "fulfilled")
+		.map(({ value }) => value)
+		.sort((a, b) => (a.ended ? 1 : 0) - (b.ended ? 1 : 0));
+	assert.ok(last, outcomes.map(({ reason }) => reason?.message).join("\n"));
+	t.after(() => last.stop());
+	for (const other of others) assert.equal((await other.exited()).code, 0);
+	await ann.closed;
+	assert.equal((await ann.connect()).resumed, true);
+	await probes.stop();
+});
+
+test("while the service stops, a successor waits for it and starts", async (t) => {
+	const server = await startServer({ t, workers: 2, config, env: { SIGNALBOX_STORE_FAULT: "HAND_OVER_PUT:1:delay=1500" } });
+	const ann = await client(server, "ann");
+	server.signal("SIGTERM");
+	await server.logged("stopping");
+	const next = await server.successor({ t, env: {} });
+	assert.equal((await server.exited()).code, 0);
+	assert.equal((await ann.connect()).resumed, true);
+	assert.equal((await fetch(`${next.url}/ready`)).status, 200);
+});
+
+test("a successor that dies after the old one has let go leaves everything to the next", async (t) => {
+	const server = await startServer({ t, workers: 2, config, env: { SIGNALBOX_STORE_FAULT: "HAND_OVER_PUT:1:delay=1000" } });
+	const ann = await client(server, "ann");
+	server.ending = true;
+	const words = ["serve", "--data", server.data, "--listen", `127.0.0.1:${server.port}`, "--take-over"];
+	const dying = spawn(binary, words, { stdio: "ignore", env: { PATH: process.env.PATH } });
+	await server.logged("handing over");
+	dying.kill("SIGKILL");
+	assert.equal((await server.exited()).code, 0);
+	await startServer({ t, workers: 1, config, data: server.data, listen: `127.0.0.1:${server.port}` });
+	assert.equal((await ann.connect()).resumed, true);
+});
+
+test("an address that is new is opened, one that is not wanted any more is closed", async (t) => {
+	const server = await startServer({ t, workers: 2, config });
+	const listen = `127.0.0.1:${server.port},127.0.0.2:${server.port}`;
+	const second = await server.successor({ t, listen, workers: 3 });
+	const reach = async (host) => (await fetch(`http://${host}:${server.port}/ready`)).status;
+	assert.deepEqual([await reach("127.0.0.1"), await reach("127.0.0.2")], [200, 200]);
+	const third = await second.successor({ t, listen: `127.0.0.2:${server.port}` });
+	assert.match(third.log, /no longer listened on/);
+	assert.equal(await reach("127.0.0.2"), 200);
+	await assert.rejects(reach("127.0.0.1"));
+});
+
+test("nobody but a successor is told of sockets: there is no such method elsewhere", async (t) => {
+	const server = await startServer({ t, workers: 1, config });
+	const ann = new ResumingClient(server, await server.mint("ann", { scope: "admin rooms:join" }));
+	await ann.connect(null);
+	for (const method of ["service.sockets", "service.hand_over"])
+		await assert.rejects(ann.call(method, {}), { code: -32601 });
+	assert.equal(existsSync(join(server.data, "control.sock")), true);
+	assert.doesNotMatch(server.log, /handing over/);
 });

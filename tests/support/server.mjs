@@ -100,6 +100,7 @@ export async function startServer(options = {}) {
 }
 
 class Server {
+	#options;
 	#child;
 	#exited;
 	#tokens = new Map();
@@ -112,6 +113,7 @@ class Server {
 	#watchers = new Set();
 
 	constructor(options) {
+		this.#options = options;
 		const { workers = 1, args = [], config, disk, data = disk?.path, listen = "127.0.0.1:0" } = options;
 		const env = { ...options.env, ...disk?.env, ...(options.clock && this.#clock()) };
 		const own = data ? undefined : mkdtempSync(join(tmpdir(), "sb-"));
@@ -296,6 +298,18 @@ class Server {
 		if (!this.killed) assert.equal(code, 0, `exit code of signalbox:\n${tail(this.log)}`);
 		for (const token of this.#secrets)
 			assert.ok(!this.log.includes(token.slice(token.lastIndexOf("."))), "a token is in the log");
+	}
+
+	/** The process that takes over from this one: with its options, but for those given. */
+	successor({ args = [], ...options } = {}) {
+		this.ending = true; // it ends by itself, as if it had been told to
+		return startServer({
+			...this.#options,
+			data: this.data,
+			listen: `127.0.0.1:${this.port}`,
+			args: [...args, "--take-over"],
+			...options,
+		});
 	}
 
 	/** Ends it as a power cut does. */
