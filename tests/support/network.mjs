@@ -11,6 +11,8 @@ import { ownDirectory } from "./server.mjs";
 /** Where the other host finds this one, by whichever network. */
 export const HERE = "10.9.0.1";
 
+// "addrgenmode none" below: else addresses of IPv6 come a second later, as one more change of network, and
+// a browser drops what it is loading.
 const ip = (...words) => execFileSync("ip", words.join(" ").split(" "));
 
 /** Rules and addresses may only be changed where there is nobody else. */
@@ -25,7 +27,10 @@ export function plugIn() {
 	assertAlone();
 	ip("link add test0 type veth peer name test0far");
 	ip("addr add 10.8.0.1/24 dev test0");
-	for (const name of ["test0", "test0far"]) ip(`link set ${name} up`);
+	for (const name of ["test0", "test0far"]) {
+		ip(`link set ${name} addrgenmode none`);
+		ip(`link set ${name} up`);
+	}
 }
 
 /** Another host, with nothing plugged in yet. It ends with this process, or by end(). */
@@ -50,7 +55,6 @@ export async function secondHost() {
 			ip(`link add test${n} type veth peer name card${n} netns ${holder.pid}`);
 			ip(`addr add 10.9.${n}.1/24 dev test${n}`);
 			ip(`link set test${n} up`);
-			// An address of IPv6 would come a second later: one more change, in the middle of something.
 			there(`link set card${n} addrgenmode none`);
 			there(`addr add 10.9.${n}.2/24 dev card${n}`);
 			there(`link set card${n} up`);
