@@ -15,7 +15,7 @@ export function watchStatus(box) {
 	let ticking = 0;
 
 	const word = ({ state, transport }) => {
-		if (state === "open") return transport === "http" ? "Over HTTP: WebSocket is blocked here" : WORD.open;
+		if (state === "open") return transport === "http" ? "Over HTTP" : WORD.open;
 		return since && state === "connecting" ? WORD.reconnecting : WORD[state];
 	};
 
@@ -44,7 +44,9 @@ export function watchStatus(box) {
 		$("status").hidden = false;
 		$("status").dataset.state = state;
 		$("status").dataset.transport = status.transport;
-		if ($("status").textContent !== word(status)) $("status").textContent = word(status);
+		// Said to those who listen only when it is another one.
+		if ($("status-word").textContent !== word(status)) $("status-word").textContent = word(status);
+		$("status-why").hidden = state !== "open" || status.transport !== "http";
 		$("status").title = status.message;
 		if (!away) {
 			$("trouble").hidden = true;
