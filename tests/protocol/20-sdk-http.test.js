@@ -197,6 +197,22 @@ test("blocked from the first: by resets, by silence; and one that may only use W
 	await assert.rejects(connecting, { reason: "closed" });
 });
 
+test("a server that was away is no blocked WebSocket: who is back over HTTP first moves over soon", async (t) => {
+	const { server, way } = await behind(t);
+	const ann = await client(t, server, "ann", { url: way.url });
+	await ann.connect();
+	const { session } = ann.session;
+	way.block();
+	await event(ann, "reconnecting", () => ann.transport === "http"); // neither gets through
+	await event(ann, "connecting", (attempt) => attempt.transport === "http");
+	way.unblock();
+	const { message, blocked } = await event(ann, "status", ({ state }) => state === "open");
+	assert.deepEqual([message, blocked, ann.transport], ["Connected over HTTP.", false, "http"]);
+	const told = event(ann, "transport");
+	assert.equal((await told).transport, "websocket");
+	assert.deepEqual([ann.session.session, ann.status.message], [session, "Connected."]);
+});
+
 test("a switch back that fails in the middle costs nothing but time", async (t) => {
 	const { server, way } = await behind(t);
 	way.websockets = "reset";

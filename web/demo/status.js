@@ -46,7 +46,7 @@ export function watchStatus(box) {
 		$("status").dataset.transport = status.transport;
 		// Said to those who listen only when it is another one.
 		if ($("status-word").textContent !== word(status)) $("status-word").textContent = word(status);
-		$("status-why").hidden = state !== "open" || status.transport !== "http";
+		$("status-why").hidden = !status.blocked;
 		$("status").title = status.message;
 		if (!away) {
 			$("trouble").hidden = true;

@@ -99,7 +99,7 @@ export class Connection extends Emitter {
 		this.#backoff = new Backoff(options.random);
 		this.#ways = new Ways(options.url, options, () => this.#token(true));
 		this.transport = this.#ways.current;
-		this.status = { state: "idle", message: SENTENCE.idle, transport: this.transport };
+		this.status = { state: "idle", message: SENTENCE.idle, transport: this.transport, blocked: false };
 	}
 
 	/** Who is signed in, once open. */
@@ -315,13 +315,18 @@ export class Connection extends Emitter {
 		const { session, user } = /** @type {SessionResult} */ (this.session);
 		const { transport } = this;
 		const changed = this.#told === null ? this.#ways.fallenBack : this.#told !== transport;
-		const message = this.#ways.fallenBack ? SENTENCE.fallenBack : SENTENCE.open;
+		const message = this.#openMessage();
 		this.#told = transport;
 		if (changed) this.emit("transport", { transport, message });
 		const detail = { session, resumed, user, transport };
 		// A WebSocket that took over from a stream is no news but for this.
 		if (this.#before && resumed) this.#tell("open", { ...detail, message });
 		else this.#setState("open", detail, message);
+	}
+
+	#openMessage() {
+		if (this.#ways.blocked) return SENTENCE.blocked;
+		return this.transport === "http" ? SENTENCE.openByHttp : SENTENCE.open;
 	}
 
 	/** @param {SignalboxError} error */
@@ -340,9 +345,14 @@ export class Connection extends Emitter {
 	/**
 	 * There is a WebSocket beside the stream by now: the session is resumed over it. What the
 	 * stream still brings is not counted, but thrown away, and comes again.
-	 * @param {Socket} socket
+	 * @param {Socket | null} socket null: there is none, after all
 	 */
 	async #takeOver(socket) {
+		const message = this.#openMessage();
+		if (!socket) {
+			if (this.status.message !== message) this.#tell("open", { ...this.status, message });
+			return;
+		}
 		const stream = this.#socket;
 		const token = await this.#token(false).catch(() => null);
 		if (!token || this.#socket !== stream || !this.#ready) {
@@ -609,6 +619,7 @@ export class Connection extends Emitter {
 	}
 
 	#networkChanged() {
+		this.#backoff.reset(); // a network that has just come may need a moment, but not twenty seconds
 		if (this.#ready) this.#ways.networkChanged((socket) => this.#takeOver(socket));
 		if (!this.#bidden) this.check();
 		this.onNetworkChange();
@@ -639,7 +650,8 @@ export class Connection extends Emitter {
 
 	/** @param {State} state @param {any} detail */
 	#tell(state, detail) {
-		this.status = { state, transport: this.transport, ...detail };
+		const blocked = state === "open" && this.#ways.blocked;
+		this.status = { ...detail, state, transport: this.transport, blocked };
 		this.emit("status", this.status);
 	}
 }

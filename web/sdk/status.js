@@ -5,8 +5,10 @@
  * @typedef {import("./errors.js").SignalboxError} SignalboxError
  * @typedef {"idle"|"connecting"|"open"|"reconnecting"|"offline"|"closed"} State
  * @typedef {{code: number, reason: string, message: string}} Closed
- * @typedef {{state: State, message: string, transport: Transport} & Record<string, any>} Status
- *   with all that the state's own event says
+ * @typedef {{
+ *   state: State, message: string, transport: Transport, blocked: boolean,
+ * } & Record<string, any>} Status `blocked`: HTTP works here and WebSocket does not. With all that the
+ *   state's own event says
  * @typedef {{
  *   connecting: {attempt: number, transport: Transport},
  *   open: {
@@ -29,7 +31,8 @@ export const SENTENCE = {
 	idle: "Not connected.",
 	connecting: "Connecting…",
 	open: "Connected.",
-	fallenBack: "Connected over HTTP, because WebSocket is blocked here.",
+	openByHttp: "Connected over HTTP.",
+	blocked: "Connected over HTTP, because WebSocket is blocked here.",
 	offline: "This device is offline. It connects again when the network is back.",
 	closing: "The server is about to restart. It connects again by itself.",
 	expiring: "The sign-in runs out soon and is being renewed.",

@@ -42,6 +42,8 @@ export class Ways {
 	/** HTTP is only the way around. */
 	#choice;
 	#failed = 0;
+	/** HTTP has failed, too, since the last time that all was well: so it need not have been the WebSocket. */
+	#doubt = false;
 	#retry;
 	#pause;
 	/** @type {any} */
@@ -71,6 +73,11 @@ export class Ways {
 		return this.#choice && this.current === "http";
 	}
 
+	/** HTTP works here, and WebSocket does not. */
+	get blocked() {
+		return this.fallenBack && !this.#doubt;
+	}
+
 	/** Milliseconds that the next one may take to be there: less, where something else can be tried. */
 	get patience() {
 		const mayFallBack = this.#choice && this.current === "websocket";
@@ -87,30 +94,36 @@ export class Ways {
 	/** An attempt by this one never got as far as open. @param {Transport} transport */
 	failed(transport) {
 		if (!this.#choice || transport !== this.current) return;
-		if (this.current === "http") this.current = "websocket";
-		else if (++this.#failed >= MAX_FAILED) this.current = "http";
+		if (transport === "http") {
+			this.current = "websocket";
+			this.#failed = 0;
+			this.#doubt = true;
+		} else if (++this.#failed >= MAX_FAILED) {
+			this.current = "http";
+		}
 	}
 
 	/**
-	 * The session is open by this one. Is it only the way around, WebSocket is tried again, less and
-	 * less often.
+	 * The session is open by this one. Is it only the way around, WebSocket is tried again: soon,
+	 * when the server itself may have been away, and else less and less often.
 	 * @param {Transport} transport
-	 * @param {(socket: Socket) => void} found gets one that is open, and answers for it from then on
+	 * @param {(socket: Socket | null) => void} found gets one that is open, and answers for it from
+	 *   then on; null when there is none
 	 */
 	opened(transport, found) {
 		this.current = transport;
 		if (transport === "websocket") {
 			this.#failed = 0;
+			this.#doubt = false;
 			this.#pause = this.#retry;
 		}
-		this.#lookAgain(found);
+		if (this.#doubt) this.#lookSoon(found);
+		else this.#lookAgain(found);
 	}
 
-	/** What was blocked in the other network may be open here. @param {(socket: Socket) => void} found */
+	/** What was blocked in the other network may be open here. @param {(socket: Socket | null) => void} found */
 	networkChanged(found) {
-		this.#pause = SETTLE_MS;
-		this.#lookAgain(found);
-		this.#pause = this.#retry;
+		this.#lookSoon(found);
 	}
 
 	/** The session is not open any more. */
@@ -121,7 +134,14 @@ export class Ways {
 		beside?.close(GIVEN_UP);
 	}
 
-	/** @param {(socket: Socket) => void} found */
+	/** @param {(socket: Socket | null) => void} found */
+	#lookSoon(found) {
+		this.#pause = SETTLE_MS * (0.5 + Math.random() / 2);
+		this.#lookAgain(found);
+		this.#pause = this.#retry;
+	}
+
+	/** @param {(socket: Socket | null) => void} found */
 	#lookAgain(found) {
 		this.lost();
 		if (!this.fallenBack) return;
@@ -129,10 +149,15 @@ export class Ways {
 		this.#pause = Math.min(MAX_RETRY_MS, this.#pause * 2);
 	}
 
-	/** The stream goes on meanwhile, and nothing is lost if this fails. @param {(socket: Socket) => void} found */
+	/** The stream goes on meanwhile, and nothing is lost if this fails. @param {(socket: Socket | null) => void} found */
 	#tryBeside(found) {
 		const socket = this.dial("websocket");
-		const failed = () => this.#beside === socket && this.#lookAgain(found);
+		const failed = () => {
+			if (this.#beside !== socket) return;
+			this.#doubt = false;
+			this.#lookAgain(found);
+			found(null);
+		};
 		this.#beside = socket;
 		socket.onclose = socket.onerror = failed;
 		this.#timer = setTimeout(failed, this.openTimeout);
