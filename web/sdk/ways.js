@@ -42,8 +42,8 @@ export class Ways {
 	/** HTTP is only the way around. */
 	#choice;
 	#failed = 0;
-	/** HTTP has failed, too, since the last time that all was well: so it need not have been the WebSocket. */
-	#doubt = false;
+	/** A WebSocket was tried while HTTP worked, and was not to be had: else the server may have been away. */
+	#seenBlocked = false;
 	#retry;
 	#pause;
 	/** @type {any} */
@@ -75,7 +75,7 @@ export class Ways {
 
 	/** HTTP works here, and WebSocket does not. */
 	get blocked() {
-		return this.fallenBack && !this.#doubt;
+		return this.fallenBack && this.#seenBlocked;
 	}
 
 	/** Milliseconds that the next one may take to be there: less, where something else can be tried. */
@@ -97,7 +97,6 @@ export class Ways {
 		if (transport === "http") {
 			this.current = "websocket";
 			this.#failed = 0;
-			this.#doubt = true;
 		} else if (++this.#failed >= MAX_FAILED) {
 			this.current = "http";
 		}
@@ -105,7 +104,7 @@ export class Ways {
 
 	/**
 	 * The session is open by this one. Is it only the way around, WebSocket is tried again: soon,
-	 * when the server itself may have been away, and else less and less often.
+	 * because the server itself may have been away, and then less and less often.
 	 * @param {Transport} transport
 	 * @param {(socket: Socket | null) => void} found gets one that is open, and answers for it from
 	 *   then on; null when there is none
@@ -114,15 +113,16 @@ export class Ways {
 		this.current = transport;
 		if (transport === "websocket") {
 			this.#failed = 0;
-			this.#doubt = false;
+			this.#seenBlocked = false;
 			this.#pause = this.#retry;
 		}
-		if (this.#doubt) this.#lookSoon(found);
-		else this.#lookAgain(found);
+		if (this.#seenBlocked) this.#lookAgain(found);
+		else this.#lookSoon(found);
 	}
 
 	/** What was blocked in the other network may be open here. @param {(socket: Socket | null) => void} found */
 	networkChanged(found) {
+		this.#seenBlocked = false;
 		this.#lookSoon(found);
 	}
 
@@ -136,7 +136,7 @@ export class Ways {
 
 	/** @param {(socket: Socket | null) => void} found */
 	#lookSoon(found) {
-		this.#pause = SETTLE_MS * (0.5 + Math.random() / 2);
+		this.#pause = Math.min(SETTLE_MS, this.#retry) * (0.5 + Math.random() / 2);
 		this.#lookAgain(found);
 		this.#pause = this.#retry;
 	}
@@ -154,7 +154,7 @@ export class Ways {
 		const socket = this.dial("websocket");
 		const failed = () => {
 			if (this.#beside !== socket) return;
-			this.#doubt = false;
+			this.#seenBlocked = true;
 			this.#lookAgain(found);
 			found(null);
 		};
