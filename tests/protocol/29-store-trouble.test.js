@@ -352,7 +352,7 @@ test("when nothing can be read, only rooms that are not there yet cannot be join
 	await c.close();
 });
 
-test("starting on a disk that takes no writes says what to do", async (t) => {
+test("starting and stopping on a disk that takes no writes", async (t) => {
 	const disk = await smallDisk(t, "1m");
 	const refused = async (sentence) => {
 		const { code, stderr } = await run(["serve", "--data", disk.path, "--listen", "127.0.0.1:0"], { disk });
@@ -380,4 +380,17 @@ test("starting on a disk that takes no writes says what to do", async (t) => {
 	disk.free();
 	await until(async () => (await get(third, "/ready"))[0] === 200, "being ready");
 	await third.rpc("user.add", { name: "bob" });
+
+	// A stop on a full disk loses the sessions, says so, and nothing else.
+	const ann = new ResumingClient(third, await third.mint("ann"));
+	await ann.connect();
+	disk.fill();
+	await assert.rejects(third.rpc("user.add", { name: "carl" }), (error) => (isOverloaded(error), true));
+	await third.stop();
+	assert.match(third.log, /no session is handed over/);
+	disk.free();
+	ann.server = await startServer({ t, disk });
+	assert.equal((await ann.connect()).resumed, false);
+	assert.deepEqual((await ann.server.rpc("user.list")).users.map(({ name }) => name), ["ann", "bob"]);
+	await ann.close();
 });
