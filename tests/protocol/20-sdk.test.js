@@ -163,6 +163,7 @@ async function cuttable(server, user) {
 		url: server.url,
 		token: () => gate.then(() => token),
 		random: () => 0,
+		transport: "websocket",
 		WebSocket: Wire,
 	});
 	const happened = [];
@@ -299,6 +300,29 @@ test("away for longer than the window: a new session, in the same room", async (
 	assert.equal(ann.box.joined.get("tea"), hers);
 	assert.deepEqual([...hers.members.values()].map(({ user }) => user), ["bob"]);
 	assert.equal((await server.metrics()).signalbox_sessions_resumed_total, 0);
+});
+
+test("a drain that is told once more, after a resume, delays nothing that is lost later", async (t) => {
+	const config = { session: { drain_spread: "10m" } };
+	const first = await startServer({ workers: 2, config });
+	const ann = await cuttable(first, "ann");
+	t.after(() => ann.box.close());
+	await ann.box.connect();
+	const { session } = ann.box.session;
+	ann.deafen();
+	const away = event(ann.box, "reconnecting");
+	const [back, again] = [event(ann.box, "open"), event(ann.box, "closing")];
+	await first.stop();
+	assert.deepEqual([(await away).code, (await away).delay], [1001, 0], "it has not heard when to come back");
+	await startServer({ t, workers: 2, config, data: first.data, listen: `127.0.0.1:${first.port}` });
+	assert.deepEqual([(await back).session, (await back).resumed], [session, true]);
+	assert.ok((await again).delay > 1000, "what it had not heard comes now");
+	const lost = event(ann.box, "reconnecting");
+	ann.cut();
+	assert.deepEqual([(await lost).code, (await lost).delay], [1006, 0]);
+	const open = event(ann.box, "open");
+	ann.letBack();
+	assert.equal((await open).resumed, true);
 });
 
 const PACE = { requests_per_second: 40, requests_burst: 20, joins_per_second: 20, joins_burst: 10 };
