@@ -4,6 +4,7 @@
 #include "core/nearest.h"
 #include "service/config.h"
 #include "service/listener.h"
+#include "service/notify.h"
 #include "service/reload.h"
 #include "service/serve.h"
 
@@ -124,7 +125,9 @@ static int run_service(struct config *config, const struct config_input *input, 
 		return EXIT_REFUSED;
 	}
 	greet(config);
+	notify_ready();
 	wait_for_end(&set, config, input);
+	notify_stopping();
 	serve_stop(config);
 	log_info("stopped");
 	return EXIT_DONE;
