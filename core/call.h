@@ -13,6 +13,7 @@
 #include "core/json_out.h"
 #include "core/params.h"
 #include "core/principal.h"
+#include "core/refusal.h"
 
 enum method_home {
 	HOME_CALLER, /* the worker that the request came in on */
@@ -63,15 +64,6 @@ enum err call_new(const struct method *method, struct principal *who, struct str
 void call_send(struct call *c, struct endpoint *from);
 
 enum { OVERLOADED_RETRY_S = 2 };
-
-/* What the refusal of a call says beside the error; all optional. */
-struct refusal {
-	const char *reason;  /* finer word than the error's own */
-	const char *message; /* finer sentence; copied */
-	struct str field;
-	int64_t retry_after; /* seconds; OVERLOADED says OVERLOADED_RETRY_S when this is 0 */
-	int64_t limit;
-};
 
 /* The result is written into the writer this returns: one value, key NULL. Then call_reply(). */
 struct json_out *call_result(struct call *c);

@@ -5,8 +5,10 @@
 #include "core/fetch.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/metrics.h"
 #include "service/config.h"
 #include "service/disabled.h"
+#include "service/quota.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -210,8 +212,27 @@ static enum err check(struct str token, struct principal **ret_who, struct beare
 	return err;
 }
 
-void authn_check(struct authn *a, struct str token)
+/* The token was looked at and is not valid. */
+static void fail_check(struct authn *a, const struct bearer_fail *fail)
 {
+	say(fail);
+	metric_add(METRIC_AUTH_FAILED, 1);
+	if (a->peer[0])
+		quota_token_failed(str_of(a->peer));
+	a->done(a, ERR_UNAUTHENTICATED, NULL, fail->why);
+}
+
+void authn_check(struct authn *a, struct str token, struct str peer)
+{
+	struct refusal none;
+	size_t n = peer.n < sizeof(a->peer) ? peer.n : 0;
+	memcpy(a->peer, peer.p, n);
+	a->peer[n] = 0;
+	if (n && quota_token(peer, &none)) {
+		metric_add(METRIC_AUTH_LIMITED, 1);
+		a->done(a, ERR_RATE_LIMITED, NULL, "too many tokens of this address were wrong");
+		return;
+	}
 	struct bearer_fail fail = {0};
 	struct principal *who = NULL;
 	enum err err = check(token, &who, &fail);
@@ -223,8 +244,7 @@ void authn_check(struct authn *a, struct str token)
 	} else if (later) {
 		start_waiting(a, token, &fail);
 	} else {
-		say(&fail);
-		a->done(a, ERR_UNAUTHENTICATED, NULL, fail.why);
+		fail_check(a, &fail);
 	}
 }
 
@@ -243,9 +263,11 @@ static void settle(size_t issuer, bool has_keys)
 		stop_waiting(a);
 		if (!err) {
 			a->done(a, ERR_OK, who, "");
+		} else if (has_keys) {
+			fail_check(a, &fail);
 		} else {
 			say(&fail);
-			a->done(a, has_keys ? ERR_UNAUTHENTICATED : ERR_OVERLOADED, NULL, fail.why);
+			a->done(a, ERR_OVERLOADED, NULL, fail.why);
 		}
 	}
 }

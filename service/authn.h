@@ -6,6 +6,7 @@
 #pragma once
 
 #include "core/buf.h"
+#include "core/ip.h"
 #include "core/principal.h"
 #include "core/worker.h"
 
@@ -14,11 +15,14 @@ struct authn {
 	void (*done)(struct authn *a, enum err err, struct principal *who, const char *why);
 	struct authn *next, **back; /* while it waits for an issuer's keys */
 	char *token;                /* a copy, while it waits */
+	char peer[IP_TEXT_MAX];     /* the address it came from, "": nobody counts its failures */
 };
 
-/* Calls done with a reference the callee owns, or with ERR_UNAUTHENTICATED, ERR_FORBIDDEN or
- * ERR_OVERLOADED (the issuer's keys cannot be had now) and a sentence for operators. */
-void authn_check(struct authn *a, struct str token);
+/* Calls done with a reference the callee owns, or with ERR_UNAUTHENTICATED, ERR_FORBIDDEN,
+ * ERR_OVERLOADED (the issuer's keys cannot be had now) or ERR_RATE_LIMITED (quota_token() tells why)
+ * and a sentence for operators. peer: the client's address, which failures are held against; n 0: of
+ * nobody in particular. */
+void authn_check(struct authn *a, struct str token, struct str peer);
 void authn_cancel(struct authn *a); /* done will not be called; also when nothing is under way */
 
 /* Whether the account was disabled since the token was checked. For who keeps a principal for a

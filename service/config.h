@@ -36,6 +36,7 @@ struct config_list {
 #define CONFIG_AS_TEXTS struct config_list
 #define CONFIG_AS_WORDS struct config_list
 #define CONFIG_AS_ADDRESSES struct config_list
+#define CONFIG_AS_NETWORKS struct config_list
 #define CONFIG_AS_ORIGINS struct config_list
 #define CONFIG_AS_ICE_URLS struct config_list
 

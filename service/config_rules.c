@@ -61,6 +61,17 @@ static void rules_of_listening(struct config_loader *l)
 	}
 }
 
+static void rules_of_proxies(struct config_loader *l)
+{
+	const struct config *c = l->config;
+	struct config_why why = {0};
+	if (!c->server.proxy_protocol || c->server.trusted_proxies.count)
+		return;
+	config_refuse(&why,
+		"no proxy is trusted to send such headers: name them in server.trusted_proxies");
+	fault(l, "server", "proxy_protocol", &why);
+}
+
 static void rules_of_limits(struct config_loader *l)
 {
 	const struct config *c = l->config;
@@ -174,6 +185,7 @@ static void rules_of_ice_servers(struct config_loader *l)
 void config_rules(struct config_loader *l)
 {
 	rules_of_listening(l);
+	rules_of_proxies(l);
 	rules_of_limits(l);
 	rules_of_own_issuer(l);
 	rules_of_issuers(l);

@@ -1,4 +1,5 @@
 /* What each type of key looks like: how it is called, and for texts what will do. */
+#include "core/ip.h"
 #include "service/config_parts.h"
 
 #include <arpa/inet.h>
@@ -135,6 +136,39 @@ static bool check_address(const struct config_key *key, struct str text, struct 
 	return config_refuse(why,
 		"`%s` is not an address: write it as in 127.0.0.1:8080 or [::1]:8080",
 		config_quote(text).text);
+}
+
+/* What was meant: an address with a port or in brackets, or the machine's own name. */
+static void nearest_network(struct str text, struct config_why *why)
+{
+	struct str host, port;
+	split_port(text, &host, &port);
+	if (str_is(host, "localhost"))
+		config_instead(why, "127.0.0.1");
+	else if (is_ip(host) && host.p[0] == '[')
+		config_instead(why, STR_FMT, (int)host.n - 2, host.p + 1);
+	else if (is_ip(host))
+		config_instead(why, STR_FMT, STR_ARG(host));
+}
+
+static bool check_network(const struct config_key *key, struct str text, struct config_why *why)
+{
+	struct network network;
+	char right[NETWORK_TEXT_MAX];
+	bool exact = false;
+	(void)key;
+	if (!network_read(text, &network, &exact)) {
+		nearest_network(text, why);
+		return config_refuse(why,
+			"`%s` is neither an address nor a network: write it as in 192.0.2.7, "
+			"10.0.0.0/8 or fd00::/8",
+			config_quote(text).text);
+	}
+	if (exact)
+		return true;
+	network_write(&network, right);
+	config_instead(why, "%s", right);
+	return config_refuse(why, "`%s` has bits set behind its length", config_quote(text).text);
 }
 
 /* HOST or HOST:PORT as a URL has it. */
@@ -311,6 +345,7 @@ static const struct {
 	[CONFIG_TEXTS] = {"list of texts", NULL},
 	[CONFIG_WORDS] = {"list of", check_word},
 	[CONFIG_ADDRESSES] = {"list of ADDR:PORT", check_address},
+	[CONFIG_NETWORKS] = {"list of addresses and networks", check_network},
 	[CONFIG_ORIGINS] = {"list of origins", check_origin},
 	[CONFIG_ICE_URLS] = {"list of URLs", check_ice_url},
 };

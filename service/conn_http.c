@@ -8,6 +8,8 @@
 #include "service/authn.h"
 #include "service/hangup.h"
 #include "service/opening.h"
+#include "service/peer.h"
+#include "service/quota.h"
 #include "service/routes.h"
 #include "service/tls.h"
 
@@ -113,8 +115,7 @@ static const struct {
 };
 enum {
 	HEADER_COUNT = sizeof(headers) / sizeof(*headers),
-	OWN_HEADER_COUNT = sizeof(own_headers) / sizeof(*own_headers),
-	PEER_MAX = 64
+	OWN_HEADER_COUNT = sizeof(own_headers) / sizeof(*own_headers)
 };
 
 static int own_header_length(struct lws *wsi, const char *name)
@@ -170,6 +171,17 @@ static enum lws_token_indexes uri_token(struct lws *wsi, unsigned *ret_verb, boo
 	return WSI_TOKEN_GET_URI;
 }
 
+/* Who asks, now that its headers are here. */
+static struct str read_peer(struct lws *wsi, char out[IP_TEXT_MAX])
+{
+	char list[HEADERS_MAX];
+	struct peer *peer = lws_get_opaque_user_data(wsi);
+	int n = lws_hdr_copy(wsi, list, sizeof(list), WSI_TOKEN_X_FORWARDED_FOR);
+	peer_forwarded(peer, (struct str){list, n > 0 ? (size_t)n : 0});
+	memcpy(out, peer->text, sizeof(peer->text));
+	return str_of(out);
+}
+
 /* Copies what the request says into the exchange. */
 static void read_request(struct lws *wsi, struct http_exchange_private *own)
 {
@@ -178,7 +190,7 @@ static void read_request(struct lws *wsi, struct http_exchange_private *own)
 	enum lws_token_indexes uri = uri_token(wsi, &verb, &head);
 	struct buf query = BUF_INIT(HEADERS_MAX * 3);
 	read_query(wsi, &query);
-	size_t size = query.n + PEER_MAX + 1 + (size_t)lws_hdr_total_length(wsi, uri) + 1;
+	size_t size = query.n + IP_TEXT_MAX + 1 + (size_t)lws_hdr_total_length(wsi, uri) + 1;
 	for (size_t i = 0; i < HEADER_COUNT; i++)
 		size += (size_t)lws_hdr_total_length(wsi, headers[i].token) + 1;
 	for (size_t i = 0; i < OWN_HEADER_COUNT; i++)
@@ -199,8 +211,7 @@ static void read_request(struct lws *wsi, struct http_exchange_private *own)
 		memcpy(at, query.p, query.n);
 	at += query.n;
 	buf_free(&query);
-	lws_get_peer_simple(wsi, at, PEER_MAX);
-	in->peer = str_of(at);
+	in->peer = read_peer(wsi, at);
 	in->tls = lws_is_ssl(wsi) != 0;
 }
 
@@ -536,6 +547,24 @@ static int refuse(struct http_exchange_private *own, int status, const char *tex
 	return 0;
 }
 
+/* 429: come back later. */
+static void say_wait(struct http_exchange_private *own, const struct refusal *why)
+{
+	char text[256], seconds[32];
+	snprintf(seconds, sizeof(seconds), "%lld", (long long)why->retry_after);
+	snprintf(text, sizeof(text), "%s\n", why->message);
+	http_header(&own->x, "Retry-After", str_of(seconds));
+	reply_text(&own->x, 429, text);
+}
+
+static int refuse_crowd(struct http_exchange_private *own)
+{
+	struct refusal why = quota_crowded();
+	metric_add(METRIC_CONNECTIONS_LIMITED, 1);
+	say_wait(own, &why);
+	return 0;
+}
+
 /* Whether it came to server.internal_listen. */
 static bool is_internal(struct lws *wsi)
 {
@@ -561,6 +590,9 @@ static int on_request(struct transaction *t, struct lws *wsi)
 		return refuse(own, 405, "This method is not taken.\n");
 	if (draining)
 		return refuse(own, 503, "The service is stopping; try again.\n");
+	const struct peer *peer = lws_get_opaque_user_data(wsi);
+	if (peer->crowded)
+		return refuse_crowd(own);
 	own->route = route_find(own->x.in.path, is_internal(wsi));
 	if (!own->route)
 		return refuse(own, 404, "There is nothing at this address.\n");
@@ -688,9 +720,17 @@ static int say_refusal(
 	metric_add(METRIC_UPGRADES_REFUSED, 1);
 	if (challenge)
 		http_header(&own->x, "WWW-Authenticate", str_of(challenge));
-	if (status == 503 || status == 429)
+	if (status == 503)
 		http_header(&own->x, "Retry-After", STR("1"));
 	reply_text(&own->x, status, text);
+	write_answer(own->on);
+	return -1;
+}
+
+static int refuse_for_now(struct http_exchange_private *own, const struct refusal *why)
+{
+	metric_add(METRIC_UPGRADES_REFUSED, 1);
+	say_wait(own, why);
 	write_answer(own->on);
 	return -1;
 }
@@ -706,7 +746,7 @@ static int check_credential(struct http_exchange_private *own, struct principal 
 		return say_refusal(own, 400, "Bearer error=\"invalid_request\"",
 			"Authorization must be one Bearer token.\n");
 	struct handshake h = {.check = {.done = on_handshake_checked}};
-	authn_check(&h.check, token);
+	authn_check(&h.check, token, in->peer);
 	if (!h.done)
 		authn_cancel(&h.check);
 	if (!h.done || h.err == ERR_OVERLOADED)
@@ -716,12 +756,27 @@ static int check_credential(struct http_exchange_private *own, struct principal 
 		*ret_who = h.who;
 		return 0;
 	}
-	metric_add(METRIC_AUTH_FAILED, 1);
+	struct refusal why = {.retry_after = 1, .message = ""};
+	if (h.err == ERR_RATE_LIMITED) {
+		quota_token(in->peer, &why);
+		return refuse_for_now(own, &why);
+	}
 	if (h.err == ERR_FORBIDDEN)
 		return say_refusal(own, 403, "Bearer error=\"insufficient_scope\"",
 			"The token does not allow this.\n");
 	return say_refusal(
 		own, 401, "Bearer error=\"invalid_token\"", "The token is not valid here.\n");
+}
+
+static bool may_upgrade(const struct peer *peer, struct refusal *ret_why)
+{
+	struct str address = str_of(peer->text);
+	if (peer->crowded) {
+		metric_add(METRIC_CONNECTIONS_LIMITED, 1);
+		*ret_why = quota_crowded();
+	}
+	return !peer->crowded && !quota_handshake(address, ret_why) &&
+		!quota_opening(address, ret_why);
 }
 
 /* 0 lets the handshake go on; otherwise the refusal has been written and the connection ends. */
@@ -730,7 +785,8 @@ static int on_upgrade(struct lws *wsi, const char *upgrade)
 	struct transaction t = {.wsi = wsi};
 	struct http_exchange_private *own = exchange_new(&t);
 	read_request(wsi, own);
-	struct principal *who = NULL;
+	struct peer *peer = lws_get_opaque_user_data(wsi);
+	struct refusal why = {0};
 	const char *fault = handshake_fault(wsi, upgrade, own->x.in.path);
 	if (fault)
 		return say_refusal(own, 400, NULL, fault);
@@ -743,14 +799,12 @@ static int on_upgrade(struct lws *wsi, const char *upgrade)
 	if (own->x.in.query.n)
 		return say_refusal(own, 400, NULL,
 			"No token belongs into an address: send it in session.open.\n");
-	if (!opening_allowed(own->x.in.peer))
-		return say_refusal(own, 429, NULL,
-			"Too many connections of this address have not said who they are.\n");
-	int refused = check_credential(own, &who);
+	if (!may_upgrade(peer, &why))
+		return refuse_for_now(own, &why);
+	int refused = check_credential(own, &peer->token);
 	if (refused)
 		return refused;
 	exchange_free(own);
-	lws_set_opaque_user_data(wsi, who);
 	return 0;
 }
 
@@ -779,10 +833,10 @@ static int callback(
 	case LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS:
 		tls_attach(user);
 		return 0;
-	case LWS_CALLBACK_WSI_DESTROY: { /* upgraded, then failed before it was established */
-		struct principal *who = lws_get_opaque_user_data(wsi);
+	case LWS_CALLBACK_WSI_DESTROY: {
+		struct peer *peer = lws_get_opaque_user_data(wsi);
 		lws_set_opaque_user_data(wsi, NULL);
-		principal_unref(&who);
+		peer_free(&peer);
 		return 0;
 	}
 	default:

@@ -7,6 +7,7 @@
 #include "service/deflate.h"
 #include "service/lws.h"
 #include "service/opening.h"
+#include "service/peer.h"
 #include "service/outbound.h"
 
 #include <assert.h>
@@ -16,7 +17,7 @@
 
 static_assert((int)FRAME_HEADROOM >= LWS_PRE, "frames need the headroom of libwebsockets");
 
-enum { CLOSE_TIMEOUT_SECONDS = 5, PEER_TEXT_MAX = 64, RSV1 = 0x40 };
+enum { CLOSE_TIMEOUT_SECONDS = 5, RSV1 = 0x40 };
 
 /* Lives in the memory that libwebsockets keeps per connection (zeroed, freed after the close). */
 struct conn {
@@ -34,7 +35,6 @@ struct conn {
 	bool packed_in;    /* inbound is compressed */
 	bool packed_out;   /* what lws_write() has in hand is compressed */
 	struct deflate_terms deflate; /* offers: those libwebsockets has not asked about yet */
-	char peer[PEER_TEXT_MAX];
 };
 
 static struct conn_limits limits;
@@ -379,13 +379,13 @@ static void on_established(struct conn *c, struct lws *wsi)
 {
 	c->wsi = wsi;
 	c->peer_code = 1006;
-	lws_get_peer_simple(wsi, c->peer, sizeof(c->peer));
 	open_count++;
 	metric_add(METRIC_CONNECTIONS, 1);
-	struct principal *who = lws_get_opaque_user_data(wsi);
-	lws_set_opaque_user_data(wsi, NULL);
+	struct peer *peer = lws_get_opaque_user_data(wsi); /* outlives this */
+	struct principal *who = peer->token;
+	peer->token = NULL;
 	c->carrier.ops = &carrier_ops;
-	c->carrier.peer = str_of(c->peer);
+	c->carrier.peer = str_of(peer->text);
 	opening_begin(&c->carrier, who);
 	principal_unref(&who);
 }

@@ -364,6 +364,13 @@ static unsigned many(struct caller *c, struct str array, uint64_t skip)
 	return counted;
 }
 
+unsigned dispatch_count(struct str text)
+{
+	bool array = !json_check(text, NULL) && json_kind(text) == JSON_ARRAY;
+	unsigned count = array ? elements(json_trim(text)) : 1;
+	return count <= limits.batch ? count : 1; /* more is refused as one */
+}
+
 unsigned dispatch(struct caller *c, struct str text, uint64_t skip)
 {
 	size_t at = 0;

@@ -66,6 +66,9 @@ struct envelope envelope_read(struct str object);
  * counted messages the rest of it was. */
 unsigned dispatch(struct caller *c, struct str text, uint64_t skip);
 
+/* How many requests a text holds: one, or the elements of its array. Any text. */
+unsigned dispatch_count(struct str text);
+
 /* An error response that answers no call; id n 0: null. Never NULL. */
 struct frame *error_frame(struct str id, enum err err, const struct refusal *why);
 

@@ -1,6 +1,6 @@
 #include "service/http_bearer.h"
 
-#include "core/metrics.h"
+#include "service/quota.h"
 
 #include <stdio.h>
 
@@ -37,10 +37,11 @@ static void on_checked(struct authn *a, enum err err, struct principal *who, con
 {
 	(void)why;
 	struct http_bearer *b = (struct http_bearer *)a;
-	if (err) {
-		metric_add(METRIC_AUTH_FAILED, 1);
-		http_refuse(b->x, err, .message = NULL);
-	}
+	struct refusal why_not = {.retry_after = err == ERR_RATE_LIMITED};
+	if (err == ERR_RATE_LIMITED)
+		quota_token(b->x->in.peer, &why_not);
+	if (err)
+		http_refuse_why(b->x, err, &why_not);
 	b->done(b, err ? NULL : who);
 }
 
@@ -50,7 +51,7 @@ void http_bearer_check(struct http_bearer *b)
 	enum err err = authn_bearer_token(b->x->in.authorization, &token);
 	if (!err) {
 		b->check.done = on_checked;
-		authn_check(&b->check, token);
+		authn_check(&b->check, token, b->x->in.peer);
 		return;
 	}
 	if (err == ERR_NOT_FOUND)

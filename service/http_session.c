@@ -7,6 +7,7 @@
 #include "service/event_stream.h"
 #include "service/http_bearer.h"
 #include "service/opening.h"
+#include "service/quota.h"
 #include "service/session.h"
 
 #include <stdio.h>
@@ -149,16 +150,15 @@ static void on_caller(struct http_bearer *b, struct principal *who)
 static void serve_events(struct http_exchange *x)
 {
 	struct session_request request = {0};
+	struct refusal why = {0};
 	if (x->in.head) {
 		http_header(x, "Allow", STR("GET"));
 		http_reply(x, 405, NULL, STR(""));
 	} else if (x->in.accept.n && !accepts(x->in.accept)) {
 		http_reply(x, 406, "text/plain; charset=utf-8",
 			STR("Here are events: send Accept: text/event-stream.\n"));
-	} else if (!opening_allowed(x->in.peer)) {
-		http_refuse(x, ERR_RATE_LIMITED, .retry_after = 1,
-			.message = "Too many connections of this address have not said who they "
-				   "are.");
+	} else if (quota_handshake(x->in.peer, &why) || quota_opening(x->in.peer, &why)) {
+		http_refuse_why(x, ERR_RATE_LIMITED, &why);
 	} else if (read_query(x, &request)) {
 		struct entry *e = mem_new(struct entry);
 		e->bearer = (struct http_bearer){.x = x, .done = on_caller};

@@ -3,6 +3,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/metrics.h"
+#include "service/arrival.h"
 #include "service/config.h"
 #include "service/conn.h"
 #include "service/inherited.h"
@@ -281,11 +282,23 @@ static void pause_accepting(struct acceptor *a)
 	uv_timer_start(&a->pause, on_pause_over, PAUSE_MS, 0);
 }
 
+static void adopt(void *context, int fd, struct peer *peer)
+{
+	struct lws *wsi = lws_adopt_socket_vhost(context, fd); /* closes it when it fails */
+	if (wsi)
+		lws_set_opaque_user_data(wsi, peer); /* nothing was read from it yet */
+	else
+		peer_free(&peer);
+	conn_heed_timeouts(); /* of those that then say nothing */
+}
+
 /* False: nobody waits any more, or no descriptor is left. */
 static bool accept_one(struct acceptor *a)
 {
 	int on = 1;
-	int fd = accept4(a->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	struct sockaddr_storage from = {0};
+	socklen_t size = sizeof(from);
+	int fd = accept4(a->fd, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0) {
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 			pause_accepting(a);
@@ -293,7 +306,8 @@ static bool accept_one(struct acceptor *a)
 	}
 	metric_add(METRIC_ACCEPTED, 1);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	lws_adopt_socket_vhost(a->vhost, fd); /* closes it when it fails */
+	bool internal = a->vhost == vhosts[1];
+	arrival_begin(fd, (const struct sockaddr *)&from, internal, adopt, a->vhost);
 	return true;
 }
 
@@ -304,8 +318,6 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 	int accepted = 0;
 	while (accepted < ACCEPTS_A_TURN && accept_one(a))
 		accepted++;
-	if (accepted)
-		conn_heed_timeouts(); /* of those that then say nothing */
 }
 
 static struct lws_vhost *make_vhost(struct worker *w, bool internal)

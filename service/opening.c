@@ -1,11 +1,11 @@
 #include "service/opening.h"
 
 #include "core/log.h"
-#include "core/map.h"
 #include "core/mem.h"
 #include "core/metrics.h"
 #include "service/authn.h"
 #include "service/dispatch.h"
+#include "service/quota.h"
 #include "service/relay.h"
 #include "service/session.h"
 
@@ -13,18 +13,11 @@
 
 enum { SWEEP_MS = 1000 };
 
-/* How many openings one client address has. */
-struct address {
-	unsigned count;
-	size_t n;
-	char text[64];
-};
-
 struct opening {
 	struct carrier_owner owner;
 	struct endpoint endpoint; /* only its address is used */
 	struct opening *next, **back;
-	struct address *address;
+	char peer[IP_TEXT_MAX];
 	struct carrier *carrier;
 	uint64_t born_ms;
 	bool checking, over;
@@ -35,42 +28,12 @@ struct opening {
 
 static struct opening_options options;
 static _Thread_local struct opening *openings, *ended;
-static _Thread_local struct map addresses;
 static _Thread_local uv_timer_t sweeper;
 static _Thread_local bool draining;
 
 void opening_configure(const struct opening_options *o)
 {
 	options = *o;
-}
-
-/* ---- addresses ---- */
-
-bool opening_allowed(struct str peer)
-{
-	const struct address *a = map_get(&addresses, peer);
-	return !options.per_address || !a || a->count < options.per_address;
-}
-
-static struct address *count_in(struct str peer)
-{
-	struct address *a = map_get(&addresses, peer);
-	if (!a) {
-		a = mem_new(struct address);
-		a->n = peer.n < sizeof(a->text) ? peer.n : sizeof(a->text);
-		memcpy(a->text, peer.p, a->n);
-		map_put(&addresses, (struct str){a->text, a->n}, a);
-	}
-	a->count++;
-	return a;
-}
-
-static void count_out(struct address *a)
-{
-	if (--a->count)
-		return;
-	map_remove(&addresses, (struct str){a->text, a->n});
-	free(a);
 }
 
 /* ---- the end ---- */
@@ -94,6 +57,7 @@ static void end(struct opening *o, uint16_t code, const char *reason)
 	if (o->over)
 		return;
 	o->over = true;
+	authn_cancel(&o->check); /* there is nobody any more to answer */
 	if (o->carrier)
 		carrier_close(o->carrier, code, reason);
 	o->carrier = NULL;
@@ -105,11 +69,10 @@ static void bury(struct opening *o)
 	ended = o->next;
 	if (ended)
 		ended->back = &ended;
-	authn_cancel(&o->check);
 	principal_unref(&o->upgrade);
 	session_request_free(&o->request);
 	addr_release(&o->endpoint, true);
-	count_out(o->address);
+	quota_opening_ended(str_of(o->peer));
 	free(o);
 }
 
@@ -128,12 +91,7 @@ static struct opening *of_endpoint(struct endpoint *e)
 
 static void refuse(struct opening *o, enum err err, const struct refusal *why)
 {
-	if (o->carrier->ops->refuse)
-		o->carrier->ops->refuse(o->carrier, err, why);
-	else
-		carrier_send(o->carrier,
-			(struct outgoing){
-				.frame = error_frame(o->request.id, err, why), .alone = true});
+	session_refuse(o->carrier, o->request.id, err, why);
 }
 
 /* ---- session.open ---- */
@@ -224,13 +182,17 @@ static void on_checked(struct authn *a, enum err err, struct principal *who, con
 		principal_unref(&who);
 		return;
 	}
-	metric_add(METRIC_AUTH_FAILED, 1);
 	log_warn("session refused", LOG_TEXT("why", why), LOG_STR("address", o->carrier->peer));
 	if (err == ERR_OVERLOADED) {
 		refuse(o, err,
 			&(struct refusal){.retry_after = 5,
 				.message = "The token cannot be checked now; try again."});
 		end(o, 3008, "try again");
+	} else if (err == ERR_RATE_LIMITED) {
+		struct refusal full = {.reason = "too_many_failures", .retry_after = 1};
+		quota_token(o->carrier->peer, &full);
+		refuse(o, err, &full);
+		end(o, 3008, "try again later");
 	} else if (err == ERR_FORBIDDEN) {
 		refuse(o, err, &(struct refusal){0});
 		end(o, 3003, "forbidden");
@@ -270,7 +232,7 @@ static void open_session(struct opening *o, struct str params)
 		become(o, o->upgrade);
 	} else {
 		o->checking = true;
-		authn_check(&o->check, token);
+		authn_check(&o->check, token, o->carrier->peer);
 	}
 }
 
@@ -319,7 +281,9 @@ static struct opening *opening_new(struct carrier *carrier, const struct princip
 	struct opening *o = mem_new(struct opening);
 	o->owner.events = &events;
 	o->carrier = carrier;
-	o->address = count_in(carrier->peer);
+	memcpy(o->peer, carrier->peer.p,
+		carrier->peer.n < sizeof(o->peer) ? carrier->peer.n : sizeof(o->peer) - 1);
+	quota_opening_begun(str_of(o->peer));
 	o->born_ms = uv_now(&worker_self()->loop);
 	o->check.done = on_checked;
 	o->upgrade = who ? principal_ref(who) : NULL;
@@ -381,7 +345,6 @@ static void drain(struct worker *w)
 static void stop(struct worker *w)
 {
 	turn(w);
-	map_free(&addresses);
 	uv_close((uv_handle_t *)&sweeper, NULL);
 }
 

@@ -14,13 +14,9 @@ enum { FIRST_MESSAGE_MAX = 16 * 1024 };
 
 struct opening_options {
 	int64_t timeout_ms;
-	unsigned per_address; /* connections of one client address at a worker; 0: any number */
 };
 
 void opening_configure(const struct opening_options *options); /* by serve_configure() */
-
-/* Whether one more connection may come from this address now. */
-bool opening_allowed(struct str peer);
 
 /* A carrier that nobody owns yet. who: from the handshake, or NULL; a reference is taken. */
 void opening_begin(struct carrier *carrier, const struct principal *who);

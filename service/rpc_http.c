@@ -3,6 +3,7 @@
 #include "core/mem.h"
 #include "service/dispatch.h"
 #include "service/http_bearer.h"
+#include "service/quota.h"
 
 enum { BODY_MAX = 128 * 1024, ANSWER_MAX = FRAME_MAX_BYTES };
 
@@ -66,9 +67,16 @@ static void on_known(struct http_bearer *b, struct principal *who)
 		free(r);
 		return;
 	}
+	struct str body = r->x->in.body;
+	struct refusal why = {0};
+	if (!(who->scopes & SCOPE_ADMIN) && quota_requests(who->user, dispatch_count(body), &why)) {
+		http_refuse_why(r->x, ERR_RATE_LIMITED, &why);
+		principal_unref(&who);
+		free(r);
+		return;
+	}
 	caller_begin(&r->caller, &ops, who);
 	principal_unref(&who);
-	struct str body = r->x->in.body;
 	size_t at = 0;
 	if (json_check(body, &at)) { /* told by the status, too */
 		struct buf answer = BUF_INIT(4096);

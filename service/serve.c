@@ -5,6 +5,7 @@
 #include "core/fetch.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "service/arrival.h"
 #include "service/authn.h"
 #include "service/conn.h"
 #include "service/control.h"
@@ -17,7 +18,9 @@
 #include "service/inherited.h"
 #include "service/listener.h"
 #include "service/methods.h"
+#include "service/forwarded.h"
 #include "service/opening.h"
+#include "service/quota.h"
 #include "service/routes.h"
 #include "service/rpc_http.h"
 #include "service/service_methods.h"
@@ -59,7 +62,7 @@ static struct str *ephemeral;
 /* What runs on every worker, in order of start; what is above may use what is below it. */
 static const struct worker_part *const all_parts[] = {&fetch_part, &disabled_part, &authn_part,
 	&directory_part, &signaling_part, &session_part, &opening_part, &control_part,
-	&event_stream_part, &listener_part, NULL};
+	&event_stream_part, &arrival_part, &listener_part, NULL};
 static const struct worker_part *const quiet_parts[] = {&fetch_part, &disabled_part, &authn_part,
 	&directory_part, &signaling_part, &session_part, &control_part, NULL};
 
@@ -298,11 +301,29 @@ void serve_configure_log(const struct config *c)
 		(enum log_level)c->log.level, c->log.format == CONFIG_LOG_JSON, STDERR_FILENO);
 }
 
+/* Behind a proxy that says nothing, all clients have the same address. */
+static bool knows_addresses(const struct config *c)
+{
+	return !c->server.behind_proxy || c->server.trusted_proxies.count;
+}
+
+static void configure_quota(const struct config *c)
+{
+	forwarded_configure(c);
+	quota_configure(&(struct quota_limits){.addresses = knows_addresses(c),
+		.connections_per_address = c->limits.connections_per_address,
+		.unopened_per_address = c->limits.unopened_per_address,
+		.handshakes_per_second = c->limits.handshakes_per_second,
+		.failed_authentications_per_minute = c->limits.failed_authentications_per_minute,
+		.sessions_per_user = c->limits.sessions_per_user,
+		.http_requests_per_second = c->limits.http_requests_per_second});
+}
+
 void serve_configure(const struct config *c)
 {
 	configure_signaling(c);
-	opening_configure(&(struct opening_options){.timeout_ms = c->auth.session_open_timeout,
-		.per_address = c->server.behind_proxy ? 0 : c->limits.unopened_per_address});
+	configure_quota(c);
+	opening_configure(&(struct opening_options){.timeout_ms = c->auth.session_open_timeout});
 	session_configure(&(struct session_options){.resume_window_ms = c->session.resume_window,
 		.kept_messages = c->limits.kept_messages,
 		.kept_bytes = c->limits.kept_bytes,
@@ -468,6 +489,9 @@ enum err serve_start(const struct serve_options *o, struct buf *why)
 		listens = o->listen;
 		if (listens)
 			hand_over_load();
+		if (listens && !knows_addresses(config))
+			log_warn("clients' addresses are not limited: all have the proxy's",
+				LOG_TEXT("hint", "name it in server.trusted_proxies"));
 		workers_each(let_in, NULL);
 		inherited_close();
 		site_set_ready(true);
@@ -520,6 +544,7 @@ void serve_stop(const struct config *config)
 		issuer_stop();
 	authn_finish();
 	disabled_finish();
+	quota_finish();
 	methods_free();
 	routes_free();
 	free_signaling();

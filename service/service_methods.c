@@ -133,7 +133,7 @@ static void run_verify(struct call *c)
 	v->call = c;
 	v->check.done = on_verified;
 	c->state = v;
-	authn_check(&v->check, p->token);
+	authn_check(&v->check, p->token, STR(""));
 }
 
 static const struct field no_fields[] = {{0}};

@@ -5,6 +5,7 @@
 #include "core/mem.h"
 #include "core/metrics.h"
 #include "service/directory.h"
+#include "service/quota.h"
 #include "service/session_open.h"
 #include "service/session_parts.h"
 
@@ -74,6 +75,7 @@ static void end(struct session *s, bool clean, uint16_t code, const char *reason
 	s->code = code;
 	s->reason = reason;
 	map_remove(&by_id, str_of(s->id));
+	quota_session_ended(s->caller.who->user);
 	unlink_from(s);
 	link_to(&ended, s);
 }
@@ -380,9 +382,31 @@ static bool turned_away(struct carrier *carrier)
 	return draining;
 }
 
+void session_refuse(struct carrier *carrier, struct str id, enum err err, const struct refusal *why)
+{
+	if (carrier->ops->refuse)
+		carrier->ops->refuse(carrier, err, why);
+	else if (!carrier->posts) /* a stream on another worker is only closed */
+		carrier_send(carrier,
+			(struct outgoing){.frame = error_frame(id, err, why), .alone = true});
+}
+
+/* False: told that there is no room for one session more of that user. */
+static bool has_room(
+	struct carrier *carrier, const struct principal *who, const struct session_request *r)
+{
+	struct refusal why;
+	enum err err = quota_session(who->user, &why);
+	if (!err)
+		return true;
+	session_refuse(carrier, r->id, err, &why);
+	carrier_close(carrier, 3008, "too many sessions");
+	return false;
+}
+
 void session_begin(struct carrier *carrier, struct principal *who, const struct session_request *r)
 {
-	if (turned_away(carrier))
+	if (turned_away(carrier) || !has_room(carrier, who, r))
 		return;
 	struct session *s = session_new(who);
 	name_session(s);
@@ -586,6 +610,8 @@ static void on_refreshed(struct authn *a, enum err err, struct principal *who, c
 			.message = "The new token is somebody else's.");
 	} else if (err) {
 		log_warn("refresh refused", LOG_TEXT("why", why), LOG_TEXT("session", s->id));
+		if (err == ERR_UNAUTHENTICATED && s->carrier)
+			quota_token_failed(s->carrier->peer);
 		call_refuse(c, err, .message = "The new token is not valid here.");
 	} else {
 		principal_unref(&s->caller.who);
@@ -609,7 +635,7 @@ static void run_refresh(struct call *c)
 		return;
 	}
 	s->refreshing = c;
-	authn_check(&s->check, p->token);
+	authn_check(&s->check, p->token, STR("")); /* others' failures do not end it */
 }
 
 static const struct field no_fields[] = {{0}};
@@ -760,6 +786,7 @@ static void stop(struct worker *w)
 	for (struct session *s; (s = sessions);) {
 		unlink_from(s);
 		map_remove(&by_id, str_of(s->id));
+		quota_session_ended(s->caller.who->user);
 		s->caller.endpoint.workers_called = 0;
 		session_free(s, false);
 	}

@@ -61,6 +61,10 @@ void session_resume(
 /* The same with a new session. */
 void session_begin(struct carrier *carrier, struct principal *who, const struct session_request *r);
 
+/* Says why session.open is refused, to the carrier that will be closed for it. */
+void session_refuse(
+	struct carrier *carrier, struct str id, enum err err, const struct refusal *why);
+
 /* On that worker: a message that came by itself, not on the session's connection. sent: how many
  * counted messages the client had sent before it; what of it the session has already is skipped.
  * ERR_NOT_FOUND: the caller has no such session. ERR_CONFLICT: nothing was handled, because what

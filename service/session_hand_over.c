@@ -5,6 +5,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "service/authn.h"
+#include "service/quota.h"
 
 #include <time.h>
 
@@ -141,6 +142,7 @@ static enum err load(struct record_reader *r, const char *id, struct session_mov
 		return whole ? ERR_FORBIDDEN : ERR_PARSE;
 	}
 	s->caller.endpoint.workers_called = UINT64_MAX; /* it may be in rooms of any of them */
+	quota_session_kept(s->caller.who->user);
 	session_enter(s);
 	*ret_moved = (struct session_moved){old, s->caller.endpoint.addr, s->caller.who};
 	return ERR_OK;

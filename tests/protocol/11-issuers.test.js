@@ -9,7 +9,7 @@ import { after, test } from "node:test";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { connect } from "../support/client.mjs";
 import { request, upgrade } from "../support/raw.mjs";
-import { ownDirectory, run, startServer } from "../support/server.mjs";
+import { anyNumber, ownDirectory, run, startServer } from "../support/server.mjs";
 
 const AUDIENCE = "https://calls.example";
 const KEY_COOLDOWN = 31; // seconds between two fetches of one issuer's keys, and a little
@@ -87,6 +87,7 @@ after(() => served.close());
 const server = await startServer({
 	clock: true,
 	config: {
+		limits: anyNumber,
 		issuers: [
 			filed.config({ jwks_file: jwksFile }),
 			served.config({ allow_typ_jwt: true, default_scopes: ["rooms:join"] }),

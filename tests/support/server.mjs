@@ -37,6 +37,16 @@ export const anyPace = {
 	joins_burst: 1_000_000,
 };
 
+/** The same for who connects as often and as many times as it can. */
+export const anyNumber = {
+	connections_per_address: 0,
+	unopened_per_address: 0,
+	handshakes_per_second: 0,
+	failed_authentications_per_minute: 0,
+	sessions_per_user: 0,
+	http_requests_per_second: 0,
+};
+
 const START_MS = 20_000;
 const STOP_MS = 20_000;
 const ANSWER_MS = 10_000;

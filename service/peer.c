@@ -1,0 +1,52 @@
+#include "service/peer.h"
+
+#include "core/mem.h"
+#include "service/forwarded.h"
+#include "service/quota.h"
+
+static enum quota_room count(struct peer *p)
+{
+	enum quota_room room = p->internal ? QUOTA_ROOM : quota_connect(str_of(p->text));
+	p->counted = !p->internal && room != QUOTA_PACKED;
+	p->crowded = room != QUOTA_ROOM;
+	return room;
+}
+
+static void discount(struct peer *p)
+{
+	if (p->counted)
+		quota_disconnect(str_of(p->text));
+	p->counted = false;
+}
+
+struct peer *peer_new(const struct ip *socket, bool internal)
+{
+	struct peer *p = mem_new(struct peer);
+	p->socket = *socket;
+	p->internal = internal;
+	ip_write(socket, p->text);
+	if (count(p) == QUOTA_PACKED)
+		peer_free(&p);
+	return p;
+}
+
+void peer_free(struct peer **peer)
+{
+	struct peer *p = *peer;
+	*peer = NULL;
+	if (!p)
+		return;
+	discount(p);
+	principal_unref(&p->token);
+	free(p);
+}
+
+void peer_forwarded(struct peer *p, struct str header)
+{
+	struct ip client = forwarded_client(&p->socket, header);
+	if (ip_eq(&client, &p->socket))
+		return;
+	discount(p);
+	ip_write(&client, p->text);
+	count(p);
+}
