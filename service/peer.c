@@ -1,8 +1,11 @@
 #include "service/peer.h"
 
+#include "core/log.h"
 #include "core/mem.h"
 #include "service/forwarded.h"
 #include "service/quota.h"
+
+#include <stdatomic.h>
 
 static enum quota_room count(struct peer *p)
 {
@@ -41,8 +44,20 @@ void peer_free(struct peer **peer)
 	free(p);
 }
 
+/* Once: anybody can send one, but a proxy that was forgotten makes all clients one. */
+static void say_untrusted(const struct peer *p)
+{
+	static atomic_flag said = ATOMIC_FLAG_INIT;
+	if (!atomic_flag_test_and_set(&said))
+		log_info("X-Forwarded-For of an address that is no trusted proxy is not read",
+			LOG_TEXT("address", p->text),
+			LOG_TEXT("hint", "if it is your proxy: server.trusted_proxies"));
+}
+
 void peer_forwarded(struct peer *p, struct str header)
 {
+	if (header.n && !p->internal && !forwarded_trusts(&p->socket))
+		say_untrusted(p);
 	struct ip client = forwarded_client(&p->socket, header);
 	if (ip_eq(&client, &p->socket))
 		return;

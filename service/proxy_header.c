@@ -93,7 +93,7 @@ static enum proxy_word read_v2(struct str bytes, struct proxy_header *ret)
 	ret->known = !local && (four || six);
 	static const struct ip v4 = {{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}};
 	ret->client = v4;
-	if (six)
+	if (ret->known && six)
 		memcpy(ret->client.bytes, p + V2_HEAD, sizeof(ret->client.bytes));
 	else if (ret->known)
 		memcpy(ret->client.bytes + 12, p + V2_HEAD, 4);

@@ -6,8 +6,9 @@ import { within } from "./within.mjs";
 
 const TIMEOUT_MS = 10_000;
 
-export async function rawConnect(server, { port = server.port, host = "127.0.0.1" } = {}) {
-	const socket = dial({ port, host, noDelay: true });
+/** from: the client's own address, 127.0.0.2 say. */
+export async function rawConnect(server, { port = server.port, host = "127.0.0.1", from } = {}) {
+	const socket = dial({ port, host, noDelay: true, localAddress: from });
 	const raw = new Raw(socket);
 	await within(
 		new Promise((done, failed) => socket.once("connect", done).once("error", failed)),
@@ -151,8 +152,8 @@ export function upgradeText(server, headers = {}, path = "/ws") {
 }
 
 /** A handshake and what is answered, on a connection of its own. */
-export async function upgrade(server, headers, path) {
-	const raw = await rawConnect(server);
+export async function upgrade(server, headers, path, options) {
+	const raw = await rawConnect(server, options);
 	raw.write(upgradeText(server, headers, path));
 	const response = await raw.response();
 	raw.destroy();
