@@ -242,6 +242,8 @@ static void version_2(void **state)
 	assert_false(h.known);
 	assert_int_equal(binary(0x20, 0x00, 0, 16, &h), PROXY_DONE);
 	assert_true(!h.known && h.length == 16);
+	assert_int_equal(binary(0x20, 0x21, 1, 17, &h), PROXY_DONE);
+	assert_true(!h.known && h.length == 17);
 	assert_int_equal(binary(0x21, 0x00, 0, 16, &h), PROXY_DONE);    /* UNSPEC */
 	assert_int_equal(binary(0x21, 0x31, 216, 300, &h), PROXY_DONE); /* a UNIX socket */
 	assert_false(h.known);
