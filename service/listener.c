@@ -22,6 +22,9 @@ enum {
 	LISTENERS_MAX = 17,
 	BACKLOG = 1024,
 	ACCEPTS_A_TURN = 64,
+	/* What the kernel may hold for a client that reads slowly: left alone it takes up to 4 MiB each
+	 * (tcp(7), tcp_wmem), and what is waiting could not be bounded by us. */
+	SEND_BUFFER = 256 * 1024,
 	PAUSE_MS = 100, /* when descriptors run out */
 	URL_MAX = 96,
 };
@@ -86,11 +89,12 @@ static void set_port(struct sockaddr_storage *a, unsigned port)
 /* A listening socket, or -1 with errno. shared: with the other workers. */
 static int open_one(const struct sockaddr_storage *a, socklen_t n, bool shared)
 {
-	int on = 1;
+	int on = 1, send_buffer = SEND_BUFFER; /* accepted sockets take it over */
 	int fd = socket(a->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -1;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof(send_buffer));
 	if (a->ss_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
 	if (shared)
