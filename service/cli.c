@@ -1,6 +1,7 @@
 #include "service/cli.h"
 
 #include "core/log.h"
+#include "core/metrics.h"
 #include "core/nearest.h"
 #include "service/config.h"
 #include "service/listener.h"
@@ -8,6 +9,7 @@
 #include "service/reload.h"
 #include "service/serve.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,13 +97,33 @@ static void greet(const struct config *config)
 	fflush(stdout);
 }
 
+enum { TRIM_EVERY_S = 2, TRIM_FROM = 500 };
+
+/* When many have left, what they used goes back to the system: the allocator alone would keep most of
+ * it. */
+static void give_back_memory(void)
+{
+	static int64_t most;
+	int64_t now = metric_read(METRIC_SESSIONS);
+	if (now > most)
+		most = now;
+	if (most < TRIM_FROM || now > most / 2)
+		return;
+	malloc_trim(0);
+	most = now;
+}
+
 /* Signals are waited for, not handled: blocked before any thread starts, so in all of them. */
 static void wait_for_end(
 	const sigset_t *set, struct config *config, const struct config_input *input)
 {
-	int number = 0;
-	while (sigwait(set, &number) == 0 && number == SIGHUP)
-		reload(config, input);
+	static const struct timespec a_while = {.tv_sec = TRIM_EVERY_S};
+	int number;
+	while ((number = sigtimedwait(set, NULL, &a_while)) < 0 || number == SIGHUP)
+		if (number == SIGHUP)
+			reload(config, input);
+		else
+			give_back_memory();
 	log_info("stopping", LOG_TEXT("signal", number == SIGTERM ? "SIGTERM" : "SIGINT"));
 	sigset_t again = *set;
 	sigdelset(&again, SIGHUP);
