@@ -11,6 +11,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import WebSocket from "ws";
+import { startCrowd } from "../support/crowd.mjs";
 
 const { values: options } = parseArgs({
 	options: { quick: { type: "boolean" }, json: { type: "string" } },
@@ -19,6 +20,10 @@ const binary = resolve(process.env.SIGNALBOX_BIN ?? "build/release/signalbox");
 const members = 100;
 const repetitions = options.quick ? 10 : 200;
 const starts = options.quick ? 2 : 9;
+const crowd = options.quick
+	? { connections: 200, rooms: 2, messages: 20, bytes: 512, rate: 20 }
+	: { connections: 1000, rooms: 10, messages: 100, bytes: 512, rate: 20 };
+const crowds = options.quick ? 1 : 5; // of each kind, by turns
 const scratch = mkdtempSync(join(tmpdir(), "signalbox-bench-"));
 const running = new Set();
 // The program refuses variables of ours that it does not know: those of the tests.
@@ -41,6 +46,11 @@ async function startServer(data, prefix = []) {
 		// it asks as fast as it can
 		"--limits.requests_per_second=1000000",
 		"--limits.requests_burst=1000000",
+		// from one address, as one user
+		"--limits.connections_per_address=0",
+		"--limits.unopened_per_address=0",
+		"--limits.handshakes_per_second=0",
+		"--limits.sessions_per_user=0",
 	];
 	const child = spawn(command, args, { env, stdio: ["ignore", "ignore", "pipe"] });
 	running.add(child);
@@ -123,7 +133,6 @@ async function startUp() {
 			await stopServer(server);
 		}
 	}
-	const median = (list) => list.sort((a, b) => a - b)[list.length >> 1];
 	return { first: median(times.first), again: median(times.again) };
 }
 
@@ -203,19 +212,45 @@ async function instructions() {
 	return { message, signal };
 }
 
+const median = (list) => list.sort((a, b) => a - b)[list.length >> 1];
+
+// How long members wait for a message when nobody, and when one in a hundred, reads nothing.
+async function slowReaders() {
+	const server = await startServer(join(scratch, "slow"));
+	await control(server, "user.add", { name: "bench" });
+	const { token } = await control(server, "token.mint", { user: "bench" });
+	const port = Number(new URL(server.url).port);
+	const waits = { none: { p50: [], p99: [] }, some: { p50: [], p99: [] } };
+	for (let i = 0; i < 2 * crowds; i++) {
+		const [kind, deaf] = i % 2 ? ["some", crowd.connections / 100] : ["none", 0];
+		const clients = await startCrowd({ port, token }, { ...crowd, deaf });
+		const { expected, delivered, wrong, p50_us, p99_us } = await clients.publish();
+		await clients.leave();
+		if (wrong || delivered !== expected) throw new Error(`${delivered} of ${expected} delivered`);
+		waits[kind].p50.push(p50_us);
+		waits[kind].p99.push(p99_us);
+	}
+	await stopServer(server);
+	const ratio = (of) => median(waits.some[of]) / median(waits.none[of]);
+	return { p50: ratio("p50"), p99: ratio("p99") };
+}
+
 try {
 	const start = await startUp();
 	const cost = await instructions();
+	const slow = await slowReaders();
 	const rows = [
 		["start, new data directory", start.first.toFixed(0), "ms (median)"],
 		["start, existing data directory", start.again.toFixed(0), "ms (median)"],
 		[`one message to ${members} members`, cost.message.toLocaleString("en"), "instructions"],
 		["  of that, each delivery", Math.round(cost.message / members).toLocaleString("en"), "instructions"],
 		["one directed signal", cost.signal.toLocaleString("en"), "instructions"],
+		["1 % read nothing: wait of the others", slow.p50.toFixed(2), "times (median)"],
+		["  of that, the slowest hundredth", slow.p99.toFixed(2), "times (99th percentile)"],
 	];
 	for (const [what, value, unit] of rows)
-		console.log(`${options.quick ? "ok " : ""}${what.padEnd(34)} ${value.padStart(12)} ${unit}`);
-	if (options.json) writeFileSync(options.json, JSON.stringify({ start, cost }, null, 2));
+		console.log(`${options.quick ? "ok " : ""}${what.padEnd(38)} ${value.padStart(12)} ${unit}`);
+	if (options.json) writeFileSync(options.json, JSON.stringify({ start, cost, slow }, null, 2));
 } finally {
 	for (const child of running) child.kill("SIGKILL");
 	rmSync(scratch, { recursive: true, force: true });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, test } from "node:test";
 import WebSocket from "ws";
-import { anyPace, atOnce, startServer } from "../support/server.mjs";
+import { anyNumber, anyPace, atOnce, startServer } from "../support/server.mjs";
 import { nameConnection, record } from "../support/traffic.mjs";
 import { within } from "../support/within.mjs";
 
@@ -18,7 +18,7 @@ const BURST = 9; // before the pauses begin
 const WAIT_MS = 60_000;
 const ROOM = "storm";
 
-const server = await startServer({ workers: 2, config: { ...atOnce, limits: anyPace } });
+const server = await startServer({ workers: 2, config: { ...atOnce, limits: { ...anyPace, ...anyNumber } } });
 after(() => server.stop());
 
 /** As little of a client as can be asked for a thousand times; the traffic of a few is recorded. */

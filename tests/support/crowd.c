@@ -100,8 +100,8 @@ static void open_next(void)
 	c->deaf = i >= crowd.connections - crowd.deaf;
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_in from = {.sin_family = AF_INET,
-				   .sin_addr.s_addr = htonl(0x7f000002u +
-					   (uint32_t)(i / AN_ADDRESS))},
+				   .sin_addr.s_addr =
+					   htonl(0x7f000002u + (uint32_t)(i / AN_ADDRESS))},
 			   to = {.sin_family = AF_INET,
 				   .sin_port = htons((uint16_t)crowd.port),
 				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -115,7 +115,8 @@ static void open_next(void)
 		fail("connect");
 	char request[8192];
 	int n = snprintf(request, sizeof(request),
-		"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+		"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: "
+		"Upgrade\r\n"
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 		"Sec-WebSocket-Protocol: signalbox.v1\r\nAuthorization: Bearer %s\r\n\r\n",
 		crowd.token);
@@ -269,13 +270,15 @@ static void poll_once(int ms)
 
 static void publish(int room, int number)
 {
-	char *text = malloc((size_t)crowd.bytes + 256);
-	int n = sprintf(text,
-		"{\"jsonrpc\":\"2.0\",\"method\":\"room.publish\",\"params\":{\"room\":\"crowd-%d\","
+	size_t size = (size_t)crowd.bytes + 256;
+	char *text = malloc(size);
+	int n = snprintf(text, size,
+		"{\"jsonrpc\":\"2.0\",\"method\":\"room.publish\",\"params\":{\"room\":\"crowd-%"
+		"d\","
 		"\"data\":{\"n\":%d,\"t\":%" PRIu64 ",\"pad\":\"",
 		room, number, now_us());
 	memset(text + n, 'x', (size_t)crowd.bytes);
-	strcpy(text + n + crowd.bytes, "\"}}}");
+	memcpy(text + n + crowd.bytes, "\"}}}", 5);
 	say(&crowd.all[room], text);
 	free(text);
 }
@@ -311,24 +314,35 @@ static uint32_t percentile(double p)
 	return crowd.delivered ? crowd.latencies[(size_t)(p * (double)(crowd.delivered - 1))] : 0;
 }
 
+static int number(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+	if (end == text || *end || n < 0 || n > 10000000) {
+		fprintf(stderr, "crowd: %s is no number\n", text);
+		exit(2);
+	}
+	return (int)n;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 9) {
-		fprintf(stderr, "usage: crowd PORT TOKEN CONNECTIONS ROOMS DEAF MESSAGES BYTES RATE\n");
+		fprintf(stderr,
+			"usage: crowd PORT TOKEN CONNECTIONS ROOMS DEAF MESSAGES BYTES RATE\n");
 		return 2;
 	}
-	crowd.port = atoi(argv[1]);
+	crowd.port = number(argv[1]);
 	crowd.token = argv[2];
-	crowd.connections = atoi(argv[3]);
-	crowd.rooms = atoi(argv[4]);
-	crowd.deaf = atoi(argv[5]);
-	crowd.messages = atoi(argv[6]);
-	crowd.bytes = atoi(argv[7]);
-	crowd.rate = atoi(argv[8]);
+	crowd.connections = number(argv[3]);
+	crowd.rooms = number(argv[4]);
+	crowd.deaf = number(argv[5]);
+	crowd.messages = number(argv[6]);
+	crowd.bytes = number(argv[7]);
+	crowd.rate = number(argv[8]);
 	crowd.epoll = epoll_create1(EPOLL_CLOEXEC);
 	crowd.all = calloc((size_t)crowd.connections, sizeof(*crowd.all));
-	uint64_t expected =
-		(uint64_t)(crowd.connections - crowd.deaf) * (uint64_t)crowd.messages;
+	uint64_t expected = (uint64_t)(crowd.connections - crowd.deaf) * (uint64_t)crowd.messages;
 	crowd.latencies = calloc(expected + 1, sizeof(*crowd.latencies));
 	for (int i = 0; i < OPENING_MAX; i++)
 		open_next();

@@ -1,4 +1,5 @@
 // Very many clients in a process of their own: see crowd.c.
+// The server must allow as much from one user and one address: limits: { ...anyPace, ...anyNumber }.
 //   const crowd = await startCrowd(server, { connections: 1000, rooms: 10, deaf: 10 });
 //   const { delivered, p99_us } = await crowd.publish();
 //   await crowd.leave();
@@ -23,9 +24,6 @@ function compiled() {
 	}
 	return program;
 }
-
-/** What a server must allow for it: all of it comes from one machine, with one user's token. */
-export const forCrowds = { limits: { requests_per_second: 100_000, requests_burst: 100_000 } };
 
 /** With `t`, a test's context, it ends with that test. Resolves when all have joined. */
 export async function startCrowd({ port, token }, options) {
