@@ -258,7 +258,8 @@ static bool same_host(const struct sockaddr_storage *a, const struct sockaddr_st
 		: a4->sin_addr.s_addr == b4->sin_addr.s_addr;
 }
 
-size_t inherited_take(const struct sockaddr_storage *a, bool internal, int **ret_fds)
+size_t inherited_take(
+	const struct sockaddr_storage *a, bool internal, int **ret_fds, bool *ret_held)
 {
 	unsigned port = port_of(a);
 	size_t taken = 0, kept = 0;
@@ -275,6 +276,7 @@ size_t inherited_take(const struct sockaddr_storage *a, bool internal, int **ret
 			continue;
 		}
 		port = port_of(&own);
+		*ret_held = list[i].side == INHERITED_EITHER;
 		*ret_fds = mem_resize(*ret_fds, taken + 1, sizeof(int));
 		(*ret_fds)[taken++] = list[i].fd;
 	}

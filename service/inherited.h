@@ -24,8 +24,10 @@ enum err inherited_take_over(int peer, struct buf *why);
 enum inherited_side { INHERITED_PUBLIC, INHERITED_INTERNAL, INHERITED_EITHER };
 
 /* Takes out the sockets of this address; port 0 takes those of the first port there is. *ret_fds is the
- * caller's to free, with the sockets in it. 0: there are none. */
-size_t inherited_take(const struct sockaddr_storage *a, bool internal, int **ret_fds);
+ * caller's to free, with the sockets in it. 0: there are none. *ret_held: systemd goes on holding them
+ * when this process ends, and so their queues. */
+size_t inherited_take(
+	const struct sockaddr_storage *a, bool internal, int **ret_fds, bool *ret_held);
 
 /* What nobody has taken. */
 size_t inherited_left(void);

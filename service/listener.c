@@ -127,27 +127,21 @@ static enum err open_all(struct listener *l, struct sockaddr_storage *a, socklen
 	return ERR_OK;
 }
 
-/* One a worker, if there were fewer. Where the address cannot be shared (sockets of systemd that were
- * opened without ReusePort) the workers share the sockets. */
-static void add_sockets(struct listener *l, const struct sockaddr_storage *a, socklen_t n)
-{
-	int shared = 0, fd = 0;
-	socklen_t size = sizeof(shared);
-	getsockopt(l->fds[0], SOL_SOCKET, SO_REUSEPORT, &shared, &size);
-	while (shared && l->fd_count < (size_t)worker_count && (fd = open_one(a, n, true)) >= 0) {
-		l->fds = mem_resize(l->fds, l->fd_count + 1, sizeof(int));
-		l->fds[l->fd_count++] = fd;
-	}
-}
-
+/* The sockets of the process before, and one a worker if there were fewer. Those of systemd are shared
+ * by the workers: more beside them would be closed with this process, and who waits there would be reset. */
 static bool inherit(struct listener *l, struct sockaddr_storage *a, socklen_t n)
 {
-	l->fd_count = inherited_take(a, l->internal, &l->fds);
+	bool held = false;
+	l->fd_count = inherited_take(a, l->internal, &l->fds, &held);
 	if (!l->fd_count)
 		return false;
 	socklen_t size = sizeof(*a);
 	getsockname(l->fds[0], (struct sockaddr *)a, &size);
-	add_sockets(l, a, n);
+	for (int fd;
+		!held && l->fd_count < (size_t)worker_count && (fd = open_one(a, n, true)) >= 0;) {
+		l->fds = mem_resize(l->fds, l->fd_count + 1, sizeof(int));
+		l->fds[l->fd_count++] = fd;
+	}
 	return true;
 }
 
