@@ -11,9 +11,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { connect, within } from "../support/client.mjs";
+import { SEED, randomFrom } from "../support/random.mjs";
 import { anyPace, atOnce, startServer } from "../support/server.mjs";
 
-const SEED = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 32));
 const OPERATIONS = Number(process.env.OPERATIONS ?? 6000);
 const SESSIONS = 50;
 const WORKERS = 4;
@@ -23,19 +23,7 @@ const observed = ["watched-a", "watched-b", "watched-c", "kept-a"];
 const rooms = [...observed, "kept-b", "loose-a", "loose-b", "loose-c"];
 const SOON = 20_000;
 
-// mulberry32
-function randomFrom(seed) {
-	let a = seed >>> 0;
-	return () => {
-		a = (a + 0x6d2b79f5) | 0;
-		let t = Math.imul(a ^ (a >>> 15), 1 | a);
-		t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-		return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-	};
-}
-const random = randomFrom(SEED);
-const pick = (list) => list[Math.floor(random() * list.length)];
-const chance = (p) => random() < p;
+const { random, pick, chance } = randomFrom(SEED);
 
 // ---- what all sessions know together, for the reckoning at the end ----
 

@@ -203,6 +203,11 @@ export class ResumingClient {
 		return this.events.filter((event) => event.method === method).map(({ params }) => params);
 	}
 
+	/** What it is carried by now. */
+	get carrier() {
+		return this.#carrier;
+	}
+
 	/** The connection is gone without a word, and what it still carries is not looked at. */
 	cut() {
 		const carrier = this.#carrier;
