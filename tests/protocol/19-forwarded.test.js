@@ -1,6 +1,7 @@
 // Whose address a connection is counted and logged under: the socket's, unless a trusted proxy says another,
 // in X-Forwarded-For or in a PROXY header. Nobody else is believed.
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
 import { connect as dial } from "node:net";
 import { after, test } from "node:test";
 import { connect } from "../support/client.mjs";
@@ -233,4 +234,15 @@ test("a wrong network in the configuration is told, with what would be right", a
 	const { code, stderr } = await run(["config", "check", "--server.proxy_protocol=true"]);
 	assert.notEqual(code, 0);
 	assert.match(stderr, /trusted_proxies/);
+});
+
+test("whom to trust can change while the service runs", async (t) => {
+	const one = await startServer({ t, workers: 2, config: {} });
+	assert.equal(await addressOf(one, forwarded("192.0.2.1")), "127.0.0.1");
+	const held = await connect(one, { user: "held", headers: forwarded("192.0.2.1") });
+	writeFileSync(`${one.data}.yaml`, JSON.stringify(trusted));
+	one.signal("SIGHUP");
+	await one.logged(/configuration reloaded/);
+	assert.equal(await addressOf(one, forwarded("192.0.2.1")), "192.0.2.1");
+	await held.close(); // counted under the address that it came with
 });
