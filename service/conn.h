@@ -8,10 +8,10 @@
 #include "service/carrier.h"
 
 struct conn_limits {
-	size_t message;        /* bytes of one message from a client; then 1009 */
-	size_t first_message;  /* of one that has not said who it is */
-	size_t outbound_queue; /* bytes waiting for a client; then 4002 */
-	unsigned ping_seconds, pong_seconds;
+	size_t message;            /* bytes of one message from a client; then 1009 */
+	size_t first_message;      /* of one that has not said who it is */
+	size_t outbound_queue;     /* bytes waiting for a client; then 4002 */
+	uint64_t ping_ms, pong_ms; /* asked for a sign of life; lost when none has come */
 };
 
 void conn_configure(const struct conn_limits *limits);

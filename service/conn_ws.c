@@ -17,19 +17,22 @@
 
 static_assert((int)FRAME_HEADROOM >= LWS_PRE, "frames need the headroom of libwebsockets");
 
-enum { CLOSE_TIMEOUT_SECONDS = 5, RSV1 = 0x40 };
+enum { CLOSE_TIMEOUT_SECONDS = 5, RSV1 = 0x40, SWEEP_MS = 250 };
 
 /* Lives in the memory that libwebsockets keeps per connection (zeroed, freed after the close). */
 struct conn {
 	struct carrier carrier; /* first: what the owner knows of it */
 	struct lws *wsi;
 	struct conn *next_dirty;
+	struct conn *next, **back; /* among all of the worker */
 	struct outbound queue;
 	struct buf inbound;  /* a message of which not all has come */
 	uint16_t close_code; /* 0: open */
 	uint16_t peer_code;
 	const char *close_reason;
-	bool dirty, close_sent;
+	uint64_t heard_ms;  /* when something came from the client */
+	uint64_t pinged_ms; /* when it was last asked for a sign of life, or began */
+	bool dirty, close_sent, ping_due;
 	bool peer_closing; /* the client's close frame has come: what follows it is not looked at */
 	bool continued;    /* inbound: its first frame has come whole */
 	bool packed_in;    /* inbound is compressed */
@@ -41,20 +44,13 @@ static struct conn_limits limits;
 static _Thread_local struct conn *dirty;
 static _Thread_local struct buf joined; /* scratch of the worker, for joined messages */
 
+static _Thread_local struct conn *all;
 static _Thread_local size_t open_count;
-
-static lws_retry_bo_t liveness; /* pings; filled before the first connection */
+static _Thread_local uv_timer_t sweeper;
 
 void conn_configure(const struct conn_limits *l)
 {
 	limits = *l;
-	liveness.secs_since_valid_ping = (uint16_t)l->ping_seconds;
-	liveness.secs_since_valid_hangup = (uint16_t)(l->ping_seconds + l->pong_seconds);
-}
-
-const void *conn_liveness(void)
-{
-	return &liveness;
 }
 
 size_t conn_count(void)
@@ -154,6 +150,14 @@ static void cork(struct conn *c, int on)
 	setsockopt(lws_get_socket_fd(c->wsi), IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
 }
 
+/* Not an empty one: libwebsockets says nothing of pongs without payload. */
+static int write_ping(struct conn *c)
+{
+	unsigned char ping[LWS_PRE + 1] = {[LWS_PRE] = '?'};
+	c->ping_due = false;
+	return lws_write(c->wsi, ping + LWS_PRE, 1, LWS_WRITE_PING) < 0 ? -1 : 0;
+}
+
 /* Writes until all is written or the kernel takes no more. Nothing when libwebsockets has sent a
  * close frame itself, because of a frame against the protocol: it then waits for the client's. */
 static int flush(struct conn *c)
@@ -164,13 +168,15 @@ static int flush(struct conn *c)
 	}
 	bool corked = c->queue.count > 1 && outbound_next(&c->queue) < c->queue.count;
 	int failed = 0;
+	if (c->ping_due && !lws_partial_buffered(c->wsi)) /* it does not wait for the queue */
+		failed = write_ping(c);
 	if (corked)
 		cork(c, 1);
 	while (c->queue.count && !failed && !lws_partial_buffered(c->wsi))
 		failed = write_next(c);
 	if (corked)
 		cork(c, 0);
-	if (!failed && (c->queue.count || lws_partial_buffered(c->wsi)))
+	if (!failed && (c->queue.count || c->ping_due || lws_partial_buffered(c->wsi)))
 		lws_callback_on_writable(c->wsi);
 	return failed;
 }
@@ -214,6 +220,65 @@ void conn_flush_all(void)
 	deflate_forget();
 	if (closing)
 		conn_heed_timeouts();
+}
+
+/* ---- liveness ----
+ *
+ * Not libwebsockets' own: that takes nothing but a pong for a sign of life, which may stand for long behind
+ * what a slow client has still to read; gives a dead one five seconds more for what it has not taken;
+ * and sorts each timer into a list of all connections. */
+
+static void look_after(struct conn *c, uint64_t now)
+{
+	uint64_t since = now - c->pinged_ms + SWEEP_MS;
+	if (c->heard_ms >= c->pinged_ms) {
+		if (since <= limits.ping_ms)
+			return;
+		c->pinged_ms = now;
+		if (c->close_code || c->peer_closing)
+			return;
+		c->ping_due = true;
+		mark_dirty(c);
+	} else if (since > limits.pong_ms) {
+		lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_ASYNC);
+		conn_heed_timeouts();
+	}
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+	uint64_t now = uv_now(timer->loop);
+	for (struct conn *c = all; c; c = c->next)
+		look_after(c, now);
+}
+
+static void heard(struct conn *c)
+{
+	c->heard_ms = uv_now(&worker_self()->loop);
+}
+
+static void keep_alive(struct conn *c)
+{
+	heard(c);
+	c->pinged_ms = c->heard_ms;
+	c->back = &all;
+	c->next = all;
+	if (all)
+		all->back = &c->next;
+	all = c;
+}
+
+static void forget_alive(struct conn *c)
+{
+	*c->back = c->next;
+	if (c->next)
+		c->next->back = c->back;
+}
+
+void conn_ws_start(uv_loop_t *loop)
+{
+	uv_timer_init(loop, &sweeper);
+	uv_timer_start(&sweeper, on_sweep, SWEEP_MS, SWEEP_MS);
 }
 
 static void forget_dirty(struct conn *c)
@@ -283,6 +348,7 @@ static bool misplaces_bit(struct conn *c, bool end_of_frame)
 
 static void on_receive(struct conn *c, const void *in, size_t n)
 {
+	heard(c);
 	if (c->close_code || c->peer_closing)
 		return;
 	if (lws_frame_is_binary(c->wsi)) {
@@ -379,6 +445,7 @@ static void on_established(struct conn *c, struct lws *wsi)
 {
 	c->wsi = wsi;
 	c->peer_code = 1006;
+	keep_alive(c);
 	open_count++;
 	metric_add(METRIC_CONNECTIONS, 1);
 	struct peer *peer = lws_get_opaque_user_data(wsi); /* outlives this */
@@ -406,6 +473,7 @@ static uint16_t close_code(const struct conn *c)
 static void on_closed(struct conn *c)
 {
 	forget_dirty(c);
+	forget_alive(c);
 	outbound_clear(&c->queue);
 	buf_free(&c->inbound);
 	open_count--;
@@ -430,6 +498,9 @@ static int callback(
 		return 0;
 	case LWS_CALLBACK_RECEIVE:
 		on_receive(c, in, n);
+		return 0;
+	case LWS_CALLBACK_RECEIVE_PONG:
+		heard(c);
 		return 0;
 	case LWS_CALLBACK_SERVER_WRITEABLE:
 		return on_writable(c);
@@ -460,6 +531,7 @@ const struct lws_protocols conn_ws_protocol = {
 
 void conn_ws_thread_stop(void)
 {
+	uv_close((uv_handle_t *)&sweeper, NULL);
 	buf_free(&joined);
 	deflate_thread_stop();
 }

@@ -322,6 +322,7 @@ static struct lws_vhost *make_vhost(struct worker *w, bool internal)
 {
 	static const char internal_mark[] = "internal";
 	struct lws_protocols protocols[] = {conn_http_protocol, conn_ws_protocol, {0}};
+	static const lws_retry_bo_t no_pings = {0}; /* conn_ws.c sends them */
 	/* The vhost keeps the table, not a copy. */
 	static _Thread_local struct lws_protocols kept[3];
 	memcpy(kept, protocols, sizeof(kept));
@@ -333,7 +334,7 @@ static struct lws_vhost *make_vhost(struct worker *w, bool internal)
 		.protocols = kept,
 		.user = internal ? (void *)(uintptr_t)internal_mark : NULL,
 		.alpn = "http/1.1",
-		.retry_and_idle_policy = conn_liveness(),
+		.retry_and_idle_policy = &no_pings,
 		.keepalive_timeout = 15,
 		.timeout_secs = 20,
 		.options = LWS_SERVER_OPTION_DISABLE_IPV6,
@@ -389,6 +390,7 @@ static enum err start(struct worker *w)
 	if (err)
 		return err;
 	conn_http_start(&w->loop);
+	conn_ws_start(&w->loop);
 	for (size_t i = 0; i < listener_count; i++)
 		add_share(w, &listeners[i]);
 	return ERR_OK;

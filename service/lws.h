@@ -16,8 +16,7 @@ extern const struct lws_extension *const conn_ws_extensions; /* for vhosts that 
 /* Of a longer Sec-WebSocket-Extensions libwebsockets would end the connection without an answer. */
 enum { EXTENSION_LIST_MAX = 254 };
 
-/* Pings and the limit for pongs: a lws_retry_bo_t, for the vhosts. */
-const void *conn_liveness(void);
+void conn_ws_start(uv_loop_t *loop);
 void conn_ws_thread_stop(void);
 
 /* After timeouts were set outside of the callbacks of libwebsockets; once a turn is enough. */

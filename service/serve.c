@@ -337,8 +337,8 @@ void serve_configure(const struct config *c)
 	conn_configure(&(struct conn_limits){.message = c->limits.message,
 		.first_message = FIRST_MESSAGE_MAX,
 		.outbound_queue = c->limits.outbound_queue,
-		.ping_seconds = (unsigned)(c->session.ping_interval / 1000),
-		.pong_seconds = (unsigned)(c->session.pong_timeout / 1000)});
+		.ping_ms = (uint64_t)c->session.ping_interval,
+		.pong_ms = (uint64_t)c->session.pong_timeout});
 	event_stream_configure(
 		&(struct event_stream_options){.outbound_queue = c->limits.outbound_queue,
 			.ping_ms = (uint64_t)c->session.ping_interval,

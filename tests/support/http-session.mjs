@@ -90,6 +90,7 @@ export async function eventStream(client, resume, on) {
 
 	const carrier = {
 		closed,
+		port: response.socket.localPort,
 		send(text, counted) {
 			if (over) return;
 			record("out", text, "http", name);
@@ -131,7 +132,7 @@ export async function eventStream(client, resume, on) {
 
 	let answered;
 	const answer = new Promise((done) => (answered = done));
-	readEvents(response, ({ event, id, data }) => {
+	const took = ({ event, id, data }) => {
 		if (over) return;
 		const message = JSON.parse(data);
 		if (event === "open") {
@@ -147,7 +148,8 @@ export async function eventStream(client, resume, on) {
 		received += counted;
 		assert.equal(id, counted ? `${session}:${received}` : undefined, `the id of ${data.slice(0, 200)}`);
 		if (on.message(message)) record("in", data, "http", name);
-	});
+	};
+	readEvents(response, took, () => client.pings++);
 	response.on("close", () => {
 		over = true;
 		end({ code: 1006, reason: "" });

@@ -5,7 +5,7 @@
 //   over(client, resume, on) → promise of {opened} or {error}, as session.open was answered
 // It calls on.opened(result, carrier) the moment the answer is there, then on.message(frame) with each
 // message or array that comes behind it (false: nobody listens any more). A carrier has send(text, counted),
-// cut(), pause(), resume(), close(code) and closed, a promise of {code, reason}.
+// cut(), pause(), resume(), close(code), closed, a promise of {code, reason}, and port, that of its connection.
 import WebSocket from "ws";
 import { within } from "./client.mjs";
 import { nameConnection, record } from "./traffic.mjs";
@@ -36,7 +36,11 @@ export async function webSocket(client, resume, on) {
 		pause: () => socket._socket.pause(),
 		resume: () => socket._socket.resume(),
 		close: (code) => socket.close(code),
+		get port() {
+			return socket._socket.localPort;
+		},
 	};
+	socket.on("ping", () => client.pings++); // and is answered by ws itself
 	const answer = new Promise((done) => {
 		let opened = false;
 		socket.on("message", (data) => {
@@ -76,6 +80,7 @@ export class ResumingClient {
 	answers = new Map(); // id → answer
 	opened = null; // the last answer to session.open
 	received = 0;
+	pings = 0; // how often it was asked for a sign of life, or a stream gave one
 	patience = WAIT_MS; // for a connection and the answer to session.open
 	recordAs = nameConnection();
 	#sent = 0;

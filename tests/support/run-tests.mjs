@@ -124,7 +124,8 @@ function nodeTest(file, configuration) {
 	return {
 		name: basename(file, ".test.js"),
 		command: [
-			...(configuration === "release" ? ownNetwork() : fixedAddresses(configuration)),
+			...(configuration === "release" || /network/.test(file) ? ownNetwork() : []),
+			...fixedAddresses(configuration),
 			process.execPath,
 			"--test",
 			"--test-reporter",
@@ -171,8 +172,8 @@ function fixedAddresses(configuration) {
 	return configuration === "tsan" ? ["setarch", "--addr-no-randomize"] : [];
 }
 
-// Browsers get a network that has nothing but loopback, and processes that end with them; without
-// the rights for that (nobody's root, a plain container) they share ours.
+// Browsers and tests of networks get one that has nothing but loopback, and processes that end with
+// them; without the rights for that (nobody's root, a plain container) they share ours.
 let network;
 function ownNetwork() {
 	network ??= isolated();
