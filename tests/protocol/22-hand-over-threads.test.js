@@ -6,6 +6,7 @@ import { existsSync, writeFileSync } from "node:fs";
 import { connect as connectTo, createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
+import { eventStream } from "../support/http-session.mjs";
 import { ResumingClient } from "../support/resuming.mjs";
 import { binary, ownDirectory, run, startServer } from "../support/server.mjs";
 
@@ -333,6 +334,32 @@ test("a successor goes on with everything, whatever its number of workers", asyn
 	assert.deepEqual(ann.of("signal.received").map(({ data }) => data), counts);
 	assert.deepEqual([...ann.of("room.updated"), ...ann.of("room.left")], []);
 	assert.ok((await probes.stop()) > 10);
+});
+
+test("sessions over streams and POSTs go on as those over WebSockets do", async (t) => {
+	let server = await startServer({ t, workers: 2, config });
+	const [ann, bob] = [await client(server, "ann", { over: eventStream }), await client(server, "bob")];
+	await ann.call("room.join", { room: "r" });
+	const { peer } = await bob.call("room.join", { room: "r" });
+	let n = 0;
+	for (const workers of [3, 1]) {
+		const ids = [];
+		const send = () =>
+			ids.push(ann.send("signal.send", { room: "r", to: { peer }, type: "n", data: n++ }));
+		for (let i = 0; i < 10; i++) send();
+		server = await server.successor({ t, workers });
+		for (let i = 0; i < 10; i++) send();
+		for (const who of [ann, bob]) {
+			assert.equal((await who.closed).code, 1001);
+			assert.equal((await who.connect()).resumed, true);
+		}
+		await ann.until(() => ids.every((id) => ann.answers.has(id)), "the answers");
+	}
+	await bob.until(() => bob.of("signal.received").length >= n, "the signals");
+	assert.deepEqual(
+		bob.of("signal.received").map(({ data }) => data),
+		[...Array(n).keys()],
+	);
 });
 
 test("who cannot serve takes nothing over, and nothing has changed for the one that runs", async (t) => {
