@@ -242,7 +242,7 @@ static enum err admit(const struct caller *c, const struct method *m, struct ref
 		ret_why->field = str_of(scope_word((enum scope)m->scope));
 		return ERR_FORBIDDEN;
 	}
-	if (c->in_flight >= limits.in_flight) {
+	if (c->in_flight >= limits.in_flight && !(c->pace && pace_take_resent(c->pace))) {
 		*ret_why = (struct refusal){.reason = "too_many_in_flight",
 			.retry_after = 1,
 			.limit = limits.in_flight};

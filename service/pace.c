@@ -65,6 +65,14 @@ static enum err refuse(bool joins, int64_t wait_ms, struct refusal *ret_why)
 	return ERR_RATE_LIMITED;
 }
 
+bool pace_take_resent(struct pace *p)
+{
+	if (!p->resent)
+		return false;
+	p->resent--;
+	return true;
+}
+
 enum err pace_take(struct pace *p, int64_t now, unsigned flags, struct refusal *ret_why)
 {
 	struct bucket_size patience = fresh_size(false);

@@ -37,3 +37,6 @@ void pace_resumed(struct pace *p);
 
 /* For one message. flags: of its method. ERR_OK, or ERR_RATE_LIMITED with *ret_why. */
 enum err pace_take(struct pace *p, int64_t now_ms, unsigned flags, struct refusal *ret_why);
+
+/* Whether one more may be under way than otherwise: it may be one that is sent again. */
+bool pace_take_resent(struct pace *p);

@@ -5,7 +5,7 @@ import { after, test } from "node:test";
 import { connect } from "../support/client.mjs";
 import { frame, rawWebSocket } from "../support/raw.mjs";
 import { ResumingClient } from "../support/resuming.mjs";
-import { startServer } from "../support/server.mjs";
+import { anyPace, startServer } from "../support/server.mjs";
 
 const PACE = { requests_per_second: 10, requests_burst: 20, joins_per_second: 2, joins_burst: 4, kept_messages: 64 };
 const server = await startServer({ workers: 2, config: { limits: PACE } });
@@ -179,5 +179,18 @@ test("resent joins are exempt, too", async () => {
 	await c.connect();
 	await c.until(() => ids.every((id) => c.answers.has(id)), "the answers");
 	assert.ok(ids.every((id) => c.answers.get(id).result));
+	await c.close();
+});
+
+test("more may be under way when it is sent again", async (t) => {
+	const few = await startServer({ t, workers: 2, config: { limits: { ...anyPace, requests_in_flight: 4 } } });
+	const c = new ResumingClient(few, await few.mint("ann"));
+	await c.connect();
+	c.cut();
+	// rooms of both workers, and the store is asked about each: none is answered on the spot
+	const ids = Array.from({ length: 60 }, (_, i) => c.send("room.join", { room: `under-way-${i}` }));
+	await c.connect();
+	await c.until(() => ids.every((id) => c.answers.has(id)), "the answers");
+	assert.deepEqual(ids.map((id) => c.answers.get(id).error).filter(Boolean), []);
 	await c.close();
 });

@@ -98,7 +98,8 @@ test("sessions and rooms are there again after a restart, as if nothing had been
 			["ann", "bob", "eve"].map((user) => [user, true]),
 		);
 		await late.close();
-		await bob.until(() => bob.of("room.left").length === restart + 1, "the late one to leave");
+		for (const who of [ann, bob])
+			await who.until(() => who.of("room.left").length === restart + 1, "the late one to leave");
 	}
 	assert.equal((await eve.connect()).resumed, true);
 	await eve.until(() => eve.of("signal.received").length === 10 * workers.length, "the signals of all the time");
