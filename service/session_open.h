@@ -1,4 +1,4 @@
-/* session_open.h: between session.c and session_request.c: the params of session.open. */
+/* session_open.h: between session_methods.c and session_request.c: the params of session.open. */
 #pragma once
 
 #include "service/session.h"

@@ -1,5 +1,5 @@
-/* session_parts.h: what a session is made of, for session.c and session_hand_over.c alone; everybody
- * else knows session.h. Thread: the session's worker. */
+/* session_parts.h: what a session is made of, for session.c, session_methods.c and session_hand_over.c;
+ * everybody else knows session.h. Thread: the session's worker. */
 #pragma once
 
 #include "service/authn.h"
@@ -57,3 +57,10 @@ struct session *sessions_first(void);
 
 /* From now on nothing changes any session: what still comes for them is dropped. */
 void sessions_seal(void);
+
+/* ---- session_methods.c ---- */
+
+/* "scopes": [WORD, …] */
+void session_write_scopes(struct json_out *o, uint32_t scopes);
+/* session.refresh: the new token has been checked. */
+void session_refreshed(struct authn *a, enum err err, struct principal *who, const char *why);

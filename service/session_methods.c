@@ -1,0 +1,134 @@
+/* The methods session.*: what a client asks of its session itself. */
+#include "service/session_parts.h"
+
+#include "core/log.h"
+#include "service/quota.h"
+#include "service/session_open.h"
+
+#include <time.h>
+
+void session_write_scopes(struct json_out *o, uint32_t scopes)
+{
+	json_open(o, "scopes", '[');
+	for (unsigned bit = 0; bit < SCOPE_BITS; bit++)
+		if (scopes & 1u << bit)
+			json_text(o, NULL, scope_word((enum scope)(1u << bit)));
+	json_close(o, ']');
+}
+
+static struct session *of(const struct call *c)
+{
+	return (struct session *)addr_find(c->from);
+}
+
+static void run_open(struct call *c)
+{
+	call_refuse(c, ERR_CONFLICT, .reason = "already_open",
+		.message = "This session is open already.");
+}
+
+static void run_ping(struct call *c)
+{
+	struct json_out *o = call_result(c);
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	json_open(o, NULL, '{');
+	json_int(o, "time", now.tv_sec * 1000 + now.tv_nsec / 1000000);
+	json_close(o, '}');
+	call_reply(c);
+}
+
+struct ack_params {
+	struct param_int received;
+};
+
+static const struct field ack_fields[] = {
+	FIELD(struct ack_params, received, INT, true, 0, INT64_MAX),
+	{0},
+};
+
+static void run_ack(struct call *c)
+{
+	const struct ack_params *p = c->params;
+	struct session *s = of(c);
+	if ((uint64_t)p->received.n > s->sent) {
+		call_refuse(c, ERR_PARAMS, .field = STR("received"), .limit = (int64_t)s->sent,
+			.message = "Not so many messages have been sent.");
+		return;
+	}
+	kept_ack(&s->kept, (uint64_t)p->received.n);
+	call_reply_empty(c);
+}
+
+static void run_close(struct call *c)
+{
+	of(c)->closing = true;
+	call_reply_empty(c);
+}
+
+struct refresh_params {
+	struct str token;
+};
+
+static const struct field refresh_fields[] = {
+	FIELD(struct refresh_params, token, STRING, true, 1, 8192),
+	{0},
+};
+
+void session_refreshed(struct authn *a, enum err err, struct principal *who, const char *why)
+{
+	struct session *s = (struct session *)(void *)((char *)a - offsetof(struct session, check));
+	struct call *c = s->refreshing;
+	s->refreshing = NULL;
+	const struct principal *old = s->caller.who;
+	if (!err &&
+		(!str_eq(who->user, old->user) || !str_eq(who->issuer, old->issuer) ||
+			!str_eq(who->subject, old->subject))) {
+		principal_unref(&who);
+		call_refuse(c, ERR_FORBIDDEN, .reason = "other_subject",
+			.message = "The new token is somebody else's.");
+	} else if (err) {
+		log_warn("refresh refused", LOG_TEXT("why", why), LOG_TEXT("session", s->id));
+		if (err == ERR_UNAUTHENTICATED && s->carrier)
+			quota_token_failed(s->carrier->peer);
+		call_refuse(c, err, .message = "The new token is not valid here.");
+	} else {
+		principal_unref(&s->caller.who);
+		s->caller.who = who;
+		s->told_expiring = false;
+		struct json_out *o = call_result(c);
+		json_open(o, NULL, '{');
+		json_int(o, "expires_at", who->expires_at);
+		session_write_scopes(o, who->scopes);
+		json_close(o, '}');
+		call_reply(c);
+	}
+}
+
+static void run_refresh(struct call *c)
+{
+	const struct refresh_params *p = c->params;
+	struct session *s = of(c);
+	if (s->refreshing) {
+		call_refuse(c, ERR_CONFLICT, .message = "A refresh is under way already.");
+		return;
+	}
+	s->refreshing = c;
+	authn_check(&s->check, p->token, STR("")); /* others' failures do not end it */
+}
+
+static const struct field no_fields[] = {{0}};
+
+const struct method session_methods[] = {
+	{"session.open", SCOPE_NONE, HOME_CALLER, METHOD_SESSION | METHOD_ALWAYS | METHOD_UNCOUNTED,
+		session_open_fields, sizeof(struct session_open_params), run_open},
+	{"session.refresh", SCOPE_NONE, HOME_CALLER, METHOD_SESSION | METHOD_ALWAYS, refresh_fields,
+		sizeof(struct refresh_params), run_refresh},
+	{"session.ack", SCOPE_NONE, HOME_CALLER, METHOD_SESSION | METHOD_ALWAYS | METHOD_UNCOUNTED,
+		ack_fields, sizeof(struct ack_params), run_ack},
+	{"session.ping", SCOPE_NONE, HOME_CALLER, METHOD_SESSION | METHOD_ALWAYS | METHOD_UNCOUNTED,
+		no_fields, 0, run_ping},
+	{"session.close", SCOPE_NONE, HOME_CALLER, METHOD_SESSION | METHOD_ALWAYS, no_fields, 0,
+		run_close},
+	{0},
+};
