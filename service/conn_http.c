@@ -1,13 +1,11 @@
 #include "service/lws.h"
 
-#include "core/form.h"
 #include "core/http.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/metrics.h"
-#include "service/authn.h"
+#include "service/handshake.h"
 #include "service/hangup.h"
-#include "service/opening.h"
 #include "service/peer.h"
 #include "service/quota.h"
 #include "service/routes.h"
@@ -23,9 +21,8 @@
 enum {
 	ANSWER_TIMEOUT_SECONDS = 30,
 	BODY_TIMEOUT_SECONDS = 20,
-	HEADERS_MAX = 16 * 1024,
+	ANSWER_HEADERS_MAX = 16 * 1024,
 	ANSWER_MAX = 4 << 20,
-	PROTOCOL_LIST_MAX = 127, /* libwebsockets copies the list into 128 bytes */
 };
 
 struct http_exchange_private {
@@ -73,170 +70,6 @@ size_t conn_http_streams(void)
 	return streams;
 }
 
-/* ---- reading the request ---- */
-
-static bool has(struct lws *wsi, enum lws_token_indexes token)
-{
-	return lws_hdr_total_length(wsi, token) > 0;
-}
-
-static struct str copy_header(struct lws *wsi, enum lws_token_indexes token, char **at)
-{
-	int n = lws_hdr_total_length(wsi, token);
-	struct str value = {*at, (size_t)n};
-	if (n <= 0 || lws_hdr_copy(wsi, *at, n + 1, token) < 0)
-		return (struct str){"", 0};
-	*at += n + 1;
-	return value;
-}
-
-static const struct {
-	enum lws_token_indexes token;
-	size_t offset;
-} headers[] = {
-	{WSI_TOKEN_HOST, offsetof(struct http_request, host)},
-	{WSI_TOKEN_ORIGIN, offsetof(struct http_request, origin)},
-	{WSI_TOKEN_HTTP_AUTHORIZATION, offsetof(struct http_request, authorization)},
-	{WSI_TOKEN_HTTP_COOKIE, offsetof(struct http_request, cookie)},
-	{WSI_TOKEN_HTTP_CONTENT_TYPE, offsetof(struct http_request, content_type)},
-	{WSI_TOKEN_HTTP_ACCEPT, offsetof(struct http_request, accept)},
-	{WSI_TOKEN_HTTP_ACCEPT_LANGUAGE, offsetof(struct http_request, accept_language)},
-	{WSI_TOKEN_HTTP_IF_NONE_MATCH, offsetof(struct http_request, if_none_match)},
-	{WSI_TOKEN_HTTP_USER_AGENT, offsetof(struct http_request, user_agent)},
-};
-/* Those that libwebsockets does not know; it keeps them with their colon. */
-static const struct {
-	const char *name;
-	size_t offset;
-} own_headers[] = {
-	{"last-event-id:", offsetof(struct http_request, last_event_id)},
-	{"signalbox-session:", offsetof(struct http_request, signalbox_session)},
-	{"signalbox-sent:", offsetof(struct http_request, signalbox_sent)},
-};
-enum {
-	HEADER_COUNT = sizeof(headers) / sizeof(*headers),
-	OWN_HEADER_COUNT = sizeof(own_headers) / sizeof(*own_headers)
-};
-
-static int own_header_length(struct lws *wsi, const char *name)
-{
-	int n = lws_hdr_custom_length(wsi, name, (int)strlen(name));
-	return n > 0 ? n : 0;
-}
-
-static struct str copy_own_header(struct lws *wsi, const char *name, char **at)
-{
-	int n = own_header_length(wsi, name);
-	struct str value = {*at, (size_t)n};
-	if (!n || lws_hdr_custom_copy(wsi, *at, n + 1, name, (int)strlen(name)) < 0)
-		return (struct str){"", 0};
-	*at += n + 1;
-	return value;
-}
-
-/* libwebsockets decodes the arguments and gives them one by one: here they become a form again. */
-static void read_query(struct lws *wsi, struct buf *query)
-{
-	char one[HEADERS_MAX];
-	for (int i = 0; lws_hdr_fragment_length(wsi, WSI_TOKEN_HTTP_URI_ARGS, i) > 0; i++) {
-		int n = lws_hdr_copy_fragment(wsi, one, sizeof(one), WSI_TOKEN_HTTP_URI_ARGS, i);
-		if (n <= 0)
-			continue;
-		char *equals = memchr(one, '=', (size_t)n);
-		size_t name = equals ? (size_t)(equals - one) : (size_t)n;
-		one[name] = 0;
-		struct str value = {equals ? equals + 1 : "", equals ? (size_t)n - name - 1 : 0};
-		form_add(query, one, value);
-	}
-}
-
-static enum lws_token_indexes uri_token(struct lws *wsi, unsigned *ret_verb, bool *ret_head)
-{
-	static const struct {
-		enum lws_token_indexes token;
-		unsigned verb;
-	} verbs[] = {
-		{WSI_TOKEN_GET_URI, HTTP_GET},
-		{WSI_TOKEN_HEAD_URI, HTTP_GET},
-		{WSI_TOKEN_POST_URI, HTTP_POST},
-		{WSI_TOKEN_OPTIONS_URI, HTTP_OPTIONS},
-	};
-	for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++)
-		if (has(wsi, verbs[i].token)) {
-			*ret_verb = verbs[i].verb;
-			*ret_head = verbs[i].token == WSI_TOKEN_HEAD_URI;
-			return verbs[i].token;
-		}
-	*ret_verb = 0;
-	return WSI_TOKEN_GET_URI;
-}
-
-/* Who asks, now that its headers are here. */
-static struct str read_peer(struct lws *wsi, char out[IP_TEXT_MAX])
-{
-	char list[HEADERS_MAX];
-	struct peer *peer = lws_get_opaque_user_data(wsi);
-	int n = lws_hdr_copy(wsi, list, sizeof(list), WSI_TOKEN_X_FORWARDED_FOR);
-	peer_forwarded(peer, (struct str){list, n > 0 ? (size_t)n : 0});
-	memcpy(out, peer->text, sizeof(peer->text));
-	return str_of(out);
-}
-
-/* Copies what the request says into the exchange. */
-static void read_request(struct lws *wsi, struct http_exchange_private *own)
-{
-	unsigned verb = 0;
-	bool head = false;
-	enum lws_token_indexes uri = uri_token(wsi, &verb, &head);
-	struct buf query = BUF_INIT(HEADERS_MAX * 3);
-	read_query(wsi, &query);
-	size_t size = query.n + IP_TEXT_MAX + 1 + (size_t)lws_hdr_total_length(wsi, uri) + 1;
-	for (size_t i = 0; i < HEADER_COUNT; i++)
-		size += (size_t)lws_hdr_total_length(wsi, headers[i].token) + 1;
-	for (size_t i = 0; i < OWN_HEADER_COUNT; i++)
-		size += (size_t)own_header_length(wsi, own_headers[i].name) + 1;
-	char *at = own->text = mem_alloc(size);
-	struct http_request *in = &own->x.in;
-	in->verb = (enum http_verb)verb;
-	in->head = head;
-	in->path = copy_header(wsi, uri, &at);
-	for (size_t i = 0; i < HEADER_COUNT; i++)
-		*(struct str *)(void *)((char *)in + headers[i].offset) =
-			copy_header(wsi, headers[i].token, &at);
-	for (size_t i = 0; i < OWN_HEADER_COUNT; i++)
-		*(struct str *)(void *)((char *)in + own_headers[i].offset) =
-			copy_own_header(wsi, own_headers[i].name, &at);
-	in->query = (struct str){at, query.n};
-	if (query.n)
-		memcpy(at, query.p, query.n);
-	at += query.n;
-	buf_free(&query);
-	in->peer = read_peer(wsi, at);
-	in->tls = lws_is_ssl(wsi) != 0;
-}
-
-/* The length of the body, or the status that refuses it. libwebsockets ignores Transfer-Encoding
- * and takes the first of several lengths: both would hide a second request (RFC 9112, 11.2). */
-static int body_length(struct lws *wsi, size_t *ret_length)
-{
-	*ret_length = 0;
-	if (has(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING))
-		return 501;
-	bool post = has(wsi, WSI_TOKEN_POST_URI);
-	if (!has(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH))
-		return post ? 411 : 0;
-	char text[32];
-	int n = lws_hdr_copy(wsi, text, sizeof(text), WSI_TOKEN_HTTP_CONTENT_LENGTH);
-	if (n <= 0 || n > 12 || lws_hdr_fragment_length(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH, 1) > 0)
-		return 400;
-	for (int i = 0; i < n; i++) {
-		if (text[i] < '0' || text[i] > '9')
-			return 400;
-		*ret_length = *ret_length * 10 + (size_t)(text[i] - '0');
-	}
-	return !post && *ret_length ? 400 : 0;
-}
-
 /* ---- answering ---- */
 
 static const char *status_text(int status)
@@ -275,7 +108,7 @@ static struct http_exchange_private *exchange_new(struct transaction *t)
 	struct http_exchange_private *own = mem_new(struct http_exchange_private);
 	own->x.own = own;
 	own->on = t;
-	own->headers = BUF_INIT(HEADERS_MAX);
+	own->headers = BUF_INIT(ANSWER_HEADERS_MAX);
 	t->own = own;
 	return own;
 }
@@ -323,7 +156,7 @@ void http_reply(struct http_exchange *x, int status, const char *content_type, s
 	own->answer = BUF_INIT(ANSWER_MAX);
 	static const char headroom[LWS_PRE];
 	buf_add(&own->answer, headroom, LWS_PRE);
-	if (body.n > ANSWER_MAX - HEADERS_MAX) {
+	if (body.n > ANSWER_MAX - ANSWER_HEADERS_MAX) {
 		log_error("an answer is too large", LOG_STR("path", x->in.path));
 		status = 500;
 		body = STR("The answer is too large: ask for less of it.\n");
@@ -351,9 +184,12 @@ void http_reply_json(struct http_exchange *x, int status, struct buf *body)
 	buf_free(body);
 }
 
-static void reply_text(struct http_exchange *x, int status, const char *text)
+/* A sentence, as a line of text. */
+static void reply_text(struct http_exchange *x, int status, const char *sentence)
 {
-	http_reply(x, status, "text/plain; charset=utf-8", str_of(text));
+	char line[256];
+	snprintf(line, sizeof(line), "%s\n", sentence);
+	http_reply(x, status, "text/plain; charset=utf-8", str_of(line));
 }
 
 /* In the writeable callback: everything at once, and the end of the connection when the kernel has
@@ -412,7 +248,7 @@ struct http_stream *http_stream_begin(
 		exchange_free(own);
 		return NULL;
 	}
-	struct buf head = BUF_INIT(HEADERS_MAX + LWS_PRE);
+	struct buf head = BUF_INIT(ANSWER_HEADERS_MAX + LWS_PRE);
 	write_head(&head, own, 200, options->content_type, NO_LENGTH);
 	exchange_free(own);
 	t->own = NULL;
@@ -508,9 +344,7 @@ static bool check_origin(struct http_exchange *x, const struct http_route *route
 	}
 	http_header(x, "Vary", STR("Origin"));
 	if (!origin_allowed(x->in.origin, x->in.host)) {
-		reply_text(x, 403,
-			"This Origin is not allowed: add it to server.origins in the "
-			"configuration.\n");
+		reply_text(x, 403, origin_refused);
 		return false;
 	}
 	http_header(x, "Access-Control-Allow-Origin", x->in.origin);
@@ -535,69 +369,62 @@ static void serve(struct http_exchange_private *own)
 			route->verbs & HTTP_POST
 				? (route->verbs & HTTP_GET ? STR("GET, HEAD, POST") : STR("POST"))
 				: STR("GET, HEAD"));
-		reply_text(x, 405, "This address does not take that method.\n");
+		reply_text(x, 405, "This address does not take that method.");
 	}
 }
 
-static int refuse(struct http_exchange_private *own, int status, const char *text)
+/* retry_after 0: coming back would not help. */
+static void say_why(struct http_exchange_private *own, int status, const struct refusal *why)
 {
-	if (status == 503)
-		http_header(&own->x, "Retry-After", STR("1"));
-	reply_text(&own->x, status, text);
-	return 0;
+	char seconds[32];
+	snprintf(seconds, sizeof(seconds), "%lld", (long long)why->retry_after);
+	if (why->retry_after)
+		http_header(&own->x, "Retry-After", str_of(seconds));
+	reply_text(&own->x, status, why->message);
 }
 
-/* 429: come back later. */
-static void say_wait(struct http_exchange_private *own, const struct refusal *why)
+static int refuse(struct http_exchange_private *own, int status, const char *message)
 {
-	char text[256], seconds[32];
-	snprintf(seconds, sizeof(seconds), "%lld", (long long)why->retry_after);
-	snprintf(text, sizeof(text), "%s\n", why->message);
-	http_header(&own->x, "Retry-After", str_of(seconds));
-	reply_text(&own->x, 429, text);
+	struct refusal why = {.message = message, .retry_after = status == 503};
+	say_why(own, status, &why);
+	return 0;
 }
 
 static int refuse_crowd(struct http_exchange_private *own)
 {
 	struct refusal why = quota_crowded();
 	metric_add(METRIC_CONNECTIONS_LIMITED, 1);
-	say_wait(own, &why);
+	say_why(own, 429, &why);
 	return 0;
-}
-
-/* Whether it came to server.internal_listen. */
-static bool is_internal(struct lws *wsi)
-{
-	return lws_get_vhost_user(lws_get_vhost(wsi)) != NULL;
 }
 
 static int on_request(struct transaction *t, struct lws *wsi)
 {
 	t->wsi = wsi;
 	struct http_exchange_private *own = exchange_new(t);
-	read_request(wsi, own);
+	http_read_request(wsi, &own->x.in, &own->text);
 	lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, ANSWER_TIMEOUT_SECONDS);
-	int status = body_length(wsi, &t->body_length);
+	int status = http_read_body_length(wsi, &t->body_length);
 	bool post = own->x.in.verb == HTTP_POST;
 	if (status)
 		return refuse(own, status,
-			status == 501 ? "Transfer-Encoding is not taken: send Content-Length.\n"
-				: status == 411 ? "Send Content-Length.\n"
-						: "Content-Length is wrong.\n");
+			status == 501 ? "Transfer-Encoding is not taken: send Content-Length."
+				: status == 411 ? "Send Content-Length."
+						: "Content-Length is wrong.");
 	if (str_has_control(own->x.in.host) || str_has_control(own->x.in.origin))
-		return refuse(own, 400, "Host or Origin holds a control character.\n");
+		return refuse(own, 400, "Host or Origin holds a control character.");
 	if (!own->x.in.verb)
-		return refuse(own, 405, "This method is not taken.\n");
+		return refuse(own, 405, "This method is not taken.");
 	if (draining)
-		return refuse(own, 503, "The service is stopping; try again.\n");
+		return refuse(own, 503, "The service is stopping; try again.");
 	const struct peer *peer = lws_get_opaque_user_data(wsi);
 	if (peer->crowded)
 		return refuse_crowd(own);
-	own->route = route_find(own->x.in.path, is_internal(wsi));
+	own->route = route_find(own->x.in.path, peer->internal);
 	if (!own->route)
-		return refuse(own, 404, "There is nothing at this address.\n");
+		return refuse(own, 404, "There is nothing at this address.");
 	if ((own->x.in.verb & own->route->verbs) && t->body_length > own->route->body_max)
-		return refuse(own, 413, "The body is too large.\n");
+		return refuse(own, 413, "The body is too large.");
 	if ((own->x.in.verb & own->route->verbs) && post &&
 		t->body_length) { /* when it is complete */
 		own->body = BUF_INIT(t->body_length);
@@ -624,9 +451,9 @@ static int on_body_complete(struct transaction *t)
 	if (!own || t->answered || own->served)
 		return 0;
 	if (own->body.n != t->body_length)
-		return refuse(own, 400, "The body is shorter than it said.\n");
+		return refuse(own, 400, "The body is shorter than it said.");
 	if (draining)
-		return refuse(own, 503, "The service is stopping; try again.\n");
+		return refuse(own, 503, "The service is stopping; try again.");
 	own->x.in.body = buf_str(&own->body);
 	lws_set_timeout(t->wsi, PENDING_TIMEOUT_HTTP_CONTENT, ANSWER_TIMEOUT_SECONDS);
 	serve(own);
@@ -646,166 +473,25 @@ static void on_gone(struct transaction *t)
 		exchange_free(own);
 }
 
-/* ---- the WebSocket handshake ---- */
-
-static bool lists_protocol(struct str list)
-{
-	while (list.n) {
-		const char *comma = memchr(list.p, ',', list.n);
-		struct str word = {list.p, comma ? (size_t)(comma - list.p) : list.n};
-		size_t step = word.n + (comma ? 1 : 0);
-		list.p += step;
-		list.n -= step;
-		while (word.n && *word.p == ' ')
-			word.p++, word.n--;
-		while (word.n && word.p[word.n - 1] == ' ')
-			word.n--;
-		if (str_is(word, "signalbox.v1"))
-			return true;
-	}
-	return false;
-}
-
-static const char *handshake_fault(struct lws *wsi, const char *upgrade, struct str path)
-{
-	char protocols[PROTOCOL_LIST_MAX + 1], version[8];
-	if (strcasecmp(upgrade, "websocket") != 0)
-		return "Only an upgrade to websocket is possible here.\n";
-	if (is_internal(wsi))
-		return "There are no sessions at the internal address.\n";
-	if (!str_is(path, "/ws") || !has(wsi, WSI_TOKEN_GET_URI))
-		return "WebSockets are opened with GET /ws.\n";
-	int n = lws_hdr_total_length(wsi, WSI_TOKEN_PROTOCOL);
-	if (n > PROTOCOL_LIST_MAX)
-		return "Sec-WebSocket-Protocol is too long: list signalbox.v1 and nothing else. A "
-		       "token belongs into session.open.\n";
-	if (n <= 0 || lws_hdr_copy(wsi, protocols, sizeof(protocols), WSI_TOKEN_PROTOCOL) < 0 ||
-		!lists_protocol((struct str){protocols, (size_t)n}))
-		return "List the subprotocol signalbox.v1 in Sec-WebSocket-Protocol.\n";
-	if (lws_hdr_copy(wsi, version, sizeof(version), WSI_TOKEN_VERSION) != 2 ||
-		strcmp(version, "13") != 0)
-		return "Sec-WebSocket-Version must be 13.\n";
-	if (lws_hdr_total_length(wsi, WSI_TOKEN_KEY) != 24)
-		return "Sec-WebSocket-Key must be 24 characters.\n";
-	if (lws_hdr_total_length(wsi, WSI_TOKEN_EXTENSIONS) > EXTENSION_LIST_MAX)
-		return "Sec-WebSocket-Extensions is too long.\n";
-	if (has(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) || has(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING))
-		return "A handshake has no body.\n";
-	return NULL;
-}
-
-/* The check of a handshake's token answers at once or not at all: keys that would have to be
- * fetched first are, and the client comes again. */
-struct handshake {
-	struct authn check;
-	bool done;
-	enum err err;
-	struct principal *who;
-};
-
-static void on_handshake_checked(
-	struct authn *a, enum err err, struct principal *who, const char *why)
-{
-	struct handshake *h = (struct handshake *)a;
-	h->done = true;
-	h->err = err;
-	h->who = who;
-	if (err)
-		log_warn("handshake refused", LOG_TEXT("why", why));
-}
-
-static int say_refusal(
-	struct http_exchange_private *own, int status, const char *challenge, const char *text)
-{
-	metric_add(METRIC_UPGRADES_REFUSED, 1);
-	if (challenge)
-		http_header(&own->x, "WWW-Authenticate", str_of(challenge));
-	if (status == 503)
-		http_header(&own->x, "Retry-After", STR("1"));
-	reply_text(&own->x, status, text);
-	write_answer(own->on);
-	return -1;
-}
-
-static int refuse_for_now(struct http_exchange_private *own, const struct refusal *why)
-{
-	metric_add(METRIC_UPGRADES_REFUSED, 1);
-	say_wait(own, why);
-	write_answer(own->on);
-	return -1;
-}
-
-static int check_credential(struct http_exchange_private *own, struct principal **ret_who)
-{
-	struct str token = {0};
-	const struct http_request *in = &own->x.in;
-	enum err err = authn_bearer_token(in->authorization, &token);
-	if (err == ERR_NOT_FOUND)
-		return 0;
-	if (err)
-		return say_refusal(own, 400, "Bearer error=\"invalid_request\"",
-			"Authorization must be one Bearer token.\n");
-	struct handshake h = {.check = {.done = on_handshake_checked}};
-	authn_check(&h.check, token, in->peer);
-	if (!h.done)
-		authn_cancel(&h.check);
-	if (!h.done || h.err == ERR_OVERLOADED)
-		return say_refusal(own, 503, NULL,
-			"The keys of the token's issuer are being fetched; try again.\n");
-	if (!h.err) {
-		*ret_who = h.who;
-		return 0;
-	}
-	struct refusal why = {.retry_after = 1, .message = ""};
-	if (h.err == ERR_RATE_LIMITED) {
-		quota_token(in->peer, &why);
-		return refuse_for_now(own, &why);
-	}
-	if (h.err == ERR_FORBIDDEN)
-		return say_refusal(own, 403, "Bearer error=\"insufficient_scope\"",
-			"The token does not allow this.\n");
-	return say_refusal(
-		own, 401, "Bearer error=\"invalid_token\"", "The token is not valid here.\n");
-}
-
-static bool may_upgrade(const struct peer *peer, struct refusal *ret_why)
-{
-	struct str address = str_of(peer->text);
-	if (peer->crowded) {
-		metric_add(METRIC_CONNECTIONS_LIMITED, 1);
-		*ret_why = quota_crowded();
-	}
-	return !peer->crowded && !quota_handshake(address, ret_why) &&
-		!quota_opening(address, ret_why);
-}
-
 /* 0 lets the handshake go on; otherwise the refusal has been written and the connection ends. */
 static int on_upgrade(struct lws *wsi, const char *upgrade)
 {
 	struct transaction t = {.wsi = wsi};
 	struct http_exchange_private *own = exchange_new(&t);
-	read_request(wsi, own);
-	struct peer *peer = lws_get_opaque_user_data(wsi);
-	struct refusal why = {0};
-	const char *fault = handshake_fault(wsi, upgrade, own->x.in.path);
-	if (fault)
-		return say_refusal(own, 400, NULL, fault);
-	if (str_has_control(own->x.in.host) || str_has_control(own->x.in.origin))
-		return say_refusal(own, 400, NULL, "Host or Origin holds a control character.\n");
-	if (own->x.in.origin.n && !origin_allowed(own->x.in.origin, own->x.in.host))
-		return say_refusal(own, 403, NULL,
-			"This Origin is not allowed: add it to server.origins in the "
-			"configuration.\n");
-	if (own->x.in.query.n)
-		return say_refusal(own, 400, NULL,
-			"No token belongs into an address: send it in session.open.\n");
-	if (!may_upgrade(peer, &why))
-		return refuse_for_now(own, &why);
-	int refused = check_credential(own, &peer->token);
-	if (refused)
-		return refused;
-	exchange_free(own);
-	return 0;
+	http_read_request(wsi, &own->x.in, &own->text);
+	struct handshake h = {.request = &own->x.in, .upgrade = upgrade};
+	http_read_handshake(wsi, &h);
+	struct handshake_refusal refusal;
+	if (handshake_check(&h, lws_get_opaque_user_data(wsi), &refusal)) {
+		exchange_free(own);
+		return 0;
+	}
+	metric_add(METRIC_UPGRADES_REFUSED, 1);
+	if (refusal.challenge)
+		http_header(&own->x, "WWW-Authenticate", str_of(refusal.challenge));
+	say_why(own, refusal.status, &refusal.why);
+	write_answer(&t);
+	return -1;
 }
 
 /* ---- libwebsockets ---- */

@@ -5,6 +5,7 @@
 #include "core/metrics.h"
 #include "core/worker.h"
 #include "service/deflate.h"
+#include "service/handshake.h"
 #include "service/lws.h"
 #include "service/opening.h"
 #include "service/peer.h"
@@ -395,7 +396,7 @@ static void on_receive(struct conn *c, const void *in, size_t n)
 static int on_offer(struct conn *c, struct lws *wsi)
 {
 	if (!c->deflate.offers) {
-		char offers[EXTENSION_LIST_MAX + 1];
+		char offers[HANDSHAKE_EXTENSIONS_MAX + 1];
 		int n = lws_hdr_copy(wsi, offers, sizeof(offers), WSI_TOKEN_EXTENSIONS);
 		c->deflate = deflate_choose((struct str){offers, n > 0 ? (size_t)n : 0});
 	}

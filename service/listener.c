@@ -320,7 +320,6 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
 static struct lws_vhost *make_vhost(struct worker *w, bool internal)
 {
-	static const char internal_mark[] = "internal";
 	struct lws_protocols protocols[] = {conn_http_protocol, conn_ws_protocol, {0}};
 	static const lws_retry_bo_t no_pings = {0}; /* conn_ws.c sends them */
 	/* The vhost keeps the table, not a copy. */
@@ -332,7 +331,6 @@ static struct lws_vhost *make_vhost(struct worker *w, bool internal)
 		.port = internal ? CONTEXT_PORT_NO_LISTEN : CONTEXT_PORT_NO_LISTEN_SERVER,
 		.vhost_name = internal ? "internal" : "public",
 		.protocols = kept,
-		.user = internal ? (void *)(uintptr_t)internal_mark : NULL,
 		.alpn = "http/1.1",
 		.retry_and_idle_policy = &no_pings,
 		.keepalive_timeout = 15,

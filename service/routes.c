@@ -44,6 +44,9 @@ const struct http_route *route_find(struct str path, bool internal)
 	return NULL;
 }
 
+const char origin_refused[] =
+	"This Origin is not allowed: add it to server.origins in the configuration.";
+
 bool origin_allowed(struct str origin, struct str host)
 {
 	if (config->server.origins.count) {

@@ -15,3 +15,4 @@ const struct http_route *route_find(struct str path, bool internal);
 /* Whether pages of this Origin may use the service: on the list, or without a list of the same
  * host. */
 bool origin_allowed(struct str origin, struct str host);
+extern const char origin_refused[]; /* the sentence for those that may not */

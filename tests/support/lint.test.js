@@ -128,6 +128,7 @@ test("libwebsockets outside its files", () => {
 			"service/listener.c": header,
 			"service/conn_ws.c": header,
 			"service/conn_http.c": header,
+			"service/conn_http_request.c": header,
 			"client/README.md": "client",
 			"client/any.h": header,
 		},
