@@ -36,9 +36,10 @@ struct part {
 static struct part *parts_new(void)
 {
 	struct part *parts = mem_alloc((size_t)workers_count() * sizeof(*parts));
-	size_t each = HAND_OVER_BYTES_MAX / (size_t)workers_count();
-	for (int i = 0; i < workers_count(); i++)
-		parts[i].rooms = parts[i].sessions = BUF_INIT(each);
+	for (int i = 0; i < workers_count(); i++) {
+		parts[i].rooms = BUF_INIT(HAND_OVER_BYTES_MAX);
+		parts[i].sessions = BUF_INIT(HAND_OVER_BYTES_MAX / (size_t)workers_count());
+	}
 	return parts;
 }
 
@@ -76,7 +77,8 @@ static void nothing(struct worker *w, void *context)
 static void save_rooms(struct worker *w, void *context)
 {
 	struct part *p = (struct part *)context + w->index;
-	p->rooms_err = signaling_save(&p->rooms);
+	/* half of it: who is in the rooms must find room, however they are spread over the workers */
+	p->rooms_err = signaling_save(&p->rooms, HAND_OVER_BYTES_MAX / 2 / (size_t)workers_count());
 }
 
 static void save_sessions(struct worker *w, void *context)

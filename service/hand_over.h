@@ -5,9 +5,10 @@
  * Whatever goes wrong costs the sessions and no more: the process ends, or starts, all the same, and
  * the log says what was lost.
  *
- * Thread: main. Limits: HAND_OVER_BYTES_MAX of sessions and as much of rooms, an equal part of each
- * for every worker. Sessions that do not fit are left out; when rooms do not, nothing is handed over,
- * because a member must not come back to a room that has forgotten it. */
+ * Thread: main. Limits: HAND_OVER_BYTES_MAX of sessions and as much of rooms, half of that of
+ * published messages; of sessions and messages every worker has an equal part. Sessions that do not
+ * fit are left out, rooms forget messages that do not; when the rooms themselves do not fit, nothing
+ * is handed over, because a member must not come back to a room that has forgotten it. */
 #pragma once
 
 enum { HAND_OVER_BYTES_MAX = 256 << 20 };

@@ -44,7 +44,7 @@ static struct json_out begin_unit(struct buf *out, char mark)
 	return o;
 }
 
-static void save_head(struct buf *out, const struct place *p)
+static void save_head(struct buf *out, const struct place *p, size_t messages)
 {
 	const struct room *room = p->room;
 	struct json_out o = begin_unit(out, RECORD);
@@ -55,7 +55,7 @@ static void save_head(struct buf *out, const struct place *p)
 	json_int(&o, "last_seq", (int64_t)room->last_seq);
 	json_int(&o, "top", (int64_t)room->ring.top);
 	json_int(&o, "members", (int64_t)room->count);
-	json_int(&o, "messages", (int64_t)room->ring.count);
+	json_int(&o, "messages", (int64_t)messages);
 	json_int(&o, "keys", (int64_t)room->recent.by_key.count);
 	json_close(&o, '}');
 }
@@ -92,14 +92,13 @@ static void save_key(struct buf *out, const struct recent_entry *e)
 	json_close(&o, '}');
 }
 
-static void save_room(struct buf *out, const struct place *p)
+static void save_room(struct buf *out, const struct place *p, size_t messages)
 {
 	struct room *room = p->room;
-	ring_expire(&room->ring, loop_ms());
-	save_head(out, p);
+	save_head(out, p, messages);
 	for (size_t i = 0; i < room->count; i++)
 		save_member(out, room->members[i]);
-	for (size_t left = room->ring.count; left-- > 0;)
+	for (size_t left = messages; left-- > 0;)
 		save_message(out, ring_item_at(&room->ring, room->ring.top - left));
 	const struct recent_key *at = NULL;
 	struct recent_entry e;
@@ -112,15 +111,19 @@ void signaling_settle(void)
 	announce_settle();
 }
 
-enum err signaling_save(struct buf *out)
+enum err signaling_save(struct buf *out, size_t history_max)
 {
 	enum err err = out->err;
 	const struct place *p;
+	size_t history = 0;
 	for (size_t i = 0; !out->err && (p = rooms_next(&i));) {
 		size_t before = out->n;
 		if (!p->room)
 			continue;
-		save_room(out, p);
+		ring_expire(&p->room->ring, loop_ms());
+		bool whole = history + p->room->ring.bytes <= history_max;
+		history += whole ? p->room->ring.bytes : 0;
+		save_room(out, p, whole ? p->room->ring.count : 0);
 		if (!out->err)
 			continue;
 		log_error("a room is too large to be handed over", LOG_STR("room", p->name),

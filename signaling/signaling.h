@@ -53,9 +53,10 @@ void signaling_configure(const struct signaling_options *options);
 /* Tells the members what they have not been told yet. */
 void signaling_settle(void);
 
-/* Appends the records. ERR_TOO_LARGE, ERR_NOMEM: a room did not fit and was left out, with a line in
+/* Appends the records. history_max: bytes of published messages to keep in all; rooms past it forget
+ * theirs, and say so (`recovered: false`). ERR_TOO_LARGE, ERR_NOMEM: a room did not fit and was left out, with a line in
  * the log; the others are there, and out can be used on. */
-enum err signaling_save(struct buf *out);
+enum err signaling_save(struct buf *out, size_t history_max);
 
 /* Who had this address when the rooms were saved, or false: nobody any more. Asked on every worker,
  * at the same time; the principal is referenced by who asks. */

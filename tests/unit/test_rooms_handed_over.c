@@ -33,12 +33,13 @@ static void start(int workers, const char *plan)
 /* ---- one process, and the next ---- */
 
 static struct buf records; /* all workers', one behind the other */
+static size_t history_max = SIZE_MAX;
 static enum err saved;
 
 static void save_here(void *context)
 {
 	(void)context;
-	enum err err = signaling_save(&records);
+	enum err err = signaling_save(&records, history_max);
 	saved = err ? err : saved;
 }
 
@@ -583,6 +584,29 @@ static void messages_age_between_the_processes(void **state)
 	}
 }
 
+/* Who is in the room goes on; what was published is forgotten, and that is said. */
+static void history_that_does_not_fit_is_forgotten(void **state)
+{
+	(void)state;
+	gather(2, "s-1");
+	char *epoch = copy_at(joined(bob, "s-1"), "result.epoch");
+	history_max = 1;
+	end_here(0, 1, NULL);
+	history_max = SIZE_MAX;
+	assert_int_equal(saved, ERR_OK);
+	load(buf_str(&records));
+	struct str a = ask(bob, "room.join",
+		"{\"room\":\"s-1\",\"since\":{\"epoch\":%s,\"offset\":0}}", epoch);
+	expect_at(a, "result.offset", "1");
+	expect_at(a, "result.recovered", "false");
+	assert_int_equal(length_at(a, "result.messages"), 0);
+	assert_int_equal(length_at(a, "result.members"), 2);
+	a = ask(bob, "room.publish", "{\"room\":\"s-1\",\"data\":2}");
+	expect_at(a, "result.offset", "2");
+	free(epoch);
+	part();
+}
+
 /* data and state may be as deep as a message lets them be. */
 static void the_deepest_json_is_handed_over(void **state)
 {
@@ -719,6 +743,7 @@ int main(void)
 		cmocka_unit_test(an_end_is_not_lost_with_the_store),
 		cmocka_unit_test(a_room_that_is_stored_no_more_is_closed),
 		cmocka_unit_test(messages_age_between_the_processes),
+		cmocka_unit_test(history_that_does_not_fit_is_forgotten),
 		cmocka_unit_test(the_deepest_json_is_handed_over),
 		cmocka_unit_test(what_is_cut_off_is_there_whole_or_not_at_all),
 		cmocka_unit_test(nothing_that_is_damaged_does_harm),
