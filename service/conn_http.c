@@ -4,6 +4,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/metrics.h"
+#include "core/worker.h"
 #include "service/handshake.h"
 #include "service/hangup.h"
 #include "service/peer.h"
@@ -46,14 +47,20 @@ struct transaction {
 	struct lws *wsi;
 	struct http_exchange_private *own;
 	size_t body_length;
-	bool answered; /* the answer waits to be written */
-	bool written;  /* and now it has been: nothing else is looked at */
-	bool streams;  /* it is, or was, a stream */
+	uint64_t body_until_ms; /* libwebsockets itself waits anew behind each piece */
+	bool answered;          /* the answer waits to be written */
+	bool written;           /* and now it has been: nothing else is looked at */
+	bool streams;           /* it is, or was, a stream */
 };
 
 static _Thread_local size_t in_flight; /* exchanges that a handler has and will answer */
 static _Thread_local size_t streams;   /* open ones */
 static _Thread_local bool draining;
+
+static uint64_t now_ms(void)
+{
+	return uv_now(&worker_self()->loop);
+}
 
 void conn_http_drain(void)
 {
@@ -428,6 +435,7 @@ static int on_request(struct transaction *t, struct lws *wsi)
 	if ((own->x.in.verb & own->route->verbs) && post &&
 		t->body_length) { /* when it is complete */
 		own->body = BUF_INIT(t->body_length);
+		t->body_until_ms = now_ms() + BODY_TIMEOUT_SECONDS * 1000u;
 		lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, BODY_TIMEOUT_SECONDS);
 		return 0;
 	}
@@ -439,6 +447,8 @@ static int on_body(struct transaction *t, const void *in, size_t n)
 {
 	if (!t->own || t->answered || t->own->served)
 		return 0;
+	if (now_ms() > t->body_until_ms)
+		return -1;
 	struct buf *body = &t->own->body;
 	size_t missing = t->body_length - body->n;
 	buf_add(body, in, n < missing ? n : missing);
