@@ -7,6 +7,7 @@
 #include "service/listener.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -18,7 +19,8 @@ enum { LINE_MAX_BYTES = 256 * 1024, ANSWER_MAX = 32 << 20, READ_BYTES = 16384, B
 static const char *path;
 static _Thread_local uv_pipe_t listener;
 static _Thread_local struct control *controls;
-static _Thread_local bool is_open, given_away;
+static _Thread_local bool is_open;
+static atomic_bool given_away; /* by worker 0; the main thread asks at the end */
 
 struct control {
 	struct caller caller;
@@ -175,6 +177,11 @@ static void give_sockets(struct control *c, struct str id)
 		say_done(c, id);
 	else
 		close_control(c); /* it has no use for a part of them */
+}
+
+bool control_gave_away(void)
+{
+	return given_away;
 }
 
 /* Whose line it is has come in by this socket, so it may; and it has all sockets by now. */

@@ -16,6 +16,7 @@ extern const struct worker_part control_part;
 /* A successor (service/inherited.h) asks here, by methods that are nobody else's, for the listening
  * sockets (service.sockets: as notifications that carry so many each, then the reply), and then that this
  * process let go of everything (service.hand_over): it ends as by SIGTERM. */
+bool control_gave_away(void);             /* a successor has asked for everything; any thread */
 enum { CONTROL_SOCKETS_A_MESSAGE = 253 }; /* SCM_MAX_FD of Linux */
 
 /* The other side: connects, or -1 with errno. Any thread. */

@@ -20,6 +20,7 @@ static const char heading[] = "signalbox hand-over 1\n";
 enum {
 	HEADING = sizeof(heading) - 1,
 	DIGEST = 32,
+	TRIES = 3,
 	ALL_MAX = HEADING + DIGEST + 2 * HAND_OVER_BYTES_MAX + 64,
 };
 
@@ -167,12 +168,21 @@ static enum err read_pieces(struct buf *all)
 	return err == ERR_NOT_FOUND && count > 1 ? all->err : err;
 }
 
-static enum err clear(void)
+/* What makes a start die while it takes in must not do so for ever. */
+static enum err may_try(void)
 {
-	struct store_op *op = store_ask_now(STORE_HAND_OVER_CLEAR, STORE_END);
-	enum err err = op->err;
+	struct store_op *op = store_ask_now(STORE_HAND_OVER_TRY, STORE_INT(TRIES), STORE_END);
+	enum err err = op->err == ERR_NOT_FOUND ? ERR_GONE : op->err;
 	store_op_free(&op);
 	return err;
+}
+
+static void clear(void)
+{
+	struct store_op *op = store_ask_now(STORE_HAND_OVER_CLEAR, STORE_END);
+	if (op->err)
+		log_error("what was handed over stays in the store, which takes no writes");
+	store_op_free(&op);
 }
 
 static enum err check(struct str all, struct str *ret_sessions, struct str *ret_rooms)
@@ -278,13 +288,15 @@ void hand_over_load(void)
 	enum err err = read_pieces(&all);
 	if (err == ERR_NOT_FOUND)
 		return;
-	enum err cleared = clear();
 	if (!err)
-		err = cleared;
+		err = may_try();
 	if (!err)
 		err = check(buf_str(&all), &sessions, &rooms);
 	if (!err)
 		take_in(sessions, rooms);
+	else if (err == ERR_GONE)
+		log_error(
+			"start after start has died while it took over: the sessions are given up");
 	else if (err == ERR_CONFLICT)
 		log_error(
 			"another version of Signalbox has handed over its sessions: they are lost");
@@ -292,5 +304,6 @@ void hand_over_load(void)
 		log_error("what was handed over is damaged: its sessions are lost");
 	else
 		log_error("what was handed over cannot be read: its sessions are lost");
+	clear();
 	buf_free(&all);
 }

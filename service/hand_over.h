@@ -1,6 +1,7 @@
 /* hand_over.h: what a process leaves in the store for the one that comes after it, so that its clients
- * resume: every session, every room. All of it is written in one transaction, and taken out before
- * any of it is used: so it is there whole or not at all, and once.
+ * resume: every session, every room. All of it is written in one transaction and taken out before
+ * anybody is let in: so it is there whole or not at all, and is lived on once. A start that dies before
+ * that leaves it to the next one, three times at the most.
  *
  * Whatever goes wrong costs the sessions and no more: the process ends, or starts, all the same, and
  * the log says what was lost.

@@ -8,6 +8,7 @@
 #include "service/conn.h"
 #include "service/inherited.h"
 #include "service/lws.h"
+#include "service/peer.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -451,6 +452,11 @@ bool listener_left(struct worker *w)
 {
 	(void)w;
 	return conn_http_idle() && !conn_http_streams() && !conn_count();
+}
+
+bool listener_all_left(struct worker *w)
+{
+	return listener_left(w) && !peer_count();
 }
 
 /* The last part of a turn: what the others have queued is written. */

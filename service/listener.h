@@ -25,7 +25,9 @@ size_t listener_sockets(size_t i, const int **ret_fds, const char **ret_url, boo
 /* On each worker, once everything is in its place: connections are accepted from now on. */
 void listeners_accept(struct worker *w);
 
-/* On each worker: no connection is left there. */
+/* On each worker: no WebSocket, stream or request is left there; and no socket at all, not even of who
+ * has not said yet what it wants. */
 bool listener_left(struct worker *w);
+bool listener_all_left(struct worker *w);
 
 extern const struct worker_part listener_part;

@@ -7,6 +7,13 @@
 
 #include <stdatomic.h>
 
+static _Thread_local size_t here;
+
+size_t peer_count(void)
+{
+	return here;
+}
+
 static enum quota_room count(struct peer *p)
 {
 	enum quota_room room = p->internal ? QUOTA_ROOM : quota_connect(str_of(p->text));
@@ -25,6 +32,7 @@ static void discount(struct peer *p)
 struct peer *peer_new(const struct ip *socket, bool internal)
 {
 	struct peer *p = mem_new(struct peer);
+	here++;
 	p->socket = *socket;
 	p->internal = internal;
 	ip_write(socket, p->text);
@@ -39,6 +47,7 @@ void peer_free(struct peer **peer)
 	*peer = NULL;
 	if (!p)
 		return;
+	here--;
 	discount(p);
 	principal_unref(&p->token);
 	free(p);

@@ -20,5 +20,7 @@ struct peer {
 struct peer *peer_new(const struct ip *socket, bool internal);
 void peer_free(struct peer **p);
 
+size_t peer_count(void); /* of this worker */
+
 /* With the X-Forwarded-For of its request. */
 void peer_forwarded(struct peer *p, struct str header);

@@ -538,7 +538,8 @@ void serve_stop(const struct config *config)
 		issuer_drain();
 	let_go();
 	workers_each(sessions_leave, NULL);
-	workers_wait(listener_left, LEAVE_MS);
+	/* Who had only begun to ask is answered too, when the next one serves already. */
+	workers_wait(control_gave_away() ? listener_all_left : listener_left, LEAVE_MS);
 	workers_stop();
 	if (config->issuer.enabled)
 		issuer_stop();

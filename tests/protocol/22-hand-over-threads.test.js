@@ -5,8 +5,10 @@ import { once } from "node:events";
 import { existsSync, writeFileSync } from "node:fs";
 import { connect as connectTo, createServer } from "node:net";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { test } from "node:test";
 import { eventStream } from "../support/http-session.mjs";
+import { rawConnect, requestText, upgradeText } from "../support/raw.mjs";
 import { ResumingClient } from "../support/resuming.mjs";
 import { binary, ownDirectory, run, startServer } from "../support/server.mjs";
 
@@ -230,13 +232,64 @@ test("what is damaged, or of another version, is dropped as a whole", async (t) 
 	}
 });
 
-test("what cannot be taken out of the store is not used", async (t) => {
-	for (const fault of ["HAND_OVER_CLEAR:1:internal", "HAND_OVER_GET:1:internal"]) {
+test("what cannot be read, or marked as being read, is not used", async (t) => {
+	for (const fault of ["HAND_OVER_TRY:1:internal", "HAND_OVER_GET:1:internal"]) {
 		const { first, ann } = await left(t);
 		const server = await next(first, { t, env: { SIGNALBOX_STORE_FAULT: fault } });
 		assert.match(server.log, /cannot be read/);
 		assert.equal((await ann.connect()).resumed, false);
 	}
+});
+
+test("a start that dies while it takes over leaves all to the next; the fourth gives it up", async (t) => {
+	for (const deaths of [2, 3]) {
+		const { first, ann } = await left(t);
+		for (let i = 0; i < deaths; i++) {
+			const options = ["serve", "--data", first.data, "--listen", `127.0.0.1:${first.port}`];
+			const env = { SIGNALBOX_STORE_FAULT: "HAND_OVER_CLEAR:1:delay=60000" };
+			const dying = spawn(binary, options, { env: { ...env, PATH: process.env.PATH } });
+			t.after(() => dying.kill("SIGKILL"));
+			for await (const line of createInterface({ input: dying.stderr }))
+				if (line.includes("taken over")) break;
+			dying.kill("SIGKILL");
+			await once(dying, "exit");
+		}
+		if (deaths === 3) {
+			await assertNothingIsThere(t, first, ann, /start after start/);
+		} else {
+			await next(first, { t });
+			assert.equal((await ann.connect()).resumed, true);
+		}
+	}
+});
+
+test("who had only begun to ask is answered", async (t) => {
+	const first = await startServer({ t, workers: 2, config });
+	const texts = [
+		upgradeText(first, { Authorization: `Bearer ${await first.mint("ann")}` }),
+		requestText("POST /v1/rpc", { Host: "x", "Content-Length": 2 }, "{}"),
+		requestText("GET /health", { Host: "x" }),
+	];
+	const begun = [];
+	for (const text of texts)
+		for (const part of [0, 0.5, 0.97]) {
+			const raw = await rawConnect(first);
+			const at = Math.floor(part * text.length);
+			raw.write(text.slice(0, at));
+			begun.push({ raw, text, at });
+		}
+	const accepted = async () => (await first.metrics()).signalbox_accepted_total;
+	while ((await accepted()) < begun.length) await new Promise(setImmediate);
+	await first.successor();
+	for (const { raw, text, at } of begun) raw.write(text.slice(at));
+	for (const { raw, text } of begun) {
+		const { status, headers } = await raw.response();
+		assert.equal(status, text === texts[0] ? 101 : 503);
+		if (status === 101) assert.equal(await raw.closeCode(), 1001);
+		else assert.ok(headers["retry-after"] >= 1);
+		raw.destroy();
+	}
+	assert.equal((await first.exited()).code, 0);
 });
 
 test("a command that is the service for a moment leaves it to the next", async (t) => {
