@@ -4,13 +4,17 @@ import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { eventStream } from "../support/http-session.mjs";
-import { heal, secondHost, silence } from "../support/network.mjs";
+import { heal, loseSome, renumber, secondHost, silence } from "../support/network.mjs";
 import { ResumingClient, webSocket } from "../support/resuming.mjs";
 import { anyPace, startServer } from "../support/server.mjs";
+import { within } from "../support/within.mjs";
 
 const PORT = 8080; // in a network of the test's own nobody else has it
-const CALM = 1; // a way to it
-const [PING_S, PONG_S] = [2, 3];
+const [CALM, ROUGH] = [1, 2]; // two ways to it
+const LOST = 15; // packets of a hundred, each way
+const MESSAGES = 60; // of each client
+const QUIET_MS = 1500; // a client that waits for answers gives a connection up when nothing comes for so long
+const [PING_S, PONG_S] = [1, 2];
 const BUSY_S = 3; // we have to share the processor; less than the 5 s that libwebsockets likes to wait
 const carriers = { webSocket, eventStream };
 
@@ -19,7 +23,7 @@ let host;
 
 before(async () => {
 	host = await secondHost();
-	host.connect(CALM);
+	for (const way of [CALM, ROUGH]) host.connect(way);
 	host.bufferLess();
 	server = await startServer({
 		workers: 2,
@@ -45,6 +49,7 @@ async function client(user, way, over, options) {
 		url: `${url(way).replace("http", "ws")}/ws`,
 		httpUrl: url(way),
 		over: carriers[over],
+		gather: 50,
 		...options,
 	});
 	await made.connect(null);
@@ -111,4 +116,97 @@ test("who reads slowly is asked for signs of life, however much waits, and lives
 	assert.deepEqual(ann.of("signal.received").map(({ data }) => data[0]), [...Array(sent).keys()]);
 	assert.equal(away(bob), 0);
 	assert.ok(ann.pings >= 3, `${ann.pings} pings`);
+});
+
+let addresses = 2; // 10.9.n.1 is the first of ours, .2 the service
+
+/** Our address on the rough way is taken away, and there is another. */
+function moveOn() {
+	renumber(ROUGH, ++addresses);
+	return `10.9.${ROUGH}.${addresses}`;
+}
+
+/** The session's client has come back from there. */
+const resumedFrom = (address, { opened }) => server.log.includes(`"session resumed" session=${opened.session} address=${address}\n`);
+
+/** Connects anew whenever nothing comes any more, as often as it takes, until it is to stop. */
+async function holdOn(one, stop) {
+	for (let before; !stop.now; before = one.received) {
+		await pause(QUIET_MS);
+		if (one.received !== before || stop.now) continue;
+		one.cut();
+		await one.connect().catch((error) => {
+			if (error.code < 0) throw error; // the service's answer, not the network's doing
+		});
+	}
+}
+
+for (const over of Object.keys(carriers))
+	test(`whose address is taken away is found in time, and goes on from another (${over})`, async (t) => {
+		const { ann, bob, room, peer } = await pair(t, over, ROUGH);
+		const asked = [];
+		let sent = 0;
+		const talk = (times) => {
+			for (let i = 0; i < times; i++) {
+				bob.send("signal.send", { room, to: { peer }, type: "n", data: sent++ });
+				asked.push(ann.send("room.publish", { room, data: asked.length }));
+			}
+		};
+		talk(20);
+		const since = performance.now();
+		const address = moveOn();
+		talk(20);
+		await bob.until(() => away(bob) === 1, "ann to be seen away");
+		const found = (performance.now() - since) / 1000;
+		t.diagnostic(`found after ${found.toFixed(1)} s`);
+		assert.ok(found < PING_S + PONG_S + BUSY_S, `found after ${found.toFixed(1)} s`);
+		talk(20);
+		ann.cut();
+		assert.equal((await ann.connect()).resumed, true);
+		talk(20);
+		await ann.until(() => asked.every((id) => ann.answers.has(id)), "all answers");
+		await ann.until(() => ann.of("signal.received").length === sent, "all signals");
+		await bob.until(() => bob.of("room.message").length === asked.length, "all messages");
+		assert.ok(resumedFrom(address, ann), `from ${address}`);
+		assert.deepEqual(ann.of("signal.received").map(({ data }) => data), [...Array(sent).keys()]);
+		assert.deepEqual(asked.map((id) => ann.answers.get(id).result.offset), asked.map((_, i) => i + 1));
+		assert.deepEqual(bob.of("room.message").map(({ data }) => data), asked.map((_, i) => i));
+	});
+
+test(`with ${LOST} of a hundred packets lost, and addresses that change, everything arrives once and in order`, async (t) => {
+	const room = t.name;
+	const all = [];
+	for (let i = 0; i < 6; i++) all.push(await client(`user${i}`, ROUGH, Object.keys(carriers)[i % 2]));
+	for (const one of all) one.peer = (await one.call("room.join", { room })).peer;
+	const next = (i) => all[(i + 1) % all.length];
+	const stop = { now: false };
+	t.after(() => {
+		stop.now = true;
+		for (const one of all) one.cut();
+	});
+	loseSome(ROUGH, LOST);
+	const failed = Promise.withResolvers();
+	const holding = all.map((one) => holdOn(one, stop).catch(failed.reject));
+	const asked = all.map(() => []);
+	let address;
+	for (let n = 0; n < MESSAGES; n++) {
+		if (n % 20 === 10) address = moveOn();
+		for (const [i, one] of all.entries())
+			asked[i].push(one.send("signal.send", { room, to: { peer: next(i).peer }, type: "n", data: n }));
+		await pause(100);
+	}
+	const arrived = (one, i) =>
+		one.of("signal.received").length === MESSAGES && asked[i].every((id) => one.answers.has(id));
+	const everything = async () => {
+		while (!all.every(arrived)) await pause(50);
+	};
+	await Promise.race([within(everything(), 60_000, "everything to arrive"), failed.promise]);
+	stop.now = true;
+	await Promise.all(holding);
+	for (const [i, one] of all.entries()) {
+		assert.deepEqual(one.of("signal.received").map(({ data }) => data), [...Array(MESSAGES).keys()]);
+		for (const id of asked[i]) assert.deepEqual(one.answers.get(id).result, { queued: 1 });
+		assert.ok(resumedFrom(address, one), `user${i} from ${address}`);
+	}
+	t.diagnostic(`${server.log.split("session resumed").length - 1} resumed`);
 });

@@ -1,6 +1,7 @@
 // What carries a ResumingClient's session without WebSocket: a stream of events and POSTs, one at a time
 // (docs/PROTOCOL.md, "Without WebSocket"). Every id of an event is held against the client's own count.
 //   new ResumingClient(server, token, { over: eventStream })
+// gather: so many messages that wait go in one POST, where each POST takes long.
 import assert from "node:assert/strict";
 import http from "node:http";
 import https from "node:https";
@@ -14,10 +15,10 @@ const bearer = (token) => ({ Authorization: `Bearer ${token}` });
 const counts = (one) => one.method !== "session.ack" && one.id !== UNCOUNTED_ID;
 
 /** A request on a connection of its own; the response when its headers are there. */
-export function ask(url, { method = "GET", headers = {}, body } = {}) {
+export function ask(url, { method = "GET", headers = {}, body, signal } = {}) {
 	const { request } = url.startsWith("https:") ? https : http;
 	return new Promise((done, failed) => {
-		const asked = request(url, { method, headers, agent: false, rejectUnauthorized: false }, done);
+		const asked = request(url, { method, headers, agent: false, rejectUnauthorized: false, signal }, done);
 		asked.on("error", failed);
 		asked.end(body);
 	});
@@ -31,9 +32,10 @@ export async function textOf(response) {
 }
 
 /** One POST /v1/messages: {status, text, headers}. */
-export async function post(url, token, session, sent, body, headers = {}) {
+export async function post(url, token, session, sent, body, headers = {}, signal = undefined) {
 	const response = await ask(`${url}/v1/messages`, {
 		method: "POST",
+		signal,
 		headers: {
 			...bearer(token),
 			"Content-Type": "application/json",
@@ -68,7 +70,7 @@ export function readEvents(response, took, comment = () => {}) {
 /** A stream and its POSTs as carrier. */
 export async function eventStream(client, resume, on) {
 	const { server, token, recordAs: name, patience } = client;
-	const { httpUrl: base = server.url, batch = false, lastEventId = false } = client.options;
+	const { httpUrl: base = server.url, batch = false, lastEventId = false, gather = 1 } = client.options;
 	const query = new URLSearchParams({ batch: batch ? "1" : "0" });
 	const headers = { ...bearer(token), Accept: "text/event-stream" };
 	if (resume && lastEventId) headers["Last-Event-ID"] = `${resume.session}:${resume.received}`;
@@ -76,7 +78,14 @@ export async function eventStream(client, resume, on) {
 	// the same as a session.open, for who reads the record
 	const open = { jsonrpc: "2.0", id: "open", method: "session.open", params: resume ? { batch, resume } : { batch } };
 	record("out", JSON.stringify(open), "http", name);
-	const response = await within(ask(`${base}/v1/events?${query}`, { headers }), patience, "the stream");
+	const givenUp = new AbortController(); // on a dead network a request would be under way for long
+	const { signal } = givenUp;
+	const response = await within(ask(`${base}/v1/events?${query}`, { headers, signal }), patience, "the stream").catch(
+		(error) => {
+			givenUp.abort();
+			throw error;
+		},
+	);
 	if (response.statusCode !== 200) return { error: { message: await textOf(response), status: response.statusCode } };
 
 	let session;
@@ -100,6 +109,7 @@ export async function eventStream(client, resume, on) {
 		cut() {
 			over = true;
 			response.destroy();
+			givenUp.abort();
 		},
 		pause: () => response.pause(),
 		resume: () => response.resume(),
@@ -113,8 +123,9 @@ export async function eventStream(client, resume, on) {
 		if (posting) return;
 		posting = true;
 		while (waiting.length && !over) {
-			const { text, counted } = waiting[0];
-			const answer = await post(base, token, session, sent, text).catch(() => undefined);
+			const some = waiting.slice(0, gather);
+			const text = some.length > 1 ? `[${some.map((one) => one.text.replace(/^\[|\]$/g, ""))}]` : some[0].text;
+			const answer = await post(base, token, session, sent, text, {}, signal).catch(() => undefined);
 			if (over) return;
 			if (!answer || answer.status === 503) {
 				await new Promise((done) => setTimeout(done, POST_PAUSE_MS)); // not known whether it came: the server skips what it has
@@ -124,8 +135,7 @@ export async function eventStream(client, resume, on) {
 				carrier.refused = answer;
 				return carrier.cut();
 			}
-			sent += counted;
-			waiting.shift();
+			for (const { counted } of waiting.splice(0, some.length)) sent += counted;
 		}
 		posting = false;
 	}
