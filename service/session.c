@@ -264,39 +264,6 @@ static void send_ack(struct session *s)
 
 /* ---- a connection comes ---- */
 
-static void write_opened(struct json_out *o, const struct session *s, bool resumed)
-{
-	const struct principal *who = s->caller.who;
-	json_open(o, NULL, '{');
-	json_text(o, "session", s->id);
-	json_bool(o, "resumed", resumed);
-	json_int(o, "received", (int64_t)s->received);
-	json_open(o, "user", '{');
-	json_str(o, "id", who->user);
-	json_str(o, "name", who->name);
-	json_close(o, '}');
-	session_write_scopes(o, who->scopes);
-	json_int(o, "expires_at", who->expires_at);
-	json_int(o, "resume_window", options.resume_window_ms / 1000);
-	json_int(o, "ping_interval", options.ping_interval_s);
-	json_open(o, "limits", '{');
-	json_int(o, "message", (int64_t)options.message_bytes);
-	json_int(o, "data", (int64_t)options.data_bytes);
-	json_int(o, "batch", (int64_t)options.batch);
-	json_int(o, "in_flight", options.in_flight);
-	json_int(o, "rooms", (int64_t)options.rooms);
-	json_int(o, "requests_per_second", pace_limits()->requests_per_second);
-	json_int(o, "requests_burst", pace_limits()->requests_burst);
-	json_int(o, "joins_per_second", pace_limits()->joins_per_second);
-	json_int(o, "joins_burst", pace_limits()->joins_burst);
-	json_close(o, '}');
-	json_open(o, "server", '{');
-	json_text(o, "name", "Signalbox");
-	json_text(o, "version", SIGNALBOX_VERSION);
-	json_close(o, '}');
-	json_close(o, '}');
-}
-
 /* id n 0: the result alone. */
 static void send_opened(struct session *s, struct str id, bool resumed)
 {
@@ -309,7 +276,7 @@ static void send_opened(struct session *s, struct str id, bool resumed)
 		json_raw(&o, "result", STR(""));
 		o.comma = false;
 	}
-	write_opened(&o, s, resumed);
+	session_write_opened(&o, s, resumed);
 	if (id.n)
 		json_close(&o, '}');
 	carrier_send(s->carrier, (struct outgoing){.frame = frame_take(&b), .alone = true});
@@ -347,7 +314,6 @@ struct session *session_new(struct principal *who)
 {
 	struct session *s = mem_new(struct session);
 	s->owner.events = &owner_events;
-	s->check.done = session_refreshed;
 	s->caller.is_session = true;
 	s->caller.pace = &s->pace;
 	caller_begin(&s->caller, &caller_ops, who);
@@ -635,17 +601,6 @@ struct session *sessions_first(void)
 void sessions_seal(void)
 {
 	sealed = true;
-}
-
-void sessions_leave(struct worker *w, void *context)
-{
-	(void)w, (void)context;
-	sealed = true;
-	for (struct session *s = sessions; s; s = s->next) {
-		if (s->carrier)
-			carrier_close(s->carrier, 1001, "going away");
-		s->carrier = NULL;
-	}
 }
 
 /* Who is still there has been handed over, or is lost with the process: nobody is told. */

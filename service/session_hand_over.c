@@ -1,5 +1,5 @@
-/* Sessions as records, from one process to the next: sessions_save() and sessions_load(). All records
- * of a hand-over are one behind the other, each as bytes of their own (core/record.h). */
+/* Sessions from one process to the next: sessions_save(), sessions_leave() and sessions_load(). All
+ * records of a hand-over are one behind the other, each as bytes of their own (core/record.h). */
 #include "service/session_parts.h"
 
 #include "core/log.h"
@@ -75,6 +75,17 @@ size_t sessions_save(struct buf *out)
 			left_out++;
 	sessions_seal();
 	return left_out;
+}
+
+void sessions_leave(struct worker *w, void *context)
+{
+	(void)w, (void)context;
+	sessions_seal();
+	for (struct session *s = sessions_first(); s; s = s->next) {
+		if (s->carrier)
+			carrier_close(s->carrier, 1001, "going away");
+		s->carrier = NULL;
+	}
 }
 
 /* ---- loading ---- */

@@ -7,13 +7,47 @@
 
 #include <time.h>
 
-void session_write_scopes(struct json_out *o, uint32_t scopes)
+static void write_scopes(struct json_out *o, uint32_t scopes)
 {
 	json_open(o, "scopes", '[');
 	for (unsigned bit = 0; bit < SCOPE_BITS; bit++)
 		if (scopes & 1u << bit)
 			json_text(o, NULL, scope_word((enum scope)(1u << bit)));
 	json_close(o, ']');
+}
+
+void session_write_opened(struct json_out *o, const struct session *s, bool resumed)
+{
+	const struct session_options *options = session_limits();
+	const struct principal *who = s->caller.who;
+	json_open(o, NULL, '{');
+	json_text(o, "session", s->id);
+	json_bool(o, "resumed", resumed);
+	json_int(o, "received", (int64_t)s->received);
+	json_open(o, "user", '{');
+	json_str(o, "id", who->user);
+	json_str(o, "name", who->name);
+	json_close(o, '}');
+	write_scopes(o, who->scopes);
+	json_int(o, "expires_at", who->expires_at);
+	json_int(o, "resume_window", options->resume_window_ms / 1000);
+	json_int(o, "ping_interval", options->ping_interval_s);
+	json_open(o, "limits", '{');
+	json_int(o, "message", (int64_t)options->message_bytes);
+	json_int(o, "data", (int64_t)options->data_bytes);
+	json_int(o, "batch", (int64_t)options->batch);
+	json_int(o, "in_flight", options->in_flight);
+	json_int(o, "rooms", (int64_t)options->rooms);
+	json_int(o, "requests_per_second", pace_limits()->requests_per_second);
+	json_int(o, "requests_burst", pace_limits()->requests_burst);
+	json_int(o, "joins_per_second", pace_limits()->joins_per_second);
+	json_int(o, "joins_burst", pace_limits()->joins_burst);
+	json_close(o, '}');
+	json_open(o, "server", '{');
+	json_text(o, "name", "Signalbox");
+	json_text(o, "version", SIGNALBOX_VERSION);
+	json_close(o, '}');
+	json_close(o, '}');
 }
 
 static struct session *of(const struct call *c)
@@ -75,7 +109,7 @@ static const struct field refresh_fields[] = {
 	{0},
 };
 
-void session_refreshed(struct authn *a, enum err err, struct principal *who, const char *why)
+static void on_refreshed(struct authn *a, enum err err, struct principal *who, const char *why)
 {
 	struct session *s = (struct session *)(void *)((char *)a - offsetof(struct session, check));
 	struct call *c = s->refreshing;
@@ -99,7 +133,7 @@ void session_refreshed(struct authn *a, enum err err, struct principal *who, con
 		struct json_out *o = call_result(c);
 		json_open(o, NULL, '{');
 		json_int(o, "expires_at", who->expires_at);
-		session_write_scopes(o, who->scopes);
+		write_scopes(o, who->scopes);
 		json_close(o, '}');
 		call_reply(c);
 	}
@@ -114,6 +148,7 @@ static void run_refresh(struct call *c)
 		return;
 	}
 	s->refreshing = c;
+	s->check.done = on_refreshed;
 	authn_check(&s->check, p->token, STR("")); /* others' failures do not end it */
 }
 

@@ -58,9 +58,5 @@ struct session *sessions_first(void);
 /* From now on nothing changes any session: what still comes for them is dropped. */
 void sessions_seal(void);
 
-/* ---- session_methods.c ---- */
-
-/* "scopes": [WORD, …] */
-void session_write_scopes(struct json_out *o, uint32_t scopes);
-/* session.refresh: the new token has been checked. */
-void session_refreshed(struct authn *a, enum err err, struct principal *who, const char *why);
+/* The result of session.open (session_methods.c). */
+void session_write_opened(struct json_out *o, const struct session *s, bool resumed);
