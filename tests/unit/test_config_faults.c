@@ -39,110 +39,127 @@ static void files(void **state)
 	}
 }
 
-static void outside(void **state)
+struct outside {
+	const char *environment[2], *options[3];
+	enum err err;
+	const char *said;
+};
+
+static const struct outside in_environment[] = {
+	{{"SIGNALBOX_SEVER_WORKERS=1"}, {NULL}, ERR_PARAMS,
+		"SIGNALBOX_SEVER_WORKERS: there is no such variable\n"
+		"  did you mean `SIGNALBOX_SERVER_WORKERS`?\n"},
+	{{"SIGNALBOX_LISTEN=x"}, {NULL}, ERR_PARAMS,
+		"SIGNALBOX_LISTEN: there is no such variable\n"
+		"  did you mean `SIGNALBOX_SERVER_LISTEN`?\n"},
+	{{"SIGNALBOX_NOTHING_LIKE_IT=x"}, {NULL}, ERR_PARAMS,
+		"SIGNALBOX_NOTHING_LIKE_IT: there is no such variable\n"},
+	{{"SIGNALBOX_SERVER_LISTEN="}, {NULL}, ERR_PARAMS,
+		"SIGNALBOX_SERVER_LISTEN: the list has 0 items; it takes 1 to 16\n"},
+	{{"SIGNALBOX_SERVER_LISTEN=127.0.0.1:1,localhost:2"}, {NULL}, ERR_PARAMS,
+		"SIGNALBOX_SERVER_LISTEN: `localhost:2` is not an address: write it as in "
+		"127.0.0.1:8080 "
+		"or [::1]:8080\n"
+		"  did you mean `127.0.0.1:2`?\n"},
+	{{"SIGNALBOX_ICE_SERVERS=[{urls: [stun:a], secret: hidden, x: y}]"}, {NULL}, ERR_PARAMS,
+		"SIGNALBOX_ICE_SERVERS:1:35: there is no key `x` in `ice_servers`\n"
+		"      1 | [{urls: [stun:a], secret: ***\n"
+		"        |                          ^\n"},
+	{{"SIGNALBOX_ICE_SERVERS=stun:a"}, {NULL}, ERR_PARAMS,
+		"SIGNALBOX_ICE_SERVERS:1:1: ice_servers: this is a list of records: each "
+		"begins "
+		"with `- ` and its first key\n"
+		"      1 | stun:a\n"
+		"        | ^~~~~~\n"},
+	{{"SIGNALBOX_ICE_SERVERS=[{"}, {NULL}, ERR_PARAMS,
+		"SIGNALBOX_ICE_SERVERS:2:1: this is not YAML: while parsing a flow node, "
+		"did not "
+		"find expected node content\n"
+		"      2 | \n"
+		"        | ^\n"},
+	{{"SIGNALBOX_ISSUER_URL=https://a/"}, {NULL}, ERR_PARAMS,
+		"SIGNALBOX_ISSUER_URL: the address ends without a slash\n"
+		"  did you mean `https://a`?\n"},
+	{.said = NULL},
+};
+
+static const struct outside in_options[] = {
+	{{NULL}, {"--workers="}, ERR_REQUEST,
+		"--workers: `` is not a whole number from 0 to 64 threads\n"},
+	{{NULL}, {"--workers"}, ERR_REQUEST, "--workers: the value is missing\n"},
+	{{NULL}, {"--config"}, ERR_REQUEST, "--config: the value is missing\n"},
+	{{NULL}, {"--listen=0.0.0.0:80"}, ERR_REQUEST,
+		"--listen: 0.0.0.0:80 can be reached from other machines, and there is no "
+		"TLS: "
+		"set tls.certificate and tls.key, or server.behind_proxy when a proxy in "
+		"front "
+		"does TLS\n"},
+	{{NULL}, {"--server-listen=x"}, ERR_REQUEST,
+		"--server-listen: there is no such option\n"
+		"  did you mean `--server.listen`?\n"},
+	{{NULL}, {"--lisen=x"}, ERR_REQUEST,
+		"--lisen: there is no such option\n"
+		"  did you mean `--listen`?\n"},
+	{{NULL}, {"--sever.listen", "x"}, ERR_REQUEST,
+		"--sever.listen: there is no such option\n"
+		"  did you mean `--server.listen`?\n"},
+	{{NULL}, {"--listen.server", "x"}, ERR_REQUEST,
+		"--listen.server: there is no such option\n"},
+	{{NULL}, {"--behind_proxy"}, ERR_REQUEST,
+		"--behind_proxy: there is no such option\n"
+		"  did you mean `--server.behind_proxy`?\n"},
+	{{NULL}, {"-d"}, ERR_REQUEST, "-d: there is no such option\n"},
+	{{NULL}, {"word"}, ERR_REQUEST, "word: this word is not expected here\n"},
+	{{NULL}, {"--issuers=x"}, ERR_REQUEST,
+		"--issuers:1:1: issuers: this is a list of records: each begins with `- ` "
+		"and "
+		"its first key\n"
+		"      1 | x\n"
+		"        | ^\n"},
+	{{NULL}, {"--ice_servers", "[{urls: [stun:a], secret: [hidden]}]"}, ERR_REQUEST,
+		"--ice_servers:1:27: ice_servers.secret: this takes one value, not a list "
+		"or a "
+		"mapping\n"
+		"      1 | [{urls: [stun:a], secret: ***\n"
+		"        |                          ^\n"},
+	{{NULL}, {"--issuers.alias=x"}, ERR_REQUEST, "--issuers.alias: there is no such option\n"},
+	{{NULL}, {"--data="}, ERR_REQUEST, "--data: the text is empty\n"},
+	{{"SIGNALBOX_SERVER_WORKERS=x"}, {"--workers=y", "z"}, ERR_REQUEST,
+		"SIGNALBOX_SERVER_WORKERS: `x` is not a whole number from 0 to 64 "
+		"threads\n"
+		"--workers: `y` is not a whole number from 0 to 64 threads\n"
+		"z: this word is not expected here\n"},
+	{.said = NULL},
+};
+
+static void refuse_all(const struct outside *c)
 {
-	(void)state;
-	static const struct {
-		const char *environment[2], *options[3];
-		enum err err;
-		const char *said;
-	} cases[] = {
-		{{"SIGNALBOX_SEVER_WORKERS=1"}, {NULL}, ERR_PARAMS,
-			"SIGNALBOX_SEVER_WORKERS: there is no such variable\n"
-			"  did you mean `SIGNALBOX_SERVER_WORKERS`?\n"},
-		{{"SIGNALBOX_LISTEN=x"}, {NULL}, ERR_PARAMS,
-			"SIGNALBOX_LISTEN: there is no such variable\n"
-			"  did you mean `SIGNALBOX_SERVER_LISTEN`?\n"},
-		{{"SIGNALBOX_NOTHING_LIKE_IT=x"}, {NULL}, ERR_PARAMS,
-			"SIGNALBOX_NOTHING_LIKE_IT: there is no such variable\n"},
-		{{"SIGNALBOX_SERVER_LISTEN="}, {NULL}, ERR_PARAMS,
-			"SIGNALBOX_SERVER_LISTEN: the list has 0 items; it takes 1 to 16\n"},
-		{{"SIGNALBOX_SERVER_LISTEN=127.0.0.1:1,localhost:2"}, {NULL}, ERR_PARAMS,
-			"SIGNALBOX_SERVER_LISTEN: `localhost:2` is not an address: write it as in "
-			"127.0.0.1:8080 "
-			"or [::1]:8080\n"
-			"  did you mean `127.0.0.1:2`?\n"},
-		{{"SIGNALBOX_ICE_SERVERS=[{urls: [stun:a], secret: hidden, x: y}]"}, {NULL},
-			ERR_PARAMS,
-			"SIGNALBOX_ICE_SERVERS:1:35: there is no key `x` in `ice_servers`\n"
-			"      1 | [{urls: [stun:a], secret: ***\n"
-			"        |                          ^\n"},
-		{{"SIGNALBOX_ICE_SERVERS=stun:a"}, {NULL}, ERR_PARAMS,
-			"SIGNALBOX_ICE_SERVERS:1:1: ice_servers: this is a list of records: each "
-			"begins "
-			"with `- ` and its first key\n"
-			"      1 | stun:a\n"
-			"        | ^~~~~~\n"},
-		{{"SIGNALBOX_ICE_SERVERS=[{"}, {NULL}, ERR_PARAMS,
-			"SIGNALBOX_ICE_SERVERS:2:1: this is not YAML: while parsing a flow node, "
-			"did not "
-			"find expected node content\n"
-			"      2 | \n"
-			"        | ^\n"},
-		{{"SIGNALBOX_ISSUER_URL=https://a/"}, {NULL}, ERR_PARAMS,
-			"SIGNALBOX_ISSUER_URL: the address ends without a slash\n"
-			"  did you mean `https://a`?\n"},
-		{{NULL}, {"--workers="}, ERR_REQUEST,
-			"--workers: `` is not a whole number from 0 to 64 threads\n"},
-		{{NULL}, {"--workers"}, ERR_REQUEST, "--workers: the value is missing\n"},
-		{{NULL}, {"--config"}, ERR_REQUEST, "--config: the value is missing\n"},
-		{{NULL}, {"--listen=0.0.0.0:80"}, ERR_REQUEST,
-			"--listen: 0.0.0.0:80 can be reached from other machines, and there is no "
-			"TLS: "
-			"set tls.certificate and tls.key, or server.behind_proxy when a proxy in "
-			"front "
-			"does TLS\n"},
-		{{NULL}, {"--server-listen=x"}, ERR_REQUEST,
-			"--server-listen: there is no such option\n"
-			"  did you mean `--server.listen`?\n"},
-		{{NULL}, {"--lisen=x"}, ERR_REQUEST,
-			"--lisen: there is no such option\n"
-			"  did you mean `--listen`?\n"},
-		{{NULL}, {"--sever.listen", "x"}, ERR_REQUEST,
-			"--sever.listen: there is no such option\n"
-			"  did you mean `--server.listen`?\n"},
-		{{NULL}, {"--listen.server", "x"}, ERR_REQUEST,
-			"--listen.server: there is no such option\n"},
-		{{NULL}, {"--behind_proxy"}, ERR_REQUEST,
-			"--behind_proxy: there is no such option\n"
-			"  did you mean `--server.behind_proxy`?\n"},
-		{{NULL}, {"-d"}, ERR_REQUEST, "-d: there is no such option\n"},
-		{{NULL}, {"word"}, ERR_REQUEST, "word: this word is not expected here\n"},
-		{{NULL}, {"--issuers=x"}, ERR_REQUEST,
-			"--issuers:1:1: issuers: this is a list of records: each begins with `- ` "
-			"and "
-			"its first key\n"
-			"      1 | x\n"
-			"        | ^\n"},
-		{{NULL}, {"--ice_servers", "[{urls: [stun:a], secret: [hidden]}]"}, ERR_REQUEST,
-			"--ice_servers:1:27: ice_servers.secret: this takes one value, not a list "
-			"or a "
-			"mapping\n"
-			"      1 | [{urls: [stun:a], secret: ***\n"
-			"        |                          ^\n"},
-		{{NULL}, {"--issuers.alias=x"}, ERR_REQUEST,
-			"--issuers.alias: there is no such option\n"},
-		{{NULL}, {"--data="}, ERR_REQUEST, "--data: the text is empty\n"},
-		{{"SIGNALBOX_SERVER_WORKERS=x"}, {"--workers=y", "z"}, ERR_REQUEST,
-			"SIGNALBOX_SERVER_WORKERS: `x` is not a whole number from 0 to 64 "
-			"threads\n"
-			"--workers: `y` is not a whole number from 0 to 64 threads\n"
-			"z: this word is not expected here\n"},
-	};
-	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+	for (; c->said; c++) {
 		struct config *config = NULL;
 		struct buf errors = BUF_INIT(CONFIG_TEXT_MAX);
 		struct config_input input = {
-			.environment = (char *const *)(uintptr_t)cases[i].environment,
-			.argv = (char *const *)(uintptr_t)cases[i].options};
-		while (input.argc < 3 && cases[i].options[input.argc])
+			.environment = (char *const *)(uintptr_t)c->environment,
+			.argv = (char *const *)(uintptr_t)c->options};
+		while (input.argc < 3 && c->options[input.argc])
 			input.argc++;
 		enum err err = config_load(&input, &config, &errors);
-		assert_string_equal(buf_str(&errors).p, cases[i].said);
-		assert_int_equal(err, cases[i].err);
+		assert_string_equal(buf_str(&errors).p, c->said);
+		assert_int_equal(err, c->err);
 		assert_null(config);
 		buf_free(&errors);
 	}
+}
+
+static void environment(void **state)
+{
+	(void)state;
+	refuse_all(in_environment);
+}
+
+static void options(void **state)
+{
+	(void)state;
+	refuse_all(in_options);
 }
 
 static void twenty_are_told(void **state)
@@ -247,7 +264,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(files),
-		cmocka_unit_test(outside),
+		cmocka_unit_test(environment),
+		cmocka_unit_test(options),
 		cmocka_unit_test(twenty_are_told),
 		cmocka_unit_test(length),
 		cmocka_unit_test(ice_servers_are_told_often),

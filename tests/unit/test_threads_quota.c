@@ -33,76 +33,103 @@ static void begin(struct quota_limits limits)
 	quota_configure(&limits);
 }
 
+/* What is counted: by customer, and what of it is of each address, which alone can give it back. */
+struct model {
+	unsigned sockets[ADDRESSES], sockets_of[ADDRESSES];
+	unsigned openings[ADDRESSES], openings_of[ADDRESSES];
+	unsigned sessions[USERS];
+};
+
+static void connect_one(struct model *m, int i)
+{
+	unsigned n = m->sockets[customers[i]];
+	enum quota_room want = QUOTA_ROOM;
+	if (!trusted(i) && n >= MOST)
+		want = n < MOST + QUOTA_CROWD ? QUOTA_CROWDED : QUOTA_PACKED;
+	assert_int_equal(quota_connect(str_of(texts[i])), want);
+	m->sockets[customers[i]] += want != QUOTA_PACKED;
+	m->sockets_of[i] += want != QUOTA_PACKED;
+}
+
+static void disconnect_one(struct model *m, int i)
+{
+	if (!m->sockets_of[i])
+		return;
+	quota_disconnect(str_of(texts[i]));
+	m->sockets[customers[i]]--, m->sockets_of[i]--;
+}
+
+static void begin_opening(struct model *m, int i)
+{
+	struct refusal why;
+	bool full = !trusted(i) && m->openings[customers[i]] >= MOST;
+	assert_int_equal(quota_opening(str_of(texts[i]), &why), full ? ERR_RATE_LIMITED : ERR_OK);
+	if (full)
+		return;
+	quota_opening_begun(str_of(texts[i]));
+	m->openings[customers[i]]++, m->openings_of[i]++;
+}
+
+static void end_opening(struct model *m, int i)
+{
+	if (!m->openings_of[i])
+		return;
+	quota_opening_ended(str_of(texts[i]));
+	m->openings[customers[i]]--, m->openings_of[i]--;
+}
+
+static void begin_session(struct model *m, int u)
+{
+	struct refusal why;
+	bool full = m->sessions[u] >= MOST;
+	assert_int_equal(quota_session(str_of(names[u]), &why), full ? ERR_FULL : ERR_OK);
+	m->sessions[u] += !full;
+}
+
+static void end_session(struct model *m, int u)
+{
+	if (!m->sessions[u])
+		return;
+	quota_session_ended(str_of(names[u]));
+	m->sessions[u]--;
+}
+
+static void end_all(struct model *m)
+{
+	for (int i = 0; i < ADDRESSES; i++) {
+		while (m->sockets_of[i])
+			disconnect_one(m, i);
+		while (m->openings_of[i])
+			end_opening(m, i);
+	}
+	for (int u = 0; u < USERS; u++)
+		while (m->sessions[u])
+			end_session(m, u);
+}
+
 static void counts_as_the_model(void **state)
 {
 	(void)state;
+	static void (*const steps[])(struct model * m, int i) = {
+		connect_one, connect_one, disconnect_one, begin_opening, end_opening};
+	enum { STEPS = sizeof(steps) / sizeof(*steps) };
 	unsigned seed = (unsigned)time(NULL);
 	printf("seed %u\n", seed);
 	begin((struct quota_limits){.addresses = true,
 		.connections_per_address = MOST,
 		.unopened_per_address = MOST,
 		.sessions_per_user = MOST});
-	unsigned sockets[ADDRESSES] = {0}, here[ADDRESSES] = {0}, openings[ADDRESSES] = {0};
-	unsigned opened_here[ADDRESSES] = {0}, sessions[USERS] = {0};
-	struct refusal why;
-	for (int step = 0; step < 100000; step++) {
-		int i = rand_r(&seed) % ADDRESSES, owner = customers[i], u = i % USERS;
-		struct str address = str_of(texts[i]), user = str_of(names[u]);
-		unsigned n = sockets[owner];
-		switch (rand_r(&seed) % 7) {
-		case 0:
-		case 1: {
-			enum quota_room want = trusted(i) || n < MOST ? QUOTA_ROOM
-				: n < MOST + QUOTA_CROWD              ? QUOTA_CROWDED
-								      : QUOTA_PACKED;
-			assert_int_equal(quota_connect(address), want);
-			sockets[owner] += want != QUOTA_PACKED;
-			here[i] += want != QUOTA_PACKED;
-			break;
-		}
-		case 2:
-			if (!here[i])
-				break;
-			quota_disconnect(address);
-			sockets[owner]--, here[i]--;
-			break;
-		case 3: {
-			bool full = !trusted(i) && openings[owner] >= MOST;
-			assert_int_equal(
-				quota_opening(address, &why), full ? ERR_RATE_LIMITED : ERR_OK);
-			if (full)
-				break;
-			quota_opening_begun(address);
-			openings[owner]++, opened_here[i]++;
-			break;
-		}
-		case 4:
-			if (!opened_here[i])
-				break;
-			quota_opening_ended(address);
-			openings[owner]--, opened_here[i]--;
-			break;
-		case 5:
-			assert_int_equal(
-				quota_session(user, &why), sessions[u] < MOST ? ERR_OK : ERR_FULL);
-			sessions[u] += sessions[u] < MOST;
-			break;
-		default:
-			if (!sessions[u])
-				break;
-			quota_session_ended(user);
-			sessions[u]--;
-		}
+	struct model m = {0};
+	for (int n = 0; n < 100000; n++) {
+		int i = rand_r(&seed) % ADDRESSES, step = rand_r(&seed) % (STEPS + 2);
+		if (step < STEPS)
+			steps[step](&m, i);
+		else if (step == STEPS)
+			begin_session(&m, i % USERS);
+		else
+			end_session(&m, i % USERS);
 	}
-	for (int i = 0; i < ADDRESSES; i++) {
-		while (here[i]-- > 0)
-			quota_disconnect(str_of(texts[i]));
-		while (opened_here[i]-- > 0)
-			quota_opening_ended(str_of(texts[i]));
-	}
-	for (int u = 0; u < USERS; u++)
-		while (sessions[u]-- > 0)
-			quota_session_ended(str_of(names[u]));
+	end_all(&m);
 	quota_finish();
 }
 
