@@ -1,6 +1,7 @@
 #include "auth/password.h"
 
 #include "auth/throttle.h"
+#include "core/clock.h"
 #include "core/mem.h"
 #include "core/metrics.h"
 #include "core/pool.h"
@@ -10,7 +11,6 @@
 #include <assert.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
-#include <time.h>
 
 enum {
 	PASSES = 2,
@@ -76,13 +76,6 @@ enum err password_fit(struct str password)
 	return fits ? ERR_OK : ERR_PARAMS;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static void run_hash(struct job *job)
 {
 	struct password_job *j = (struct password_job *)job;
@@ -107,7 +100,7 @@ static void run_check(struct job *job)
 {
 	struct password_job *j = (struct password_job *)job;
 	struct str account = {j->account, j->account_n}, address = {j->address, j->address_n};
-	int64_t now = now_ms();
+	int64_t now = clock_steady_ms();
 	j->outcome.retry_after = must_wait(account, address, now);
 	if (j->outcome.retry_after) {
 		j->outcome.err = ERR_RATE_LIMITED;

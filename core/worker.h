@@ -71,6 +71,12 @@ struct worker *worker_at(int index);
 struct worker *worker_self(void);            /* NULL on other threads */
 struct worker *worker_home(struct str name); /* where the state of that name lives */
 
+/* When this turn of its loop began: milliseconds since some moment, steady. On a worker only. */
+static inline uint64_t worker_now_ms(void)
+{
+	return uv_now(&worker_self()->loop);
+}
+
 void worker_post(struct worker *w, struct post *p);
 enum err worker_post_call(struct worker *w, struct post *p); /* ERR_OVERLOADED: untouched */
 

@@ -113,7 +113,7 @@ static void wait_for_header(
 	a->internal = internal;
 	a->adopt = adopt;
 	a->context = context;
-	a->born_ms = uv_now(&worker_self()->loop);
+	a->born_ms = worker_now_ms();
 	a->poll.data = a;
 	a->back = &arrivals;
 	a->next = arrivals;

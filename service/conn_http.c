@@ -57,11 +57,6 @@ static _Thread_local size_t in_flight; /* exchanges that a handler has and will 
 static _Thread_local size_t streams;   /* open ones */
 static _Thread_local bool draining;
 
-static uint64_t now_ms(void)
-{
-	return uv_now(&worker_self()->loop);
-}
-
 void conn_http_drain(void)
 {
 	draining = true;
@@ -435,7 +430,7 @@ static int on_request(struct transaction *t, struct lws *wsi)
 	if ((own->x.in.verb & own->route->verbs) && post &&
 		t->body_length) { /* when it is complete */
 		own->body = BUF_INIT(t->body_length);
-		t->body_until_ms = now_ms() + BODY_TIMEOUT_SECONDS * 1000u;
+		t->body_until_ms = worker_now_ms() + BODY_TIMEOUT_SECONDS * 1000u;
 		lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, BODY_TIMEOUT_SECONDS);
 		return 0;
 	}
@@ -447,7 +442,7 @@ static int on_body(struct transaction *t, const void *in, size_t n)
 {
 	if (!t->own || t->answered || t->own->served)
 		return 0;
-	if (now_ms() > t->body_until_ms)
+	if (worker_now_ms() > t->body_until_ms)
 		return -1;
 	struct buf *body = &t->own->body;
 	size_t missing = t->body_length - body->n;

@@ -255,7 +255,7 @@ static void on_sweep(uv_timer_t *timer)
 
 static void heard(struct conn *c)
 {
-	c->heard_ms = uv_now(&worker_self()->loop);
+	c->heard_ms = worker_now_ms();
 }
 
 static void keep_alive(struct conn *c)

@@ -279,24 +279,19 @@ static void start_call(
 	call_send(call, &c->endpoint);
 }
 
-static int64_t now_ms(void)
-{
-	return (int64_t)uv_now(&worker_self()->loop);
-}
-
 /* What is refused whatever the time is counted all the same. */
 static void count_noise(struct caller *c)
 {
 	struct refusal none;
 	if (c->pace)
-		pace_take(c->pace, now_ms(), METHOD_ALWAYS, &none);
+		pace_take(c->pace, (int64_t)worker_now_ms(), METHOD_ALWAYS, &none);
 }
 
 /* One message of a caller that may ask only so often. False: it came too soon and is refused. */
 static bool in_time(struct caller *c, struct batch *batch, const struct envelope *e, unsigned flags)
 {
 	struct refusal why = {0};
-	enum err err = c->pace ? pace_take(c->pace, now_ms(), flags, &why) : ERR_OK;
+	enum err err = c->pace ? pace_take(c->pace, (int64_t)worker_now_ms(), flags, &why) : ERR_OK;
 	if (err && e->id.n)
 		refuse(batch, e->id, err, !(flags & METHOD_UNCOUNTED), &why);
 	else if (err)

@@ -41,11 +41,6 @@ void event_stream_configure(const struct event_stream_options *o)
 	options = *o;
 }
 
-static uint64_t now_ms(void)
-{
-	return uv_now(&worker_self()->loop);
-}
-
 static void mark_dirty(struct event_stream *s)
 {
 	if (s->dirty)
@@ -95,7 +90,7 @@ static void carry_close(struct carrier *c, uint16_t code, const char *reason)
 		return;
 	s->close_code = code;
 	s->close_reason = reason;
-	s->closed_ms = now_ms();
+	s->closed_ms = worker_now_ms();
 	mark_dirty(s);
 }
 
@@ -169,7 +164,7 @@ static void add_close(struct event_stream *s)
 static void write_text(struct event_stream *s)
 {
 	http_stream_write(s->http, buf_str(&text));
-	s->written_ms = now_ms();
+	s->written_ms = worker_now_ms();
 	text.n = 0;
 }
 

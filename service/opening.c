@@ -284,7 +284,7 @@ static struct opening *opening_new(struct carrier *carrier, const struct princip
 	memcpy(o->peer, carrier->peer.p,
 		carrier->peer.n < sizeof(o->peer) ? carrier->peer.n : sizeof(o->peer) - 1);
 	quota_opening_begun(str_of(o->peer));
-	o->born_ms = uv_now(&worker_self()->loop);
+	o->born_ms = worker_now_ms();
 	o->check.done = on_checked;
 	o->upgrade = who ? principal_ref(who) : NULL;
 	addr_register(&o->endpoint, &endpoint_ops);

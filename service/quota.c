@@ -1,6 +1,7 @@
 #include "service/quota.h"
 
 #include "core/bucket.h"
+#include "core/clock.h"
 #include "core/map.h"
 #include "core/mem.h"
 #include "core/metrics.h"
@@ -8,7 +9,6 @@
 
 #include <assert.h>
 #include <pthread.h>
-#include <time.h>
 
 enum {
 	SECOND_MS = 1000,
@@ -35,13 +35,6 @@ static int64_t swept_ms;
 void quota_configure(const struct quota_limits *l)
 {
 	limits = *l;
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * SECOND_MS + t.tv_nsec / 1000000;
 }
 
 static struct bucket_size handshakes_size(void)
@@ -107,7 +100,7 @@ static struct entry *need(struct map *in, struct str key)
 	struct entry *e = map_get(in, key);
 	if (e)
 		return e;
-	sweep(now_ms());
+	sweep(clock_steady_ms());
 	e = mem_alloc(sizeof(*e) + key.n);
 	e->in = in;
 	e->n = key.n;
@@ -127,7 +120,7 @@ static struct entry *remember(struct map *in, struct str key)
 	struct entry *e = map_get(in, key);
 	if (e)
 		return e;
-	sweep(now_ms());
+	sweep(clock_steady_ms());
 	if (has_room())
 		return need(in, key);
 	metric_add(METRIC_QUOTA_FORGOTTEN, 1);
@@ -187,7 +180,7 @@ static void count_down(struct map *in, struct str key, size_t offset)
 	unsigned *count = e ? (unsigned *)(void *)((char *)e + offset) : NULL;
 	assert(count && *count);
 	--*count;
-	if (idle(e, now_ms()))
+	if (idle(e, clock_steady_ms()))
 		forget(e);
 	pthread_mutex_unlock(&lock);
 }
@@ -213,7 +206,7 @@ enum err quota_handshake(struct str address, struct refusal *ret_why)
 		return ERR_OK;
 	pthread_mutex_lock(&lock);
 	struct entry *e = remember(&addresses, key_str(&k));
-	int64_t wait = e ? bucket_take(&e->handshakes, handshakes_size(), now_ms(), 1) : 0;
+	int64_t wait = e ? bucket_take(&e->handshakes, handshakes_size(), clock_steady_ms(), 1) : 0;
 	pthread_mutex_unlock(&lock);
 	if (!wait)
 		return ERR_OK;
@@ -265,7 +258,7 @@ enum err quota_token(struct str address, struct refusal *ret_why)
 		return ERR_OK;
 	pthread_mutex_lock(&lock);
 	struct entry *e = map_get(&addresses, key_str(&k));
-	int64_t wait = e ? bucket_wait(&e->failures, failures_size(), now_ms(), 1) : 0;
+	int64_t wait = e ? bucket_wait(&e->failures, failures_size(), clock_steady_ms(), 1) : 0;
 	pthread_mutex_unlock(&lock);
 	if (!wait)
 		return ERR_OK;
@@ -282,7 +275,7 @@ void quota_token_failed(struct str address)
 	pthread_mutex_lock(&lock);
 	struct entry *e = k.limited ? remember(&addresses, key_str(&k)) : NULL;
 	if (e)
-		bucket_spend(&e->failures, failures_size(), now_ms(), 1);
+		bucket_spend(&e->failures, failures_size(), clock_steady_ms(), 1);
 	pthread_mutex_unlock(&lock);
 }
 
@@ -324,7 +317,7 @@ enum err quota_requests(struct str user, unsigned n, struct refusal *ret_why)
 		return ERR_OK;
 	pthread_mutex_lock(&lock);
 	struct entry *e = remember(&users, user);
-	int64_t wait = e ? bucket_take(&e->requests, requests_size(), now_ms(), n) : 0;
+	int64_t wait = e ? bucket_take(&e->requests, requests_size(), clock_steady_ms(), n) : 0;
 	pthread_mutex_unlock(&lock);
 	if (!wait)
 		return ERR_OK;

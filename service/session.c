@@ -40,11 +40,6 @@ const struct session_options *session_limits(void)
 	return &options;
 }
 
-static uint64_t now_ms(void)
-{
-	return uv_now(&worker_self()->loop);
-}
-
 /* ---- life ---- */
 
 static void link_to(struct session **list, struct session *s)
@@ -116,7 +111,7 @@ static void go_away(struct session *s, uint16_t code)
 {
 	s->carrier = NULL;
 	if (!draining) { /* else it has been told when to come back, and the others are not told */
-		s->lost_at_ms = now_ms() + (uint64_t)options.resume_window_ms;
+		s->lost_at_ms = worker_now_ms() + (uint64_t)options.resume_window_ms;
 		addr_connected(&s->caller.endpoint, false);
 	}
 	log_info("session away", LOG_TEXT("session", s->id), LOG_INT("code", code));
@@ -438,7 +433,7 @@ static void take(struct session *s, struct str text, uint64_t skip)
 {
 	unsigned counted = dispatch(&s->caller, text, skip);
 	if (counted && s->received == s->received_told)
-		s->received_at_ms = now_ms();
+		s->received_at_ms = worker_now_ms();
 	s->received += counted;
 	s->received_bytes += text.n;
 	if (s->received - s->received_told >= ACK_MESSAGES || s->received_bytes >= ACK_BYTES)
@@ -510,7 +505,7 @@ static void on_sweep(uv_timer_t *timer)
 	(void)timer;
 	if (draining)
 		return;
-	uint64_t ms = now_ms();
+	uint64_t ms = worker_now_ms();
 	int64_t now = (int64_t)time(NULL);
 	for (struct session *s = sessions, *next; s; s = next) {
 		next = s->next;
@@ -558,7 +553,7 @@ static uint64_t random_below(uint64_t limit)
 static void send_closing(struct session *s)
 {
 	uint64_t after_ms = random_below((uint64_t)options.drain_spread_ms + 1);
-	s->lost_at_ms = now_ms() + after_ms + (uint64_t)options.resume_window_ms;
+	s->lost_at_ms = worker_now_ms() + after_ms + (uint64_t)options.resume_window_ms;
 	struct event e;
 	event_begin(&e, "session.closing");
 	json_text(&e.params, "reason", "draining");

@@ -2,30 +2,17 @@
  * records of a hand-over are one behind the other, each as bytes of their own (core/record.h). */
 #include "service/session_parts.h"
 
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "service/authn.h"
 #include "service/quota.h"
-
-#include <time.h>
 
 enum {
 	RECORD_MAX_BYTES =
 		128 << 20, /* of one session; what it keeps is bounded by configuration */
 	MESSAGES_MAX = 1 << 20,
 };
-
-static uint64_t wall_ms(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-static uint64_t loop_ms(void)
-{
-	return uv_now(&worker_self()->loop);
-}
 
 /* ---- saving ---- */
 
@@ -39,11 +26,11 @@ static void put_addr(struct buf *b, struct addr a)
 /* Its end is written as a time of the wall clock: the one that both processes have. */
 static void put_session(struct buf *b, const struct session *s)
 {
-	uint64_t now = loop_ms(), left_ms = s->lost_at_ms > now ? s->lost_at_ms - now : 0;
+	uint64_t now = worker_now_ms(), left_ms = s->lost_at_ms > now ? s->lost_at_ms - now : 0;
 	record_put_str(b, str_of(s->id));
 	put_addr(b, s->caller.endpoint.addr);
 	principal_put(b, s->caller.who);
-	record_put_int(b, wall_ms() + left_ms);
+	record_put_int(b, (uint64_t)clock_unix_ms() + left_ms);
 	record_put_int(b, s->told_expiring);
 	record_put_int(b, s->posts);
 	record_put_int(b, s->received);
@@ -118,7 +105,7 @@ static void read_kept(struct record_reader *r, struct session *s)
  * longest there is. */
 static uint64_t window_left(uint64_t ends_at)
 {
-	uint64_t now = wall_ms(), left = ends_at > now ? ends_at - now : 0;
+	uint64_t now = (uint64_t)clock_unix_ms(), left = ends_at > now ? ends_at - now : 0;
 	uint64_t most =
 		(uint64_t)(session_limits()->resume_window_ms + session_limits()->drain_spread_ms);
 	return left < most ? left : most;
@@ -127,7 +114,7 @@ static uint64_t window_left(uint64_t ends_at)
 /* The rest of a record into a session; false: it is damaged. */
 static bool read_session(struct record_reader *r, struct session *s)
 {
-	s->lost_at_ms = loop_ms() + window_left(record_int(r, INT64_MAX));
+	s->lost_at_ms = worker_now_ms() + window_left(record_int(r, INT64_MAX));
 	s->told_expiring = record_int(r, 1);
 	s->posts = record_int(r, 1);
 	s->received = s->received_told = record_int(r, INT64_MAX);

@@ -1,11 +1,10 @@
 /* The methods session.*: what a client asks of its session itself. */
 #include "service/session_parts.h"
 
+#include "core/clock.h"
 #include "core/log.h"
 #include "service/quota.h"
 #include "service/session_open.h"
-
-#include <time.h>
 
 static void write_scopes(struct json_out *o, uint32_t scopes)
 {
@@ -64,10 +63,8 @@ static void run_open(struct call *c)
 static void run_ping(struct call *c)
 {
 	struct json_out *o = call_result(c);
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
 	json_open(o, NULL, '{');
-	json_int(o, "time", now.tv_sec * 1000 + now.tv_nsec / 1000000);
+	json_int(o, "time", clock_unix_ms());
 	json_close(o, '}');
 	call_reply(c);
 }

@@ -42,11 +42,6 @@ static _Thread_local struct {
 	uint64_t due_ms; /* when the timer runs, if it does */
 } here;
 
-static uint64_t now_ms(void)
-{
-	return uv_now(&worker_self()->loop);
-}
-
 static bool is_large(const struct room *room)
 {
 	return room->count > options()->roster_merge_above;
@@ -87,7 +82,7 @@ static void on_timer(uv_timer_t *timer);
 
 static void wake_at(uint64_t ms)
 {
-	uint64_t now = now_ms();
+	uint64_t now = worker_now_ms();
 	if (uv_is_active((uv_handle_t *)&here.timer) && here.due_ms <= ms)
 		return;
 	here.due_ms = ms;
@@ -367,7 +362,7 @@ static void forget_told(struct room *room, size_t count)
 /* In a small room only joins cost something. */
 static void pay(struct announcer *a, size_t messages)
 {
-	uint64_t now = now_ms(), price = messages * ANNOUNCE_PAUSE_MS;
+	uint64_t now = worker_now_ms(), price = messages * ANNOUNCE_PAUSE_MS;
 	uint64_t most = now + ANNOUNCE_BURST * ANNOUNCE_PAUSE_MS;
 	a->next_ms = now + price;
 	a->debt_ms = (a->debt_ms > now ? a->debt_ms : now) + price;
@@ -400,7 +395,7 @@ static void tell_all(struct room *room)
 static bool may_tell(const struct room *room)
 {
 	const struct announcer *a = &room->announcer;
-	uint64_t now = now_ms();
+	uint64_t now = worker_now_ms();
 	if (now >= a->next_ms || a->count >= ANNOUNCE_MAX)
 		return true;
 	return !is_large(room) &&

@@ -10,6 +10,7 @@
  *   {"user", "key", "offset"}   an idempotency key; the oldest first
  *
  * They are read as if a foreigner had written them: a room is there whole, or not at all. */
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/metrics.h"
@@ -18,21 +19,7 @@
 #include "signaling/options.h"
 #include "signaling/rooms.h"
 
-#include <time.h>
-
 enum { VERSION = 1, RECORD = 0x1e, UNIT = 0x1f, ROLE_WORD_MAX = 16, WHO_MAX_BYTES = 1024 };
-
-static int64_t wall_ms(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static uint64_t loop_ms(void)
-{
-	return uv_now(&worker_self()->loop);
-}
 
 /* ---- saving ---- */
 
@@ -78,7 +65,7 @@ static void save_member(struct buf *out, const struct member *m)
 static void save_message(struct buf *out, struct ring_item item)
 {
 	struct json_out o = begin_unit(out, UNIT);
-	json_int(&o, "at", wall_ms() - (int64_t)(loop_ms() - item.at_ms));
+	json_int(&o, "at", clock_unix_ms() - (int64_t)(worker_now_ms() - item.at_ms));
 	json_raw(&o, "text", item.text);
 	json_close(&o, '}');
 }
@@ -120,7 +107,7 @@ enum err signaling_save(struct buf *out, size_t history_max)
 		size_t before = out->n;
 		if (!p->room)
 			continue;
-		ring_expire(&p->room->ring, loop_ms());
+		ring_expire(&p->room->ring, worker_now_ms());
 		bool whole = history + p->room->ring.bytes <= history_max;
 		history += whole ? p->room->ring.bytes : 0;
 		save_room(out, p, whole ? p->room->ring.count : 0);
@@ -267,9 +254,10 @@ static bool read_messages(struct str *rest, int64_t count, struct room *room)
 		struct message in = {0};
 		char *text = NULL;
 		ok = read_unit(rest, message_fields, &in, &text);
-		int64_t age = ok ? wall_ms() - in.at.n : 0;
+		int64_t age = ok ? clock_unix_ms() - in.at.n : 0;
 		if (ok)
-			ring_put(&room->ring, in.text, loop_ms() - (uint64_t)(age > 0 ? age : 0));
+			ring_put(&room->ring, in.text,
+				worker_now_ms() - (uint64_t)(age > 0 ? age : 0));
 		free(text);
 	}
 	return ok;

@@ -62,7 +62,7 @@ static size_t recovery_room(const struct json_out *o, uint64_t messages)
 static bool recovers(const struct json_out *o, struct room *room, const struct join_params *in)
 {
 	uint64_t offset = (uint64_t)in->offset.n;
-	ring_expire(&room->ring, uv_now(&worker_self()->loop));
+	ring_expire(&room->ring, worker_now_ms());
 	if (!in->offset.given || !str_is(in->epoch, room->epoch) || offset > room->ring.top)
 		return false;
 	uint64_t missed = room->ring.top - offset;

@@ -1,19 +1,11 @@
 /* room.publish: to all of the room, with a place in its history. */
+#include "core/clock.h"
 #include "core/metrics.h"
 #include "signaling/access.h"
 #include "signaling/announce.h"
 #include "signaling/methods.h"
 #include "signaling/options.h"
 #include "signaling/roster.h"
-
-#include <time.h>
-
-static int64_t unix_ms(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* The first peer of this user that is no viewer, or NULL. */
 static const struct member *present(const struct room *room, struct str user)
@@ -53,7 +45,7 @@ static struct buf message_text(const struct room *room, const struct call *c)
 	json_int(&o, "offset", (int64_t)room->ring.top + 1);
 	roster_from(&o, c->who, room_by_endpoint(room, c->from), false);
 	json_raw(&o, "data", in->data);
-	json_int(&o, "time", unix_ms());
+	json_int(&o, "time", clock_unix_ms());
 	json_close(&o, '}');
 	return b;
 }
@@ -71,7 +63,7 @@ static enum err publish(struct room *room, const struct call *c)
 	if (!err) {
 		room->ring.limits = rooms_ring_limits(); /* a reload may have changed them */
 		announce_before(room);
-		ring_put(&room->ring, s, uv_now(&worker_self()->loop));
+		ring_put(&room->ring, s, worker_now_ms());
 		room_tell(room, (struct addr){0}, f);
 		metric_add(METRIC_PUBLISHED, 1);
 	} else {

@@ -162,7 +162,7 @@ static void settle(struct place *p)
 	if (p->room && p->room->count)
 		return;
 	if (p->room && p->kind != PLACE_EPHEMERAL)
-		p->empty_since = uv_now(&worker_self()->loop);
+		p->empty_since = worker_now_ms();
 	else
 		free_place(p);
 }

@@ -1,6 +1,7 @@
 #include "store/driver.h"
 
 #include "core/buf.h"
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/metrics.h"
@@ -67,13 +68,6 @@ static struct lane writer = {
 static struct lane reader = {
 	.name = "store-read", .handle = read_group, .gate = PTHREAD_MUTEX_INITIALIZER};
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* ---- trouble ---- */
 
 static const struct store_trouble closed = {"it is not open", ""};
@@ -85,7 +79,7 @@ static const struct store_trouble unknown = {"it fails", "the line before this o
 static void trouble_begins(
 	struct lane *lane, const struct store_trouble *trouble, const char *detail)
 {
-	atomic_store(&lane->failed_at, now_ms());
+	atomic_store(&lane->failed_at, clock_steady_ms());
 	const struct store_trouble *before = atomic_exchange(&lane->trouble, trouble);
 	if (before == trouble)
 		return;
@@ -108,7 +102,7 @@ static void trouble_ends(struct lane *lane)
 /* The driver is about to do something that may take as long as the disk wants. */
 static void driver_begins(struct lane *lane)
 {
-	atomic_store(&lane->since, now_ms());
+	atomic_store(&lane->since, clock_steady_ms());
 }
 
 /* What came of it. */
@@ -127,14 +121,15 @@ static enum err driver_says(struct lane *lane, enum err err)
 static void driver_rests(struct lane *lane)
 {
 	atomic_store(&lane->since, 0);
-	if (atomic_load(&lane->trouble) && now_ms() - atomic_load(&lane->failed_at) >= PROBE_MS)
+	if (atomic_load(&lane->trouble) &&
+		clock_steady_ms() - atomic_load(&lane->failed_at) >= PROBE_MS)
 		trouble_ends(lane);
 }
 
 static bool is_silent(struct lane *lane)
 {
 	int64_t since = atomic_load(&lane->since);
-	if (!since || now_ms() - since < STORE_WAIT_MS)
+	if (!since || clock_steady_ms() - since < STORE_WAIT_MS)
 		return false;
 	trouble_begins(lane, &silent, "");
 	return true;
@@ -282,7 +277,7 @@ static bool is_failure(enum err err)
  * are in front: the group is in the order asked. Returns what is left. */
 static struct post *answer_late(struct post *all)
 {
-	int64_t now = now_ms();
+	int64_t now = clock_steady_ms();
 	for (struct store_op *op; (op = (struct store_op *)all);) {
 		if (now - op->own->asked_at < STORE_WAIT_MS)
 			break;
@@ -430,7 +425,7 @@ static void lane_wake(void *context)
 static void place(struct store_op *op)
 {
 	struct lane *lane = store_verb_writes(op->verb) ? &writer : &reader;
-	op->own->asked_at = now_ms();
+	op->own->asked_at = clock_steady_ms();
 	pthread_mutex_lock(&lane->gate);
 	enum err err = ERR_OVERLOADED;
 	if (lane->open && !is_silent(lane))
