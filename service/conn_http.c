@@ -49,6 +49,7 @@ struct transaction {
 	size_t body_length;
 	uint64_t body_until_ms; /* libwebsockets itself waits anew behind each piece */
 	bool answered;          /* the answer waits to be written */
+	bool looks_away;        /* while it waits for its answer */
 	bool written;           /* and now it has been: nothing else is looked at */
 	bool streams;           /* it is, or was, a stream */
 };
@@ -147,6 +148,23 @@ static void write_head(struct buf *b, const struct http_exchange_private *own, i
 	buf_add(b, "\r\n", 2);
 }
 
+/* While a request without a body waits for its answer, libwebsockets does not read what the client says,
+ * not even its end, and would be woken for it over and over: it is not to look. But it writes nothing
+ * either until it looks again. */
+static void look_away(struct transaction *t)
+{
+	t->looks_away = !t->body_length && !t->answered && !t->streams;
+	if (t->looks_away)
+		lws_rx_flow_control(t->wsi, 0);
+}
+
+static void look_again(struct transaction *t)
+{
+	if (t->looks_away)
+		lws_rx_flow_control(t->wsi, 1);
+	t->looks_away = false;
+}
+
 void http_reply(struct http_exchange *x, int status, const char *content_type, struct str body)
 {
 	struct http_exchange_private *own = x->own;
@@ -168,6 +186,7 @@ void http_reply(struct http_exchange *x, int status, const char *content_type, s
 	if (!own->x.in.head && status != 204 && status != 304)
 		buf_adds(&own->answer, body);
 	own->on->answered = true;
+	look_again(own->on);
 	lws_callback_on_writable(own->on->wsi);
 }
 
@@ -255,6 +274,7 @@ struct http_stream *http_stream_begin(
 	exchange_free(own);
 	t->own = NULL;
 	t->streams = true;
+	look_again(t);
 	t->stream = (struct http_stream){options->events, options->owner};
 	streams++;
 	metric_add(METRIC_STREAMS, 1);
@@ -435,6 +455,7 @@ static int on_request(struct transaction *t, struct lws *wsi)
 		return 0;
 	}
 	serve(own);
+	look_away(t);
 	return 0;
 }
 

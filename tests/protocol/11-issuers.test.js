@@ -2,13 +2,13 @@
 // what an issuer that is down or a flood of made-up keys does, and what such tokens allow.
 import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { connect } from "../support/client.mjs";
-import { request, upgrade } from "../support/raw.mjs";
+import { rawConnect, request, requestText, upgrade } from "../support/raw.mjs";
 import { anyNumber, ownDirectory, run, startServer } from "../support/server.mjs";
 
 const AUDIENCE = "https://calls.example";
@@ -320,6 +320,39 @@ test("SIGTERM while tokens wait for an issuer's keys: everybody is answered, at 
 	assert.deepEqual(await Promise.all(opened), ["overloaded", "overloaded"]);
 	for (const { status } of await Promise.all(posted)) assert.equal(status, 503);
 });
+
+/** Seconds of processor time that a process has used. */
+function processorTime({ pid }) {
+	const [user, system] = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ").slice(11, 13);
+	return (Number(user) + Number(system)) / 100;
+}
+
+for (const [what, behind] of Object.entries({ "ends its side": "", "says more than its request": "GET / HTTP/1.1\r\n\r\n" }))
+	test(`a client that ${what} while its request waits costs nothing, and is answered`, async (t) => {
+		const late = await new Issuer("late").listen();
+		t.after(() => late.close());
+		await late.addKey("ES256");
+		const asked = new Promise((done) => (late.answer = (request, response) => done(response)));
+		const config = { auth: { jwks_timeout: "60s" }, issuers: [late.config()] };
+		const other = await startServer({ t, workers: 1, config });
+		const headers = { ...bearer(await late.token()), Host: `127.0.0.1:${other.port}` };
+		const raw = await rawConnect(other);
+		raw.socket.allowHalfOpen = true;
+		raw.write(requestText("POST /v1/rpc", { ...headers, "Content-Length": 0 }));
+		const response = await asked;
+		await request(other, "GET /health");
+		if (behind) raw.write(behind);
+		else raw.socket.end();
+		const LOOK_MS = 500;
+		const before = processorTime(other);
+		await new Promise((done) => setTimeout(done, LOOK_MS));
+		const used = processorTime(other) - before;
+		assert.ok(used < LOOK_MS / 5000, `${used} s of processor time with nothing to do`);
+		assert.equal(raw.bytes.length, 0);
+		response.setHeader("content-type", "application/json").end(late.jwks);
+		assert.equal((await raw.response()).status, 400); // it has no body
+		await raw.gone();
+	});
 
 test("an issuer's answer that is no key set changes nothing", async (t) => {
 	const odd = await new Issuer("odd").listen();
