@@ -41,14 +41,6 @@ static _Thread_local uv_timer_t ticker; /* worker 0's */
 
 /* ---- configuration ---- */
 
-static struct str *copy_list(const struct config_list *list)
-{
-	struct str *out = mem_alloc((list->count + 1) * sizeof(*out));
-	for (size_t i = 0; i < list->count; i++)
-		out[i] = str_of(list->items[i]);
-	return out;
-}
-
 static uint32_t algorithms(const struct config_list *list)
 {
 	uint32_t bits = 0;
@@ -99,7 +91,7 @@ static enum err load_keys(const char *path, struct jwk_set **ret, struct buf *wh
 static enum err add_configured(const struct config_issuer *c, struct buf *why)
 {
 	struct issuer *i = &issuers[issuer_count];
-	*i = (struct issuer){.audiences = copy_list(&c->audiences)};
+	*i = (struct issuer){.audiences = config_spans(&c->audiences)};
 	rules[issuer_count++] = (struct issuer_rule){.issuer = str_of(c->issuer),
 		.alias = str_of(c->alias),
 		.audiences = i->audiences,

@@ -217,6 +217,14 @@ enum err config_load_with(const struct config_input *input, bool files, struct c
 	return ERR_OK;
 }
 
+struct str *config_spans(const struct config_list *list)
+{
+	struct str *out = mem_alloc((list->count + 1) * sizeof(*out));
+	for (size_t i = 0; i < list->count; i++)
+		out[i] = str_of(list->items[i]);
+	return out;
+}
+
 enum err config_load(
 	const struct config_input *input, struct config **ret_config, struct buf *errors)
 {

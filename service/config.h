@@ -84,6 +84,9 @@ enum err config_load(
 	const struct config_input *input, struct config **ret_config, struct buf *errors);
 void config_free(struct config **config);
 
+/* The items as spans of the list's bytes; the array is the caller's to free. */
+struct str *config_spans(const struct config_list *list);
+
 /* Tells of each key that differs between the two, a list of records by its name. at_start: it cannot
  * change while the service runs. */
 #define CONFIG_NEEDS_RESTART "needs a restart"

@@ -9,7 +9,6 @@
 #include "signaling/signaling.h"
 #include "store/store.h"
 
-#include <assert.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 

@@ -2,7 +2,6 @@
 
 #include "core/log.h"
 #include "core/mem.h"
-#include "core/metrics.h"
 #include "service/authn.h"
 #include "service/dispatch.h"
 #include "service/quota.h"

@@ -3,8 +3,6 @@
 #include "core/mem.h"
 #include "core/worker.h"
 
-#include <assert.h>
-
 /* Beside the connection. Its address is how the other half finds it. */
 struct near {
 	struct carrier_owner owner;

@@ -247,14 +247,6 @@ static enum err start_tokens(const struct config *config, struct buf *why)
 	return authn_configure(config, &embedded, why);
 }
 
-static struct str *strs(const struct config_list *list)
-{
-	struct str *out = mem_alloc((list->count + 1) * sizeof(*out));
-	for (size_t i = 0; i < list->count; i++)
-		out[i] = str_of(list->items[i]);
-	return out;
-}
-
 static void free_signaling(void)
 {
 	for (size_t i = 0; i < ice_count; i++)
@@ -274,13 +266,13 @@ static void configure_signaling(const struct config *c)
 	ice = mem_alloc((ice_count + 1) * sizeof(*ice));
 	for (size_t i = 0; i < ice_count; i++) {
 		const struct config_ice_server *from = &c->ice_servers.items[i];
-		ice[i] = (struct ice_server){.urls = strs(&from->urls),
+		ice[i] = (struct ice_server){.urls = config_spans(&from->urls),
 			.url_count = from->urls.count,
 			.secret = str_of(from->secret),
 			.username = str_of(from->username),
 			.credential = str_of(from->credential)};
 	}
-	ephemeral = strs(&c->rooms.ephemeral_names);
+	ephemeral = config_spans(&c->rooms.ephemeral_names);
 	options.members_per_room = c->limits.members_per_room;
 	options.roster_merge_above = c->rooms.roster_merge_above;
 	options.rooms_per_session = c->limits.rooms_per_session;

@@ -8,7 +8,6 @@
 #include "service/quota.h"
 #include "service/session_parts.h"
 
-#include <assert.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <time.h>

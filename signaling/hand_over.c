@@ -13,11 +13,10 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/mem.h"
-#include "core/metrics.h"
 #include "signaling/announce.h"
 #include "signaling/methods.h"
-#include "signaling/options.h"
 #include "signaling/rooms.h"
+#include "signaling/signaling.h"
 
 enum { VERSION = 1, RECORD = 0x1e, UNIT = 0x1f, ROLE_WORD_MAX = 16, WHO_MAX_BYTES = 1024 };
 
