@@ -124,6 +124,9 @@ static void wait_for_end(
 			reload(config, input);
 		else
 			give_back_memory();
+	if (number ==
+		SIGUSR2) /* a successor's wish; an operator's SIGTERM beside it is met by it */
+		return;
 	log_info("stopping", LOG_TEXT("signal", number == SIGTERM ? "SIGTERM" : "SIGINT"));
 	sigset_t again = *set;
 	sigdelset(&again, SIGHUP);
@@ -137,6 +140,7 @@ static int run_service(struct config *config, const struct config_input *input, 
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR2);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	struct buf why = BUF_INIT(16384);
 	struct serve_options options = {.config = config, .listen = true, .take_over = take_over};

@@ -195,7 +195,7 @@ static void hand_over(struct control *c, struct str id)
 	log_info("handing over", LOG_INT("pid", peer.pid));
 	given_away = true;
 	say_done(c, id);
-	kill(getpid(), SIGTERM); /* the main thread waits for it (service/cli.c) */
+	kill(getpid(), SIGUSR2); /* the main thread waits for it (service/cli.c) */
 }
 
 /* False: the line is an ordinary one. */
@@ -212,7 +212,7 @@ static bool is_successor(struct control *c, struct str line)
 	bool internal;
 	if (!asks && !takes)
 		return false;
-	if (!is_open || given_away)
+	if (given_away || (!is_open && asks))
 		say(c,
 			error_frame(e.id, ERR_CONFLICT,
 				&(struct refusal){.message = "This service is stopping already."}));
@@ -222,6 +222,8 @@ static bool is_successor(struct control *c, struct str line)
 				&(struct refusal){.message = "This is a command, not a service."}));
 	else if (asks)
 		give_sockets(c, e.id);
+	else if (!is_open)
+		say_done(c, e.id); /* told to stop meanwhile, it lets go anyway */
 	else
 		hand_over(c, e.id);
 	return true;

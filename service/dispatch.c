@@ -331,15 +331,29 @@ static unsigned elements(struct str array)
 	return count;
 }
 
+/* How many of them count. */
+static unsigned counted_elements(struct str array)
+{
+	unsigned counted = 0;
+	struct str key, item;
+	for (struct json_walk w = json_walk(array); json_next(&w, &key, &item);) {
+		struct envelope e = envelope_read(item);
+		const struct method *m = e.err || e.response ? NULL : method_find(e.method);
+		counted += m && m->flags & METHOD_UNCOUNTED ? 0 : 1;
+	}
+	return counted;
+}
+
 static unsigned many(struct caller *c, struct str array, uint64_t skip)
 {
-	unsigned count = elements(array), counted = 0;
+	unsigned count = elements(array);
 	bool whole = count > 0 && count <= limits.batch; /* else it is refused as one */
+	unsigned counted = whole || !count ? 0 : counted_elements(array);
 	struct batch *batch = batch_new(c, whole);
 	if (!whole)
 		count_noise(c);
-	if (!whole && skip >= (count ? count : 1)) {
-		/* it was refused before */
+	if (!whole && skip && skip >= counted) {
+		counted = 0; /* it was refused before */
 	} else if (!count) {
 		refuse(batch, (struct str){0}, ERR_REQUEST, true,
 			&(struct refusal){.message = "A batch must not be empty."});
@@ -349,7 +363,7 @@ static unsigned many(struct caller *c, struct str array, uint64_t skip)
 			&(struct refusal){.reason = "batch_too_large",
 				.limit = (int64_t)limits.batch,
 				.message = "The batch holds too many requests; send several."});
-		counted = count - (unsigned)skip;
+		counted -= (unsigned)skip;
 	} else {
 		struct str key, item;
 		for (struct json_walk w = json_walk(array); json_next(&w, &key, &item);)

@@ -224,19 +224,27 @@ enum err inherited_ask(const char *control_path, int *ret_peer, struct buf *why)
 		return ERR_NOT_FOUND;
 	struct timeval limit = {.tv_sec = ANSWER_SECONDS};
 	setsockopt(peer, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	size_t before = why->n;
 	enum err err = ask(peer, "service.sockets", why);
 	if (err)
 		close(peer);
 	else
 		*ret_peer = peer;
-	return err;
+	if (err != ERR_TIMEOUT)
+		return err;
+	buf_cut(why, before); /* it has ended just now */
+	return ERR_NOT_FOUND;
 }
 
 enum err inherited_take_over(int peer, struct buf *why)
 {
+	size_t before = why->n;
 	enum err err = ask(peer, "service.hand_over", why);
 	close(peer);
-	return err;
+	if (err != ERR_TIMEOUT)
+		return err;
+	buf_cut(why, before); /* it is going already; the lock will say when it has gone */
+	return ERR_OK;
 }
 
 /* ---- taking them ---- */

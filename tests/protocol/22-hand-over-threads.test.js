@@ -10,9 +10,12 @@ import { test } from "node:test";
 import { eventStream } from "../support/http-session.mjs";
 import { rawConnect, requestText, upgradeText } from "../support/raw.mjs";
 import { ResumingClient } from "../support/resuming.mjs";
-import { binary, ownDirectory, run, startServer } from "../support/server.mjs";
+import { anyPace, binary, ownDirectory, run, startServer } from "../support/server.mjs";
 
-const config = { session: { resume_window: "30s", drain_spread: "100ms" } };
+const config = {
+	session: { resume_window: "30s", drain_spread: "100ms" },
+	limits: { ...anyPace, requests_in_flight: 1000 },
+};
 
 /** The process that comes after this one has ended. */
 async function next(server, { t, workers = 2, ...options }) {
@@ -292,6 +295,19 @@ test("who had only begun to ask is answered", async (t) => {
 	assert.equal((await first.exited()).code, 0);
 });
 
+test("an operator's SIGTERM beside a take-over costs nothing", async (t) => {
+	for (const ms of [0, 5, 10, 15, 20, 30]) {
+		const first = await startServer({ t, workers: 2, config });
+		const ann = await client(first, "ann");
+		const successor = first.successor();
+		await new Promise((done) => setTimeout(done, ms));
+		if (!first.ended) first.signal("SIGTERM");
+		await successor;
+		assert.equal((await first.exited()).code, 0);
+		assert.equal((await ann.connect()).resumed, true);
+	}
+});
+
 test("a command that is the service for a moment leaves it to the next", async (t) => {
 	const { first, ann } = await left(t);
 	assert.equal((await run(["user", "list", "--data", first.data])).code, 0);
@@ -333,7 +349,7 @@ test("a session without a window ends with the process", async (t) => {
 // ---- taking over from a process that runs ----
 
 /** Connects all the time; what did not get through in order is in `wrong`. */
-function prober(server) {
+function prober(t, server) {
 	const wrong = [];
 	let going = true;
 	let count = 0;
@@ -356,6 +372,7 @@ function prober(server) {
 	const probes = Array.from({ length: 4 }, async () => {
 		while (going) await one();
 	});
+	t.after(() => (going = false));
 	return {
 		async stop() {
 			going = false;
@@ -368,7 +385,7 @@ function prober(server) {
 
 test("a successor goes on with everything, whatever its number of workers", async (t) => {
 	let server = await startServer({ t, workers: 1, config });
-	const probes = prober(server);
+	const probes = prober(t, server);
 	const [ann, bob] = [await client(server, "ann"), await client(server, "bob")];
 	const { peer } = await ann.call("room.join", { room: "r" });
 	await bob.call("room.join", { room: "r" });
@@ -462,7 +479,7 @@ test("without a predecessor a take-over is a start", async (t) => {
 
 test("of two successors at once one has it, and the other says so or comes after it", async (t) => {
 	const server = await startServer({ t, workers: 2, config });
-	const probes = prober(server);
+	const probes = prober(t, server);
 	const ann = await client(server, "ann");
 	const outcomes = await Promise.allSettled([1, 2].map((workers) => server.successor({ workers })));
 	const [last, ...others] = outcomes

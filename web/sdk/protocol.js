@@ -94,6 +94,14 @@ export const ADVICE = {
 	not_a_member: "Join the room first.",
 	viewer: "Ask the room's owner for another role.",
 	too_many_rooms: "Leave another room first.",
+	too_many_sessions: "Close it in another tab, window or device.",
+	too_many_connections: "Close some of them; behind a proxy, tell the server whom to trust.",
+	too_many_unopened: "Wait a moment; behind a proxy, tell the server whom to trust.",
+	too_many_handshakes: "Wait a moment.",
+	too_many_failures: "Wait a minute, then sign in again.",
+	too_many_requests: "Wait a moment and try again.",
+	too_many_joins: "Wait a moment and try again.",
+	too_many_in_flight: "Wait for the answers before asking more.",
 };
 
 /** No code of the server: its stream began, and nothing came through. */
