@@ -142,14 +142,15 @@ static int run_service(struct config *config, const struct config_input *input, 
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGUSR2);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGHUP, SIG_DFL); /* ignored since the start of the command */
 	struct buf why = BUF_INIT(16384);
 	struct serve_options options = {.config = config, .listen = true, .take_over = take_over};
 	enum err err = serve_start(&options, &why);
-	if (err) {
+	if (err)
 		fprintf(stderr, "signalbox: %s", why.p ? why.p : "it failed\n");
-		buf_free(&why);
+	buf_free(&why);
+	if (err)
 		return EXIT_REFUSED;
-	}
 	greet(config);
 	notify_ready();
 	wait_for_end(&set, config, input);
@@ -161,6 +162,7 @@ static int run_service(struct config *config, const struct config_input *input, 
 
 static int serve(int argc, char **argv)
 {
+	signal(SIGHUP, SIG_IGN); /* until it can be heeded: the configuration is read below */
 	argc--, argv++;
 	bool take_over = false;
 	for (int i = 0; i < argc;) {

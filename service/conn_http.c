@@ -437,12 +437,12 @@ static int on_request(struct transaction *t, struct lws *wsi)
 		return refuse(own, 400, "Host or Origin holds a control character.");
 	if (!own->x.in.verb)
 		return refuse(own, 405, "This method is not taken.");
-	if (draining)
-		return refuse(own, 503, "The service is stopping; try again.");
 	const struct peer *peer = lws_get_opaque_user_data(wsi);
 	if (peer->crowded)
 		return refuse_crowd(own);
 	own->route = route_find(own->x.in.path, peer->internal);
+	if (draining && !(own->route && own->route->internal)) /* /health goes on */
+		return refuse(own, 503, "The service is stopping; try again.");
 	if (!own->route)
 		return refuse(own, 404, "There is nothing at this address.");
 	if ((own->x.in.verb & own->route->verbs) && t->body_length > own->route->body_max)

@@ -212,7 +212,9 @@ static bool is_successor(struct control *c, struct str line)
 	bool internal;
 	if (!asks && !takes)
 		return false;
-	if (given_away || (!is_open && asks))
+	if (asks && !is_open && !given_away)
+		close_control(c); /* it ends by itself: nobody is there any more */
+	else if (given_away)
 		say(c,
 			error_frame(e.id, ERR_CONFLICT,
 				&(struct refusal){.message = "This service is stopping already."}));

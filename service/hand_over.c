@@ -1,5 +1,6 @@
 #include "service/hand_over.h"
 
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/metrics.h"
@@ -11,6 +12,7 @@
 
 #include <openssl/evp.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* The bytes in the store: this line, with the version of everything behind it; a SHA-256 of the rest;
  * the sessions; the rooms. Programs of other versions drop what they do not know. */
@@ -20,6 +22,7 @@ enum {
 	HEADING = sizeof(heading) - 1,
 	DIGEST = 32,
 	TRIES = 3,
+	PUT_MS = 12000,
 	ALL_MAX = HEADING + DIGEST + 2 * HAND_OVER_BYTES_MAX + 64,
 };
 
@@ -99,6 +102,23 @@ static void add_all(struct buf *all, const struct part *parts, size_t offset)
 				offset)));
 }
 
+/* Another program may hold the file for a while: clients can wait for longer than that. */
+static enum err put(struct str bytes)
+{
+	static const struct timespec pause = {.tv_nsec = 200 * 1000000L};
+	enum err err = ERR_OVERLOADED;
+	for (int64_t until = clock_steady_ms() + PUT_MS;
+		err == ERR_OVERLOADED && clock_steady_ms() < until;) {
+		struct store_op *op =
+			store_ask_now(STORE_HAND_OVER_PUT, STORE_BLOB(bytes), STORE_END);
+		err = op->err;
+		store_op_free(&op);
+		if (err == ERR_OVERLOADED)
+			nanosleep(&pause, NULL);
+	}
+	return err;
+}
+
 static void write_down(const struct part *parts)
 {
 	static const char no_digest[DIGEST];
@@ -112,10 +132,7 @@ static void write_down(const struct part *parts)
 	if (!err) {
 		const size_t head = HEADING + DIGEST;
 		digest((struct str){all.p + head, all.n - head}, (unsigned char *)all.p + HEADING);
-		struct store_op *op =
-			store_ask_now(STORE_HAND_OVER_PUT, STORE_BLOB(buf_str(&all)), STORE_END);
-		err = op->err;
-		store_op_free(&op);
+		err = put(buf_str(&all));
 	}
 	for (int i = 0; i < workers_count(); i++)
 		left_out += parts[i].left_out;

@@ -25,8 +25,9 @@ struct member;
 struct change;
 
 enum {
-	/* Four a second: with what the network bunches, not more than five arrive within one. */
-	ANNOUNCE_PAUSE_MS = 250,
+	/* A telling has up to three messages. With this pause for each, no second sees more than five,
+	 * whatever comes together (1 + 1 + 3), with some room for what the network bunches. */
+	ANNOUNCE_PAUSE_MS = 375,
 	ANNOUNCE_BURST = 12,
 	ANNOUNCE_MAX = 8192,
 	ANNOUNCE_BYTES = 192 * 1024, /* with what stands around them less than FRAME_MAX_BYTES */

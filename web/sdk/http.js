@@ -157,14 +157,15 @@ export class HttpSocket {
 
 	/** The stream's request was. @param {Response} response */
 	async #refused(response) {
-		const said = (await response.text()).slice(0, 200).trim();
+		const text = (await response.text()).trim();
 		const { status } = response;
-		if (status === 401) this.#end(3000, said);
-		else if (status === 403) this.#end(3003, said);
-		else if (status === 429 || status === 503) {
-			const data = { retry_after: retryAfter(response) };
-			this.#reply({ error: { code: status === 429 ? -32029 : -32030, message: said, data } });
-		} else this.#end(1006, `${status} ${said}`);
+		const error = errorOf(text) ?? { code: 0, message: text.slice(0, 200), data: {} };
+		if (status === 401) this.#end(3000, error.message);
+		else if (status === 403) this.#end(3003, error.message);
+		else if (status === 429 || status === 503 || error.code) {
+			const code = error.code || (status === 429 ? -32029 : -32030);
+			this.#reply({ error: { code, message: error.message, data: { retry_after: retryAfter(response), ...error.data } } });
+		} else this.#end(1006, `${status} ${error.message}`);
 	}
 
 	/* ---- what goes ---- */
@@ -300,4 +301,18 @@ function retryAfter(response) {
 /** @param {number} ms */
 function pause(ms) {
 	return new Promise((done) => setTimeout(done, ms));
+}
+
+/**
+ * The error in the body of a refusal, when it is one.
+ * @param {string} text
+ * @returns {{code: number, message: string, data: any} | null}
+ */
+function errorOf(text) {
+	try {
+		const { code, message, data = {} } = JSON.parse(text).error;
+		return { code, message, data };
+	} catch {
+		return null;
+	}
 }
