@@ -58,6 +58,16 @@ function harmToPost() {
 	]);
 }
 
+/** What is sent again comes late. */
+const lingers = (plan) => ({ stalls: [{ way: "up", after: 800 + below(700), ms: below(200) }], ...plan });
+
+/** The network is lost in the middle of a POST: that comes late, and its sender is elsewhere by then. */
+function loseNetwork(head) {
+	const [, session] = /\r\nsignalbox-session: *(\S+)/i.exec(head) ?? [];
+	all.find(({ client }) => client.opened?.session === session)?.client.cut();
+	return { astray: below(200) };
+}
+
 // ---- who travels ----
 
 class Traveller {
@@ -116,7 +126,7 @@ class Traveller {
 	/** Resolves when it has waited too long for something. */
 	async #lonely(stay) {
 		this.#progress = performance.now();
-		while (!stay.over && performance.now() - this.#progress < QUIET_MS) {
+		while (!stay.over && !this.home && performance.now() - this.#progress < QUIET_MS) {
 			await pause(50);
 			if (this.pending.size === 0) this.#progress = performance.now();
 		}
@@ -331,7 +341,11 @@ test(`${CUTS} connections come to harm, and nothing is lost or done twice`, asyn
 			limits: { ...anyPace, kept_messages: 65536, kept_bytes: "64MiB", rooms_per_session: 1000 },
 		},
 	});
-	const proxy = await startProxy(server, { plan: harm, post: harmToPost, from: () => `127.0.0.${2 + below(250)}` });
+	const proxy = await startProxy(server, {
+		plan: () => (chance(0.3) ? lingers(harm()) : harm()),
+		post: (head) => (chance(0.06) ? loseNetwork(head) : harmToPost()),
+		from: () => `127.0.0.${2 + below(250)}`,
+	});
 	t.after(async () => {
 		await proxy.close();
 		await server.stop();

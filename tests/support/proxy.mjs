@@ -20,8 +20,8 @@ const HANDSHAKE_BYTES = 400;
 const HEAD_END = "\r\n\r\n";
 
 /**
- * target: {port, host}. plan(): what is to become of the next connection. post(request): of one that is a
- * POST; its plan may also have {replay: ms} — it arrives once more, so much later — and
+ * target: {port, host}. plan(): what is to become of the next connection. post(head): of one that is a
+ * POST, with its first bytes; its plan may also have {replay: ms} — it arrives once more, so much later — and
  * {astray: ms} — the client is cut at once, and the request arrives so much later. from(): the local
  * address of the proxy's connection to the service.
  */
@@ -122,7 +122,7 @@ class Link {
 	async run() {
 		const { value: first } = await this.comes.next();
 		if (!first) return;
-		const head = first.toString("latin1", 0, 64);
+		const head = first.toString("latin1");
 		this.plan = this.proxy.planFor(head);
 		this.kind = head.startsWith(POST) ? POST : "";
 		const { replay, astray } = this.plan;
