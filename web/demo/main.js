@@ -98,7 +98,7 @@ async function enter() {
 	box.on("closed", ended);
 	box.on("error", (error) => {
 		if (error.reason === "expiring") notify(error, { action: { label: "Sign in", run: () => goSignIn() } });
-		else if (box?.state !== "closed") notify(error);
+		else if (box) notify(error); // else ended() has said it
 	});
 	try {
 		await box.connect();
