@@ -350,7 +350,7 @@ test("what does not count is done again only at the end of a repeated body", asy
 
 test("a batch that is too long is refused once", async () => {
 	const s = await stream();
-	const many = JSON.stringify(range(150).map((i) => rpc(i, "session.ping")));
+	const many = JSON.stringify(range(150).map((i) => rpc(i, "no.such")));
 	assert.equal((await s.post(0, many)).status, 202);
 	assert.equal((await s.post(0, many)).status, 202);
 	assert.equal((await s.post(150, rpc("x", "no.such"))).status, 202);

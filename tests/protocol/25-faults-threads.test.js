@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { eventStream } from "../support/http-session.mjs";
-import { startProxy } from "../support/proxy.mjs";
+import { harms, startProxy } from "../support/proxy.mjs";
 import { SEED, randomFrom } from "../support/random.mjs";
 import { ResumingClient, webSocket } from "../support/resuming.mjs";
 import { anyPace, binary, startServer } from "../support/server.mjs";
@@ -18,45 +18,14 @@ const IN_A_ROOM = 5;
 const IN_FLIGHT = 25;
 const STUCK_MS = 30_000;
 const QUIET_MS = 500; // an answer that takes longer: perhaps the connection is dead
-// A session.open that comes late, when the client has long resumed elsewhere, is a resume like any other:
-// it takes the session over. So none is held back, and none is given up early.
+// None is given up early: a session.open that comes late takes the session over (see harms() of proxy.mjs).
 const CONNECT_MS = 3000;
-const OPEN_BYTES = 1500; // the handshake and session.open
 const PATIENCE_MS = 10_000;
 
-const { below, pick, chance, around } = randomFrom(SEED);
+const choices = randomFrom(SEED);
+const { below, pick, chance, around } = choices;
+const { harm, harmToPost } = harms(choices);
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
-const ways = ["up", "down"];
-
-// ---- what comes to connections ----
-
-/** Behind how many bytes: in the handshake, in session.open and what is sent again, or later. */
-const somewhere = () => (chance(0.1) ? below(700) : chance(0.2) ? below(2500) : 1000 + around(6000));
-
-function harm() {
-	const how = pick(["fin", "fin", "rst", "rst", "drop", "void", "hold", "hold"]);
-	const plan = { how, way: pick(ways), after: somewhere(), late: below(300) };
-	if (how === "hold" && plan.way === "up" && plan.after < OPEN_BYTES) plan.how = "void";
-	if (chance(0.3)) plan.stalls = [{ way: pick(ways), after: somewhere(), ms: below(60) }];
-	if (chance(0.15)) {
-		const from = somewhere();
-		plan.split = { way: pick(ways), from, to: from + below(2000) };
-	}
-	return plan;
-}
-
-/** A POST is lost in part, arrives without its answer arriving, arrives twice, or late and out of order. */
-function harmToPost() {
-	if (chance(0.9)) return {};
-	const late = below(300);
-	return pick([
-		{ replay: late },
-		{ replay: late },
-		{ astray: late },
-		{ how: pick(["fin", "rst"]), way: "up", after: below(1500) },
-		{ how: "rst", way: "down", after: 0 },
-	]);
-}
 
 /** What is sent again comes late. */
 const lingers = (plan) => ({ stalls: [{ way: "up", after: 800 + below(700), ms: below(200) }], ...plan });

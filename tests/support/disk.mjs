@@ -33,7 +33,7 @@ export async function smallDisk(t, size) {
 		MOUNT_MS,
 		"the disk",
 	);
-	const inside = ["nsenter", "--target", `${holder.pid}`, "--mount"];
+	const inside = ["nsenter", "--target", `${holder.pid}`, "--mount", "--root"];
 	if (process.getuid()) inside.push("--user", "--preserve-credentials");
 	inside.push("--");
 	const files = `/proc/${holder.pid}/root${path}`;

@@ -69,23 +69,27 @@ export function readEvents(response, took, comment = () => {}) {
 
 /** A stream and its POSTs as carrier. */
 export async function eventStream(client, resume, on) {
-	const { server, token, recordAs: name, patience } = client;
+	const givenUp = new AbortController(); // on a dead network a request would be under way for long
+	try {
+		return await within(open(client, resume, on, givenUp), client.patience, "a stream and its event: open");
+	} catch (error) {
+		givenUp.abort();
+		throw error;
+	}
+}
+
+async function open(client, resume, on, givenUp) {
+	const { server, token, recordAs: name } = client;
 	const { httpUrl: base = server.url, batch = false, lastEventId = false, gather = 1 } = client.options;
 	const query = new URLSearchParams({ batch: batch ? "1" : "0" });
 	const headers = { ...bearer(token), Accept: "text/event-stream" };
 	if (resume && lastEventId) headers["Last-Event-ID"] = `${resume.session}:${resume.received}`;
 	else if (resume) for (const key of ["session", "received"]) query.set(key, resume[key]);
 	// the same as a session.open, for who reads the record
-	const open = { jsonrpc: "2.0", id: "open", method: "session.open", params: resume ? { batch, resume } : { batch } };
-	record("out", JSON.stringify(open), "http", name);
-	const givenUp = new AbortController(); // on a dead network a request would be under way for long
+	const params = resume ? { batch, resume } : { batch };
+	record("out", JSON.stringify({ jsonrpc: "2.0", id: "open", method: "session.open", params }), "http", name);
 	const { signal } = givenUp;
-	const response = await within(ask(`${base}/v1/events?${query}`, { headers, signal }), patience, "the stream").catch(
-		(error) => {
-			givenUp.abort();
-			throw error;
-		},
-	);
+	const response = await ask(`${base}/v1/events?${query}`, { headers, signal });
 	if (response.statusCode !== 200) return { error: { message: await textOf(response), status: response.statusCode } };
 
 	let session;
@@ -165,9 +169,5 @@ export async function eventStream(client, resume, on) {
 		end({ code: 1006, reason: "" });
 	});
 	response.on("error", () => {});
-	return within(
-		Promise.race([answer, closed.then(({ code, reason }) => ({ error: { message: `closed ${code} ${reason}` } }))]),
-		patience,
-		"event: open",
-	);
+	return Promise.race([answer, closed.then(({ code, reason }) => ({ error: { message: `closed ${code} ${reason}` } }))]);
 }

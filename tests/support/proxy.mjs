@@ -19,6 +19,46 @@ const POST = "POST ";
 const HANDSHAKE_BYTES = 400;
 const HEAD_END = "\r\n\r\n";
 
+const OPEN_BYTES = 1500; // the handshake and session.open
+const ways = ["up", "down"];
+
+/**
+ * Plans for connections and for POSTs, by the choices of support/random.mjs. A session.open that comes late,
+ * when the client has long resumed elsewhere, is a resume like any other: it takes the session over. So
+ * none is held back.
+ */
+export function harms({ below, pick, chance, around }) {
+	/** Behind how many bytes: in the handshake, in session.open and what is sent again, or later. */
+	const somewhere = () => (chance(0.1) ? below(700) : chance(0.2) ? below(2500) : 1000 + around(6000));
+
+	function harm() {
+		const how = pick(["fin", "fin", "rst", "rst", "drop", "void", "hold", "hold"]);
+		const plan = { how, way: pick(ways), after: somewhere(), late: below(300) };
+		if (how === "hold" && plan.way === "up" && plan.after < OPEN_BYTES) plan.how = "void";
+		if (chance(0.3)) plan.stalls = [{ way: pick(ways), after: somewhere(), ms: below(60) }];
+		if (chance(0.15)) {
+			const from = somewhere();
+			plan.split = { way: pick(ways), from, to: from + below(2000) };
+		}
+		return plan;
+	}
+
+	/** A POST is lost in part, arrives without its answer arriving, arrives twice, or late and out of order. */
+	function harmToPost() {
+		if (chance(0.9)) return {};
+		const late = below(300);
+		return pick([
+			{ replay: late },
+			{ replay: late },
+			{ astray: late },
+			{ how: pick(["fin", "rst"]), way: "up", after: below(1500) },
+			{ how: "rst", way: "down", after: 0 },
+		]);
+	}
+
+	return { harm, harmToPost };
+}
+
 /**
  * target: {port, host}. plan(): what is to become of the next connection. post(head): of one that is a
  * POST, with its first bytes; its plan may also have {replay: ms} — it arrives once more, so much later — and

@@ -6,11 +6,13 @@
 // It calls on.opened(result, carrier) the moment the answer is there, then on.message(frame) with each
 // message or array that comes behind it (false: nobody listens any more). A carrier has send(text, counted),
 // cut(), pause(), resume(), close(code), closed, a promise of {code, reason}, and port, that of its connection.
+import { setTimeout as pause } from "node:timers/promises";
 import WebSocket from "ws";
 import { within } from "./client.mjs";
 import { nameConnection, record } from "./traffic.mjs";
 
 const WAIT_MS = 10_000;
+const RETRY_MS = 100;
 const ACK_EVERY = 16;
 const PING = "ping"; // the id of session.ping, whose answers do not count
 
@@ -88,6 +90,7 @@ export class ResumingClient {
 	#acknowledged = 0;
 	#carrier = null;
 	#waiting = new Set();
+	#left = false;
 
 	/**
 	 * url, batch: as it connects. over: what carries it (webSocket). heard: called with each counted message;
@@ -187,7 +190,7 @@ export class ResumingClient {
 	}
 
 	/** Until something holds that a message may have changed. */
-	until(holds, what) {
+	until(holds, what, ms = WAIT_MS) {
 		return within(
 			new Promise((done) => {
 				const look = () => {
@@ -198,7 +201,7 @@ export class ResumingClient {
 				this.#waiting.add(look);
 				look();
 			}),
-			WAIT_MS,
+			ms,
 			what,
 		);
 	}
@@ -211,6 +214,46 @@ export class ResumingClient {
 	/** What it is carried by now. */
 	get carrier() {
 		return this.#carrier;
+	}
+
+	/**
+	 * Connects, and anew whenever its connection has ended or nothing has come for so many ms, until
+	 * leave() or vanish(). over: what carries the next connection.
+	 */
+	async live(quiet, over = () => undefined) {
+		while (!this.#left) {
+			const known = this.opened?.session;
+			try {
+				await this.connect(undefined, over());
+			} catch (error) {
+				// the service has refused it (503: it restarts), or the network has lost it again
+				if (error.code < 0 || (error.status && error.status !== 503)) throw error;
+				await pause(RETRY_MS);
+				continue;
+			}
+			if (known && this.opened.session !== known && !this.#left) throw new Error(`${known} was not resumed`);
+			await Promise.race([this.closed, this.#silent(quiet)]);
+			if (!this.#left) this.cut();
+		}
+		this.cut();
+	}
+
+	/** Resolves when nothing has come for so long. */
+	async #silent(quiet) {
+		const carrier = this.#carrier;
+		for (let before; carrier === this.#carrier && before !== this.received; await pause(quiet)) before = this.received;
+	}
+
+	/** Its session ends with it. */
+	leave() {
+		this.#left = true;
+		return this.close();
+	}
+
+	/** It is gone, and nobody is told. */
+	vanish() {
+		this.#left = true;
+		this.cut();
 	}
 
 	/** The connection is gone without a word, and what it still carries is not looked at. */

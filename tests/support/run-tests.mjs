@@ -1,7 +1,7 @@
 // The runner behind ./dev test and ./dev fuzz (see tests/README.md). It builds what a stage needs while
 // earlier stages run, runs each test program as a process group of its own, reads what it says, and
 // closes with the slowest tests and one line "N passed, N failed".
-//   run-tests.mjs [-k] [--seconds N] [--keep-finds] [STAGE [PATTERN]]
+//   run-tests.mjs [-k] [--seconds N] [--keep-finds] [--minutes N] [STAGE [PATTERN]]
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, globSync, mkdirSync, rmSync } from "node:fs";
 import { basename, resolve } from "node:path";
@@ -16,10 +16,12 @@ const { values: options, positionals } = parseArgs({
 		"keep-going": { type: "boolean", short: "k" },
 		seconds: { type: "string", default: "5" },
 		"keep-finds": { type: "boolean" },
+		minutes: { type: "string", default: "15" },
 	},
 });
 const [onlyStage, pattern] = positionals;
 const seconds = Number(options.seconds);
+const minutes = Number(options.minutes);
 
 const matches = (name) => !pattern || name.includes(pattern);
 const files = (glob) =>
@@ -103,6 +105,24 @@ const stages = [
 				read: readLines(/./),
 			})),
 	},
+	{
+		name: "soak",
+		onlyByName: true,
+		build: "release",
+		programs: () =>
+			[
+				["22-hand-over-load", { HAND_OVER_SESSIONS: "2000" }],
+				["25-faults-threads", { CUTS: "10000" }],
+				["27-many-slow", { SOAK: "1" }],
+				["30-soak", { MINUTES: String(minutes) }],
+			]
+				.filter(([name]) => matches(name))
+				.map(([name, whole]) => {
+					const program = nodeTest(`tests/protocol/${name}.test.js`, "release");
+					const env = { ...program.env, ...whole, SIGNALBOX_TRAFFIC: "" };
+					return { ...program, env, limit: 900 + minutes * 60, read: readNode(/^\|/) };
+				}),
+	},
 ];
 
 function server() {
@@ -135,7 +155,7 @@ function nodeTest(file, configuration) {
 			file,
 		],
 		env: configurations[configuration],
-		read: readNode,
+		read: readNode(),
 	};
 }
 
@@ -211,21 +231,28 @@ function readCmocka(report, keep) {
 	return read;
 }
 
-function readNode(report, keep) {
-	let nestingBefore = 0;
-	return (line) => {
-		if (!line.startsWith("{")) return keep(line);
-		const event = JSON.parse(line);
-		if (event.type === "output") return keep(event.text.replace(/\n$/, ""));
-		const holdsOthers = nestingBefore > event.nesting || event.suite;
-		nestingBefore = event.nesting;
-		const isFile = event.nesting === 0 && event.name.endsWith(".test.js");
-		if (event.type === "fail" && !event.skip) {
-			if (event.failure === "subtestsFailed") return;
-			report(event.name, "failed", event.ms, event.reason);
-		} else if (!holdsOthers && !isFile) {
-			report(event.name, event.skip ? "skipped" : "passed", event.ms);
-		}
+// Lines like `shown` are told in any case.
+function readNode(shown) {
+	return (report, keep) => {
+		let nestingBefore = 0;
+		return (line) => {
+			if (!line.startsWith("{")) return keep(line);
+			const event = JSON.parse(line);
+			if (event.type === "output") {
+				const text = event.text.replace(/\n$/, "");
+				if (shown?.test(text)) console.log(indent(text));
+				return keep(text);
+			}
+			const holdsOthers = nestingBefore > event.nesting || event.suite;
+			nestingBefore = event.nesting;
+			const isFile = event.nesting === 0 && event.name.endsWith(".test.js");
+			if (event.type === "fail" && !event.skip) {
+				if (event.failure === "subtestsFailed") return;
+				report(event.name, "failed", event.ms, event.reason);
+			} else if (!holdsOthers && !isFile) {
+				report(event.name, event.skip ? "skipped" : "passed", event.ms);
+			}
+		};
 	};
 }
 
@@ -432,7 +459,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"])
 	});
 
 const began = performance.now();
-const chosen = stages.filter((stage) => !onlyStage || stage.name === onlyStage);
+const chosen = stages.filter(({ name, onlyByName }) => (onlyStage ? name === onlyStage : !onlyByName));
 if (chosen.length === 0) {
 	console.error(
 		`there is no stage ${onlyStage}; there are ${stages.map((stage) => stage.name).join(", ")}`,
