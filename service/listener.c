@@ -27,6 +27,7 @@ enum {
 	 * (tcp(7), tcp_wmem), and what is waiting could not be bounded by us. */
 	SEND_BUFFER = 256 * 1024,
 	PAUSE_MS = 100, /* when descriptors run out */
+	PAUSE_SAID_EACH_MS = 10000,
 	URL_MAX = 96,
 };
 
@@ -276,7 +277,12 @@ static void on_pause_over(uv_timer_t *timer)
 /* Out of descriptors the socket stays readable: polling on would only burn the processor. */
 static void pause_accepting(struct acceptor *a)
 {
-	log_error("no descriptor for a new connection", LOG_INT("errno", errno));
+	static _Thread_local uint64_t said_ms;
+	uint64_t now = worker_now_ms();
+	if (!said_ms || now - said_ms >= PAUSE_SAID_EACH_MS) {
+		said_ms = now;
+		log_error("no descriptor for a new connection", LOG_INT("errno", errno));
+	}
 	uv_poll_stop(&a->poll);
 	uv_timer_start(&a->pause, on_pause_over, PAUSE_MS, 0);
 }
