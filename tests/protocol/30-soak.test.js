@@ -23,7 +23,7 @@ const WINDOW_S = LONG ? 30 : 10; // who has lost its connection has come back by
 const ARRIVES_MS = 60_000;
 const ROWS = 20; // of the table
 const HAND_OVERS = LONG ? [2, 4, 6] : [6]; // behind these rows; the last process is warm half way
-const SPARE = 8 << 20; // of resident memory: what the allocator keeps in pieces
+const SPARE = 4 << 20; // of resident memory: what the allocator keeps in pieces
 
 const choices = randomFrom(SEED);
 const { below, pick, chance } = choices;
