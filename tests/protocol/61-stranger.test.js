@@ -225,7 +225,12 @@ test("a client by a stranger keeps its session through cuts and a restart, and i
 			members.flatMap((m) => [
 				m.said(([word, at]) => word === "sent" && at === n, `the answers to ${n}`),
 				m.said(([word, p]) => word === "signal.received" && p.data.n === n, `the arrival of signal ${n}`),
-				m.said(([word, p]) => word === "room.message" && p.data.n === n && p.from.user !== m.transport, `message ${n}`),
+				...members.map(({ transport }) =>
+					m.said(
+						([word, p]) => word === "room.message" && p.data.n === n && p.from.user === transport,
+						`message ${n} of ${transport}`,
+					),
+				),
 			]),
 		);
 
