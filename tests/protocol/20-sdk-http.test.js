@@ -199,6 +199,36 @@ test("blocked from the first: by resets, by silence; and one that may only use W
 	await assert.rejects(connecting, { reason: "closed" });
 });
 
+test("where each WebSocket is cut soon after it opened it goes around, too, and loses nothing", async (t) => {
+	const { server, way } = await behind(t);
+	way.websockets = "kill";
+	const ann = await client(t, server, "ann", { url: way.url, retryWebSocket: 300 });
+	const bob = await client(t, server, "bob");
+	await Promise.all([ann.connect(), bob.connect()]);
+	const [hers, his] = [await ann.join("tea"), await bob.join("tea")];
+	const [hear, heard] = [collect(hers), collect(his)];
+	const { session } = ann.session;
+	const around = event(ann, "status", ({ state, transport, blocked }) => state === "open" && transport === "http" && blocked);
+	const wanted = [];
+	for (let n = 0; ann.transport === "websocket"; n++) {
+		wanted.push(n);
+		await hers.publish(n);
+	}
+	await around;
+
+	// it is tried again, found to be as before, and each time left at once
+	for (const way of ["websocket", "http"]) await event(ann, "transport", ({ transport }) => transport === way);
+	way.websockets = "pass";
+	const back = event(ann, "transport", ({ transport }) => transport === "websocket");
+	const end = said(his, "end");
+	await hers.publish("end");
+	await end;
+	await back;
+	assert.equal(ann.session.session, session);
+	assert.deepEqual(heard.messages, [...wanted, "end"]);
+	assert.deepEqual(hear.messages, heard.messages);
+});
+
 test("a server that was away is no blocked WebSocket: who is back over HTTP first moves over soon", async (t) => {
 	const { server, way } = await behind(t);
 	const ann = await client(t, server, "ann", { url: way.url });

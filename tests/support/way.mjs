@@ -4,6 +4,8 @@
 // Shut, it lets nobody new through; blocked, it has also cut those who were.
 import { createConnection, createServer } from "node:net";
 
+const KILL_MS = 150; // long enough for session.open and its answer
+
 export async function openWay() {
 	const sockets = new Set(); // WebSockets, in the order they came
 	const all = new Set();
@@ -12,7 +14,7 @@ export async function openWay() {
 	const way = {
 		/**
 		 * What it does to WebSockets: "pass"; "reset"; "swallow": there is no answer at all; "mute": the
-		 * upgrade gets through, and nothing behind it.
+		 * upgrade gets through, and nothing behind it; "kill": each is cut behind its first answers.
 		 */
 		websockets: "pass",
 		/** Lets the answer to a stream's request through, but nothing of the stream. */
@@ -62,6 +64,7 @@ export async function openWay() {
 					far.resume();
 				});
 			else far.pipe(near);
+			if (isWebSocket && way.websockets === "kill") far.on("data", () => setTimeout(() => cut([pair]), KILL_MS));
 		});
 	});
 	await new Promise((done) => listener.listen(0, "127.0.0.1", done));

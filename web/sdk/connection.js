@@ -377,8 +377,10 @@ export class Connection extends Emitter {
 	 * @param {string} said
 	 */
 	#lost(code, said) {
-		const unheard = !this.#ready && (code === 1006 || code === HELD_BACK) && !this.#isOffline;
-		if (unheard) this.#ways.failed(this.transport);
+		if ((code === 1006 || code === HELD_BACK) && !this.#isOffline) {
+			if (this.#ready) this.#ways.cut(this.transport);
+			else this.#ways.failed(this.transport);
+		}
 		const told = code === 1001 ? this.#returnAfter : null;
 		this.#detach(GIVEN_UP);
 		const known = closing(code);

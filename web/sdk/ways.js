@@ -20,6 +20,9 @@ import { SUBPROTOCOL } from "./protocol.js";
 const OPEN_MS = 12_000;
 /** So many WebSockets in a row that were never open, and HTTP is tried. */
 const MAX_FAILED = 2;
+/** So many in a row that were cut so soon after they had opened, and HTTP is tried as well: some networks let them begin. */
+const MAX_BRIEF = 3;
+const BRIEF_MS = 15_000;
 /** When a WebSocket is tried again beside the stream that works; twice as late each time, and at most: */
 const RETRY_MS = 60_000;
 const MAX_RETRY_MS = 30 * 60_000;
@@ -42,6 +45,9 @@ export class Ways {
 	/** HTTP is only the way around. */
 	#choice;
 	#failed = 0;
+	/** WebSockets in a row that were cut early, and when the last one opened. */
+	#brief = 0;
+	#openedAt = 0;
 	/** A WebSocket was tried while HTTP worked, and was not to be had: else the server may have been away. */
 	#seenBlocked = false;
 	#retry;
@@ -102,6 +108,15 @@ export class Ways {
 		}
 	}
 
+	/** One that was open is lost without a word. @param {Transport} transport */
+	cut(transport) {
+		if (!this.#choice || transport !== "websocket") return;
+		this.#brief = performance.now() - this.#openedAt < BRIEF_MS ? this.#brief + 1 : 0;
+		if (this.#brief < MAX_BRIEF) return;
+		this.current = "http";
+		this.#seenBlocked = true;
+	}
+
 	/**
 	 * The session is open by this one. Is it only the way around, WebSocket is tried again: soon,
 	 * because the server itself may have been away, and then less and less often.
@@ -113,8 +128,9 @@ export class Ways {
 		this.current = transport;
 		if (transport === "websocket") {
 			this.#failed = 0;
+			this.#openedAt = performance.now();
 			this.#seenBlocked = false;
-			this.#pause = this.#retry;
+			if (this.#brief < MAX_BRIEF) this.#pause = this.#retry; // else it has yet to show that it stays
 		}
 		if (this.#seenBlocked) this.#lookAgain(found);
 		else this.#lookSoon(found);
@@ -123,6 +139,7 @@ export class Ways {
 	/** What was blocked in the other network may be open here. @param {(socket: Socket | null) => void} found */
 	networkChanged(found) {
 		this.#seenBlocked = false;
+		this.#brief = 0;
 		this.#lookSoon(found);
 	}
 
