@@ -2,6 +2,7 @@
 
 #include "core/bucket.h"
 #include "core/clock.h"
+#include "core/log.h"
 #include "core/map.h"
 #include "core/mem.h"
 #include "core/metrics.h"
@@ -15,6 +16,7 @@ enum {
 	MINUTE_MS = 60 * SECOND_MS,
 	BURST = 10, /* handshakes at once, times those a second: a whole office after a cut */
 	CROWDED_RETRY_S = 5,
+	SAY_MS = 10 * SECOND_MS,
 };
 
 struct entry {
@@ -155,7 +157,41 @@ static int64_t seconds(int64_t ms)
 	return (ms + SECOND_MS - 1) / SECOND_MS;
 }
 
+/* Says whom a limit refuses, each limit once in SAY_MS: who is refused once is often refused a thousand
+ * times, and the metrics count them all. */
+enum said {
+	SAID_CONNECTIONS,
+	SAID_HANDSHAKES,
+	SAID_OPENINGS,
+	SAID_TOKENS,
+	SAID_SESSIONS,
+	SAID_REQUESTS,
+	SAIDS
+};
+
+static void say(enum said limit, const char *whose, struct str who, const struct refusal *why)
+{
+	static int64_t next[SAIDS];
+	int64_t now = clock_steady_ms();
+	pthread_mutex_lock(&lock);
+	bool due = now >= next[limit];
+	if (due)
+		next[limit] = now + SAY_MS;
+	pthread_mutex_unlock(&lock);
+	if (due)
+		log_warn("limit reached", LOG_TEXT("reason", why->reason), LOG_STR(whose, who),
+			LOG_INT("limit", why->limit));
+}
+
 /* ---- addresses ---- */
+
+struct refusal quota_crowded(void)
+{
+	return (struct refusal){.reason = "too_many_connections",
+		.message = "Too many connections of this address.",
+		.retry_after = CROWDED_RETRY_S,
+		.limit = limits.connections_per_address};
+}
 
 enum quota_room quota_connect(struct str address)
 {
@@ -169,6 +205,9 @@ enum quota_room quota_connect(struct str address)
 	if (room != QUOTA_PACKED)
 		e->connections++;
 	pthread_mutex_unlock(&lock);
+	struct refusal why = quota_crowded();
+	if (room != QUOTA_ROOM)
+		say(SAID_CONNECTIONS, "address", address, &why);
 	return room;
 }
 
@@ -191,14 +230,6 @@ void quota_disconnect(struct str address)
 	count_down(&addresses, key_str(&k), offsetof(struct entry, connections));
 }
 
-struct refusal quota_crowded(void)
-{
-	return (struct refusal){.reason = "too_many_connections",
-		.message = "Too many connections of this address.",
-		.retry_after = CROWDED_RETRY_S,
-		.limit = limits.connections_per_address};
-}
-
 enum err quota_handshake(struct str address, struct refusal *ret_why)
 {
 	struct key k = key_of(address);
@@ -215,6 +246,7 @@ enum err quota_handshake(struct str address, struct refusal *ret_why)
 		.message = "Too many connections of this address in a short time; wait a little.",
 		.retry_after = seconds(wait),
 		.limit = limits.handshakes_per_second};
+	say(SAID_HANDSHAKES, "address", address, ret_why);
 	return ERR_RATE_LIMITED;
 }
 
@@ -234,6 +266,7 @@ enum err quota_opening(struct str address, struct refusal *ret_why)
 		.message = "Too many connections of this address have not said who they are.",
 		.retry_after = 1,
 		.limit = limits.unopened_per_address};
+	say(SAID_OPENINGS, "address", address, ret_why);
 	return ERR_RATE_LIMITED;
 }
 
@@ -266,6 +299,7 @@ enum err quota_token(struct str address, struct refusal *ret_why)
 		.message = "Too many tokens from this address were not valid; wait a little.",
 		.retry_after = seconds(wait),
 		.limit = limits.failed_authentications_per_minute};
+	say(SAID_TOKENS, "address", address, ret_why);
 	return ERR_RATE_LIMITED;
 }
 
@@ -296,6 +330,7 @@ enum err quota_session(struct str user, struct refusal *ret_why)
 		.message = "This user has as many sessions as one may have.",
 		.retry_after = 1,
 		.limit = most};
+	say(SAID_SESSIONS, "user", user, ret_why);
 	return ERR_FULL;
 }
 
@@ -326,6 +361,7 @@ enum err quota_requests(struct str user, unsigned n, struct refusal *ret_why)
 		.message = "Too many requests in a short time; wait a little.",
 		.retry_after = seconds(wait),
 		.limit = limits.http_requests_per_second};
+	say(SAID_REQUESTS, "user", user, ret_why);
 	return ERR_RATE_LIMITED;
 }
 

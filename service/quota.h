@@ -8,7 +8,8 @@
  * What is open now is always counted: sockets and sessions have limits of their own.
  *
  * Addresses are texts (core/ip.h). A trusted proxy's own address is counted and never refused. Those
- * that refuse say why in *ret_why. A limit of 0 refuses nobody. */
+ * that refuse say why in *ret_why, and in the log (a line a limit in ten seconds). A limit of 0 refuses
+ * nobody. */
 #pragma once
 
 #include "core/err.h"

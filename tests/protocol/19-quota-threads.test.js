@@ -124,6 +124,8 @@ test("failed_authentications_per_minute: then no token of that address is looked
 	}
 	assert.equal(await count(server, "authentication_failed"), before, "they were not looked at");
 	assert.equal(await count(server, "authentication_limited"), 8);
+	const said = server.log.match(/"limit reached" reason=too_many_failures address=127\.0\.0\.2 limit=8$/gm);
+	assert.equal(said?.length, 1, "whom it refuses is said, but not each time");
 	await there.call("session.refresh", { token: good });
 	await there.close();
 	assert.equal((await rpc(good, OTHER)).status, 200);
