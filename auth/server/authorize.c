@@ -90,19 +90,34 @@ static void granted(struct store_op *op)
 	free(g);
 }
 
+/* What the browser calls itself, as much as a list shows of it. */
+struct str browser_words(const struct http_exchange *x)
+{
+	struct str agent = x->in.user_agent;
+	if (agent.n > AGENT_MAX)
+		agent.n = AGENT_MAX;
+	return str_utf8_valid(agent) && !str_has_control(agent) ? agent : STR("");
+}
+
 void authorize_grant(struct authorize *a)
 {
 	struct granting *g = mem_new(struct granting);
 	unsigned char hash[SECRET_HASH];
-	char scope[SCOPE_SET_TEXT_MAX];
+	char scope[SCOPE_SET_TEXT_MAX], sid[SID_DIGITS + 1];
+	struct store_value login = STORE_NULL;
 	g->a = a;
 	secret_make(g->code);
 	secret_hash(str_of(g->code), hash);
+	secret_make_hex(sid, SID_DIGITS);
+	if (a->has_login)
+		login = STORE_BLOB(((struct str){(char *)a->login_hash, SECRET_HASH}));
 	store_ask(STORE_CODE_ADD, granted, g,
 		STORE_BLOB(((struct str){(char *)hash, sizeof(hash)})), STORE_TEXT(a->client->id),
 		STORE_TEXT(str_of(a->user)), STORE_TEXT(a->redirect_uri),
 		STORE_TEXT(scope_set_text(a->scope, scope)), STORE_TEXT(a->nonce),
 		STORE_TEXT(a->challenge), STORE_INT(a->auth_time), STORE_INT(time(NULL)),
+		STORE_TEXT(str_of(sid)), login, STORE_TEXT(a->x->in.peer),
+		STORE_TEXT(browser_words(a->x)), STORE_INT(issuer->access_token_lifetime),
 		STORE_END);
 }
 
@@ -270,6 +285,7 @@ static void got_login(struct store_op *op)
 	}
 	struct str user = store_str(op, 0, 0);
 	a->auth_time = store_int(op, 0, 2);
+	a->has_login = true;
 	if (user.n < sizeof(a->user))
 		memcpy(a->user, user.p, user.n);
 	bool fresh = a->max_age < 0 || time(NULL) - a->auth_time <= a->max_age;
@@ -279,15 +295,14 @@ static void got_login(struct store_op *op)
 static void look_for_login(struct authorize *a)
 {
 	struct str cookie = page_login_cookie(a->x);
-	unsigned char hash[SECRET_HASH];
 	if (!cookie.n || a->prompt_login || a->prompt_create) {
 		decide(a, false);
 		return;
 	}
-	secret_hash(cookie, hash);
+	secret_hash(cookie, a->login_hash);
 	store_ask(STORE_LOGIN_GET, got_login, a,
-		STORE_BLOB(((struct str){(char *)hash, sizeof(hash)})), STORE_INT(time(NULL)),
-		STORE_END);
+		STORE_BLOB(((struct str){(char *)a->login_hash, SECRET_HASH})),
+		STORE_INT(time(NULL)), STORE_END);
 }
 
 void serve_authorize(struct http_exchange *x)

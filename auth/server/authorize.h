@@ -11,6 +11,8 @@
 #include "core/http.h"
 #include "store/users.h"
 
+enum { SID_DIGITS = 32, AGENT_MAX = 200 };
+
 struct authorize {
 	struct http_exchange *x;
 	void (*next)(struct authorize *a);
@@ -23,7 +25,9 @@ struct authorize {
 	/* who signed in, once somebody has */
 	char user[USER_NAME_MAX + 1];
 	int64_t auth_time;
-	bool signed_up; /* their account was made by this request */
+	bool has_login;
+	unsigned char login_hash[SECRET_HASH]; /* of this browser */
+	bool signed_up;                        /* their account was made by this request */
 	/* of a form */
 	char *form; /* the decoded values lie here: wiped */
 	size_t form_n;
@@ -44,6 +48,9 @@ void authorize_grant(struct authorize *a);
 /* The store or the pool cannot do it now: answers a form with the same form, else with a page that
  * says so, or where no page may be shown (prompt=none) with a redirect. */
 void authorize_fail(struct authorize *a);
+
+/* What the browser calls itself, cut to what is kept of it; may be empty. */
+struct str browser_words(const struct http_exchange *x);
 
 /* Frees it; the exchange is answered by the caller. */
 struct http_exchange *authorize_leave(struct authorize **a);

@@ -115,6 +115,7 @@ static void login_added(struct store_op *op)
 		authorize_fail(a);
 		return;
 	}
+	a->has_login = true;
 	page_set_login_cookie(a->x, str_of(a->login));
 	authorize_grant(a);
 }
@@ -122,19 +123,20 @@ static void login_added(struct store_op *op)
 static void let_in(struct authorize *a)
 {
 	struct str before = page_login_cookie(a->x);
-	unsigned char hash[SECRET_HASH], old[SECRET_HASH];
+	unsigned char old[SECRET_HASH];
 	struct store_value replaced = STORE_NULL;
 	secret_make(a->login);
-	secret_hash(str_of(a->login), hash);
+	secret_hash(str_of(a->login), a->login_hash);
 	if (before.n) {
 		secret_hash(before, old);
 		replaced = STORE_BLOB(((struct str){(char *)old, sizeof(old)}));
 	}
 	a->auth_time = time(NULL);
 	store_ask(STORE_LOGIN_ADD, login_added, a,
-		STORE_BLOB(((struct str){(char *)hash, sizeof(hash)})), STORE_TEXT(str_of(a->user)),
-		STORE_INT(a->auth_time + LOGIN_LIFETIME), STORE_INT(a->auth_time), replaced,
-		STORE_END);
+		STORE_BLOB(((struct str){(char *)a->login_hash, SECRET_HASH})),
+		STORE_TEXT(str_of(a->user)), STORE_INT(a->auth_time + LOGIN_LIFETIME),
+		STORE_INT(a->auth_time), replaced, STORE_TEXT(a->x->in.peer),
+		STORE_TEXT(browser_words(a->x)), STORE_END);
 }
 
 /* Never past its end: names that come here are checked ones. */

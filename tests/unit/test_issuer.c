@@ -349,7 +349,8 @@ static void codes_expire(void **state)
 			STORE_TEXT(STR("demo")), STORE_TEXT(STR("bea")), STORE_TEXT(STR(DEMO_URI)),
 			STORE_TEXT(STR("rooms:join")), STORE_TEXT(STR("")),
 			STORE_TEXT(str_of(challenge)), STORE_INT(time(NULL)),
-			STORE_INT(time(NULL) - ages[i]), STORE_END);
+			STORE_INT(time(NULL) - ages[i]), STORE_TEXT(str_of(code)), STORE_NULL,
+			STORE_TEXT(STR("")), STORE_TEXT(STR("")), STORE_INT(900), STORE_END);
 		assert_int_equal(op->err, ERR_OK);
 		store_op_free(&op);
 		assert_int_equal(
