@@ -3,10 +3,13 @@
  * no token, code, ticket or password, and not what somebody typed where a password could stand.
  *
  * Thread: any worker. Nobody waits for it: the row goes into the store behind what the same worker has
- * asked before. When the store cannot take it that is logged, and the line of the log has it still. */
+ * asked before. When the store cannot take it that is logged, and the line of the log has it still.
+ * Limit: of refusals, which anybody can cause, a worker keeps 20 a second and 500 at once; past it the
+ * log has them, and the metric signalbox_audit_dropped_total. What was done is always kept. */
 #pragma once
 
-#include "core/str.h"
+#include "core/call.h"
+#include "core/worker.h"
 
 struct audit_entry {
 	const char *action;  /* "sign-in": one of the words in docs/SECURITY.md */
@@ -23,3 +26,12 @@ struct audit_entry {
 /* audit_add(.action = "sign-in", .actor = user, .user = user, .address = peer) */
 #define audit_add(...) audit_write(&(struct audit_entry){__VA_ARGS__})
 void audit_write(const struct audit_entry *e);
+
+/* How long entries are kept, in seconds; 0: for ever. While no worker runs, or all are paused. */
+void audit_configure(int64_t keep);
+
+/* audit.list */
+extern const struct method audit_methods[];
+
+/* Takes off what is too old: a slice at a time, so that nobody waits for it. */
+extern const struct worker_part audit_part;

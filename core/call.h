@@ -27,6 +27,7 @@ enum {
 	METHOD_JOIN = 8,      /* costs many others something: under limits.joins_per_second, too */
 	METHOD_ALWAYS =
 		16, /* not refused for coming too often: it helps a session to end or go on */
+	METHOD_READS = 32, /* changes nothing: of those with the scope admin, not in the audit */
 };
 
 struct method {

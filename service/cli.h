@@ -2,6 +2,8 @@
  * Thread: main. */
 #pragma once
 
+#include <jansson.h>
+
 enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2 };
 
 int cli_main(int argc, char **argv);
@@ -19,3 +21,8 @@ int cli_jws_verify(int argc, char **argv);
 /* All of standard input but the newline at its end, at most max bytes; the caller frees it. NULL:
  * it is larger, or cannot be read; that has been said. */
 char *cli_read_input(unsigned long max);
+
+/* What is answered, for people: an array of objects with a column for each member, aligned; or the
+ * members of one object, a line each. Members named "…_at" are times. cli_print.c */
+void cli_print_table(const json_t *rows);
+void cli_print_members(json_t *object);

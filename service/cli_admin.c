@@ -7,7 +7,6 @@
 #include "service/control.h"
 #include "service/serve.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,6 +20,8 @@ enum kind {
 	AS_YES,      /* no value */
 	AS_LIST,     /* may be there several times: an array */
 	AS_DURATION, /* "1h": seconds */
+	AS_SINCE,    /* "1h" ago or "2026-01-31", UTC: the time, as Unix seconds */
+	AS_NUMBER,
 	AS_JSON,
 	AS_INPUT, /* no value: the text on standard input */
 };
@@ -77,6 +78,15 @@ static const struct command commands[] = {
 			{"--audience", "audience", AS_TEXT, "whom it is for"},
 			{"--claim", "claim", AS_JSON, "more claims, as a JSON object"}},
 		NULL, "token", "print an access token of the embedded issuer"},
+	{"audit list", "audit.list", NULL, NULL,
+		{{"--user", "user", AS_TEXT, "what was done by or to this account"},
+			{"--action", "action", AS_TEXT,
+				"one of the words in docs/SECURITY.md: sign-in, user.disable, …"},
+			{"--since", "since", AS_SINCE, "2h, 7d (ago), or a day: 2026-01-31"},
+			{"--limit", "limit", AS_NUMBER, "how many, at most 100 (100)"},
+			{"--cursor", "cursor", AS_TEXT, "the page behind the one that named it"}},
+		"entries", NULL,
+		"show what happened to accounts, clients and tokens, newest first"},
 	{"token verify", "token.verify", NULL, NULL, {{0}}, NULL, NULL,
 		"check the token on standard input as the service does; prints principal and "
 		"grant"},
@@ -147,11 +157,33 @@ static json_int_t seconds(const char *text)
 	return -1;
 }
 
+/* Unix seconds of "2h" ago, or of the day "2026-01-31" in UTC; -1: neither. */
+static json_int_t moment(const char *text)
+{
+	struct tm day = {0};
+	const char *end = strptime(text, "%Y-%m-%d", &day);
+	if (end && !*end)
+		return (json_int_t)timegm(&day);
+	json_int_t ago = seconds(text);
+	return ago < 0 ? -1 : (json_int_t)time(NULL) - ago;
+}
+
+static json_int_t number(const char *text)
+{
+	char *end = NULL;
+	long long n = strtoll(text, &end, 10);
+	return end == text || *end || n < 0 ? -1 : n;
+}
+
+static json_t *not_negative(json_int_t n)
+{
+	return n < 0 ? NULL : json_integer(n);
+}
+
 /* The option's value, or NULL when the text is none. */
 static json_t *value_of(const struct option *o, const char *text)
 {
 	json_t *value = NULL;
-	json_int_t n = 0;
 	char *input = NULL;
 	switch (o->kind) {
 	case AS_TEXT:
@@ -160,8 +192,11 @@ static json_t *value_of(const struct option *o, const char *text)
 	case AS_YES:
 		return json_true();
 	case AS_DURATION:
-		n = seconds(text);
-		return n < 0 ? NULL : json_integer(n);
+		return not_negative(seconds(text));
+	case AS_SINCE:
+		return not_negative(moment(text));
+	case AS_NUMBER:
+		return not_negative(number(text));
 	case AS_JSON:
 		value = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 		if (value && !json_is_object(value)) {
@@ -240,51 +275,18 @@ static int read_line(struct line *l, int argc, char **argv)
 
 /* ---- printing ---- */
 
-static void print_cell(const char *key, const json_t *value)
+/* A list that has no end is shown by the page: those that may be asked for one. */
+static bool one_page(const struct command *c)
 {
-	size_t n = strlen(key);
-	if (json_is_integer(value) && n > 3 && strcmp(key + n - 3, "_at") == 0) {
-		time_t when = (time_t)json_integer_value(value);
-		struct tm tm;
-		char text[32];
-		strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%SZ", gmtime_r(&when, &tm));
-		printf("%s", text);
-	} else if (json_is_string(value)) {
-		printf("%s", json_string_value(value));
-	} else if (!json_is_null(value)) {
-		char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-		printf("%s", text ? text : "");
-		free(text);
-	}
-}
-
-static void print_table(const json_t *rows)
-{
-	size_t i;
-	json_t *row, *value;
-	const char *key;
-	json_array_foreach(rows, i, row)
-	{
-		if (i == 0) {
-			json_object_foreach(row, key, value) printf("%s\t", key);
-			printf("\n");
-		}
-		json_object_foreach(row, key, value)
-		{
-			print_cell(key, value);
-			printf("\t");
-		}
-		printf("\n");
-	}
-	if (!json_array_size(rows))
-		printf("(none)\n");
+	for (const struct option *o = c->options; o->flag; o++)
+		if (strcmp(o->param, "cursor") == 0)
+			return true;
+	return false;
 }
 
 static void print_result(const struct line *l, json_t *result)
 {
 	const struct command *c = l->command;
-	const char *key;
-	json_t *value;
 	if (l->json) {
 		char *text = json_dumps(result, JSON_INDENT(2));
 		printf("%s\n", text);
@@ -292,16 +294,14 @@ static void print_result(const struct line *l, json_t *result)
 	} else if (c->only) {
 		printf("%s\n", json_string_value(json_object_get(result, c->only)));
 	} else if (c->list) {
-		print_table(json_object_get(result, c->list));
+		cli_print_table(json_object_get(result, c->list));
+		if (one_page(c) && json_is_string(json_object_get(result, "cursor")))
+			printf("(more: --cursor %s)\n",
+				json_string_value(json_object_get(result, "cursor")));
 	} else if (!json_object_size(result)) {
 		printf("done\n");
 	} else {
-		json_object_foreach(result, key, value)
-		{
-			printf("%s: ", key);
-			print_cell(key, value);
-			printf("\n");
-		}
+		cli_print_members(result);
 	}
 }
 
@@ -335,7 +335,7 @@ static json_t *ask(int fd, const char *method, json_t *params)
 static json_t *ask_all(int fd, const struct line *l)
 {
 	json_t *result = ask(fd, l->command->method, l->params);
-	const char *list = l->command->list;
+	const char *list = one_page(l->command) ? NULL : l->command->list;
 	json_t *cursor;
 	while (result && list && (cursor = json_object_get(result, "cursor")) &&
 		json_is_string(cursor)) {

@@ -4,6 +4,7 @@
 #include "core/mem.h"
 #include "core/metrics.h"
 #include "core/worker.h"
+#include "service/audited.h"
 #include "service/methods.h"
 
 #include <assert.h>
@@ -185,6 +186,9 @@ static void on_answer(struct endpoint *e, struct call *call)
 		batch->holding = true;
 		c->holding++;
 	}
+	audited(call,
+		(struct audited_by){.operator= !c->ops->address,
+			.address = c->ops->address ? c->ops->address(c) : STR("")});
 	call_free(&call);
 	batch_settle(c, batch);
 }

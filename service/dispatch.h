@@ -20,6 +20,8 @@ struct caller_ops {
 	void (*answers)(struct caller *c, struct answer *list, size_t count, bool array);
 	/* An event from elsewhere. Owns the frame. */
 	void (*event)(struct caller *c, struct frame *f);
+	/* The client's address. NULL: it is the operator, at the control socket. */
+	struct str (*address)(const struct caller *c);
 	/* Events for it were dropped on the way (core/addr.h). NULL: it gets none. */
 	void (*overflow)(struct caller *c);
 };

@@ -58,7 +58,13 @@ static void on_event(struct caller *c, struct frame *f)
 	frame_unref(&f);
 }
 
-static const struct caller_ops ops = {.answers = on_answers, .event = on_event};
+static struct str on_address(const struct caller *c)
+{
+	return ((const struct rpc *)c)->x->in.peer;
+}
+
+static const struct caller_ops ops = {
+	.answers = on_answers, .event = on_event, .address = on_address};
 
 static void on_known(struct http_bearer *b, struct principal *who)
 {

@@ -1,5 +1,6 @@
 #include "service/serve.h"
 
+#include "auth/audit.h"
 #include "auth/password.h"
 #include "auth/server/server.h"
 #include "core/fetch.h"
@@ -60,11 +61,11 @@ static size_t ice_count;
 static struct str *ephemeral;
 
 /* What runs on every worker, in order of start; what is above may use what is below it. */
-static const struct worker_part *const all_parts[] = {&fetch_part, &disabled_part, &authn_part,
-	&directory_part, &signaling_part, &session_part, &opening_part, &control_part,
+static const struct worker_part *const all_parts[] = {&fetch_part, &audit_part, &disabled_part,
+	&authn_part, &directory_part, &signaling_part, &session_part, &opening_part, &control_part,
 	&event_stream_part, &arrival_part, &listener_part, NULL};
-static const struct worker_part *const quiet_parts[] = {&fetch_part, &disabled_part, &authn_part,
-	&directory_part, &signaling_part, &session_part, &control_part, NULL};
+static const struct worker_part *const quiet_parts[] = {&fetch_part, &audit_part, &disabled_part,
+	&authn_part, &directory_part, &signaling_part, &session_part, &control_part, NULL};
 
 /* ---- the data directory ---- */
 
@@ -315,6 +316,7 @@ void serve_configure(const struct config *c)
 {
 	configure_signaling(c);
 	configure_quota(c);
+	audit_configure(c->audit.keep / 1000);
 	opening_configure(&(struct opening_options){.timeout_ms = c->auth.session_open_timeout});
 	session_configure(&(struct session_options){.resume_window_ms = c->session.resume_window,
 		.kept_messages = c->limits.kept_messages,
@@ -350,6 +352,7 @@ static void add_methods_and_routes(const struct config *c)
 	methods_add(session_methods);
 	methods_add(signaling_methods);
 	methods_add(service_methods);
+	methods_add(audit_methods);
 	routes_configure(c);
 	routes_add(rpc_routes);
 	routes_add(http_session_routes);

@@ -140,8 +140,8 @@ static const struct field no_fields[] = {{0}};
 
 const struct method service_methods[] = {
 	{"rpc.discover", SCOPE_NONE, HOME_CALLER, 0, no_fields, 0, run_discover},
-	{"rpc.methods", SCOPE_ADMIN, HOME_CALLER, 0, no_fields, 0, run_methods},
-	{"token.verify", SCOPE_ADMIN, HOME_CALLER, 0, verify_fields, sizeof(struct verify_params),
-		run_verify},
+	{"rpc.methods", SCOPE_ADMIN, HOME_CALLER, METHOD_READS, no_fields, 0, run_methods},
+	{"token.verify", SCOPE_ADMIN, HOME_CALLER, METHOD_READS, verify_fields,
+		sizeof(struct verify_params), run_verify},
 	{0},
 };

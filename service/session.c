@@ -234,8 +234,14 @@ static void on_overflow(struct caller *c)
 	end((struct session *)c, false, 4002, "the service could not keep up");
 }
 
+static struct str on_address(const struct caller *c)
+{
+	const struct session *s = (const struct session *)c;
+	return s->carrier ? s->carrier->peer : STR("");
+}
+
 static const struct caller_ops caller_ops = {
-	.answers = on_answers, .event = on_event, .overflow = on_overflow};
+	.answers = on_answers, .event = on_event, .address = on_address, .overflow = on_overflow};
 
 static void send_event(struct session *s, struct event *e, bool counted)
 {

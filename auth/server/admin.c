@@ -60,18 +60,19 @@ static const struct field token_mint_fields[] = {
 	{0},
 };
 
-#define ADMIN(name, type, run) \
+#define ADMIN(name, type, run, ...) \
 	{ \
-		name, SCOPE_ADMIN, HOME_CALLER, 0, run##_fields, sizeof(struct type), run##_run \
+		name, SCOPE_ADMIN, HOME_CALLER, 0 __VA_ARGS__, run##_fields, sizeof(struct type), \
+			run##_run \
 	}
 
 const struct method issuer_methods[] = {
 	ADMIN("user.add", user_add, user_add),
-	ADMIN("user.list", admin_list, user_list),
+	ADMIN("user.list", admin_list, user_list, | METHOD_READS),
 	ADMIN("user.disable", user_name, user_disable),
 	ADMIN("user.passwd", user_passwd, user_passwd),
 	ADMIN("client.add", client_add, client_add),
-	ADMIN("client.list", admin_list, client_list),
+	ADMIN("client.list", admin_list, client_list, | METHOD_READS),
 	ADMIN("client.remove", client_remove, client_remove),
 	ADMIN("token.mint", token_mint, token_mint),
 	{0},

@@ -1,5 +1,6 @@
 #include "auth/server/authorize.h"
 
+#include "auth/audit.h"
 #include "auth/server/issuer.h"
 #include "auth/server/pages.h"
 #include "auth/server/signin.h"
@@ -83,6 +84,10 @@ static void granted(struct store_op *op)
 		authorize_fail(a);
 	} else {
 		struct buf answer = BUF_INIT(LOCATION_MAX);
+		char scope[SCOPE_SET_TEXT_MAX];
+		audit_add(.action = "authorize", .actor = str_of(a->user), .user = str_of(a->user),
+			.client = a->client->id, .address = a->x->in.peer,
+			.detail = scope_set_text(a->scope, scope));
 		form_add(&answer, "code", str_of(g->code));
 		go_back(a, &answer);
 	}

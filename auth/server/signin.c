@@ -1,10 +1,10 @@
 #include "auth/server/signin.h"
 
+#include "auth/audit.h"
 #include "auth/password.h"
 #include "auth/server/issuer.h"
 #include "auth/server/pages.h"
 #include "core/form.h"
-#include "core/log.h"
 #include "core/mem.h"
 
 #include <openssl/crypto.h>
@@ -163,13 +163,15 @@ static void show_wait(struct authorize *a, int64_t seconds)
 static void checked(void *context, const struct password_outcome *outcome)
 {
 	struct authorize *a = context;
+	/* only an account's name: what was typed there may be a password */
+	audit_add(.action = "sign-in",
+		.outcome = outcome->err ? err_info(outcome->err)->reason : NULL,
+		.actor = outcome->err ? STR("") : str_of(a->user), .user = str_of(a->user),
+		.client = a->client->id, .address = a->x->in.peer);
 	if (outcome->err == ERR_OK) {
 		let_in(a);
 		return;
 	}
-	/* only an account's name: what was typed there may be a password */
-	log_info("sign-in failed", LOG_TEXT("user", a->user), LOG_STR("peer", a->x->in.peer),
-		LOG_TEXT("why", err_info(outcome->err)->reason));
 	if (outcome->err == ERR_RATE_LIMITED)
 		show_wait(a, outcome->retry_after);
 	else if (outcome->err == ERR_UNAUTHENTICATED)
@@ -228,6 +230,10 @@ static void user_added(struct store_op *op)
 {
 	struct authorize *a = op->context;
 	a->signed_up = !op->err;
+	if (!op->err || op->err == ERR_CONFLICT)
+		audit_add(.action = "sign-up", .outcome = op->err ? "name_taken" : NULL,
+			.actor = str_of(op->err ? "" : a->user), .user = str_of(a->user),
+			.client = a->client->id, .address = a->x->in.peer);
 	if (op->err == ERR_CONFLICT)
 		show_sign_up(a, 409, taken);
 	else if (op->err)

@@ -1,6 +1,7 @@
 /* POST /oauth/token (RFC 6749 sections 3.2, 4.1.3, 4.4 and 5; RFC 7636 section 4.5). */
 #include "auth/server/token.h"
 
+#include "auth/audit.h"
 #include "auth/server/clients.h"
 #include "auth/server/issuer.h"
 #include "core/form.h"
@@ -62,7 +63,9 @@ static void refuse_failed(struct token_request *t)
 
 static void refuse_client(struct token_request *t)
 {
-	log_info("client refused", LOG_STR("client", t->client_id), LOG_STR("peer", t->x->in.peer));
+	audit_add(.action = "client", .outcome = "invalid_client",
+		.client = t->client ? t->client->id : STR(""), .address = t->x->in.peer,
+		.detail = t->client ? STR("") : STR("an unknown client_id"));
 	refuse(t, 401, "invalid_client", "The client is unknown or its secret is wrong.");
 }
 
@@ -105,6 +108,10 @@ static void give(struct token_request *t, struct mint_request *mint, struct id_t
 {
 	struct buf access = BUF_INIT(TOKEN_MAX_BYTES);
 	enum err err = issuer_mint(mint, &access);
+	if (!err)
+		audit_add(.action = "token", .actor = mint->user.n ? mint->user : STR(""),
+			.user = mint->user, .client = mint->client, .address = t->x->in.peer,
+			.detail = mint->scope);
 	answer(t, mint, id, err, &access);
 	buf_free(&access);
 }
@@ -115,8 +122,9 @@ static void looked_for_reuse(struct store_op *op)
 {
 	struct token_request *t = op->context;
 	if (!op->err)
-		log_warn("authorization code used twice", LOG_STR("client", store_str(op, 0, 0)),
-			LOG_STR("user", store_str(op, 0, 1)), LOG_STR("peer", t->x->in.peer));
+		audit_add(.action = "code.reuse", .outcome = "invalid_grant",
+			.user = store_str(op, 0, 1), .client = store_str(op, 0, 0),
+			.address = t->x->in.peer);
 	if (op->err && op->err != ERR_NOT_FOUND)
 		refuse_failed(t);
 	else

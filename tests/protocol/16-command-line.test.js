@@ -38,7 +38,7 @@ async function fails(promise, code, pattern) {
 
 const commands = [
 	"serve", "user add", "user list", "user disable", "user passwd", "client add", "client list", "client remove",
-	"room list", "room show", "token mint", "token inspect", "token verify", "jws verify", "config check", "config show",
+	"room list", "room show", "audit list", "token mint", "token inspect", "token verify", "jws verify", "config check", "config show",
 	"config reference",
 ];
 

@@ -115,7 +115,7 @@ test("the sign-in throttle counts the client that the proxy names", async (t) =>
 	const token = (headers) =>
 		request(one, "POST /oauth/token", { "Content-Type": "application/x-www-form-urlencoded", Authorization: `Basic ${btoa("nobody:wrong")}`, ...headers }, "grant_type=client_credentials");
 	assert.equal((await token(forwarded("192.0.2.1"))).status, 401);
-	await one.logged(/client refused.*peer=192\.0\.2\.1/);
+	await one.logged(/action=client outcome=invalid_client.*address=192\.0\.2\.1/);
 });
 
 // ---- PROXY ----

@@ -223,6 +223,7 @@ test("every method and every event is seen as described", async () => {
 	await admin("user.add", { name: "fay", display_name: "Fay" });
 	await admin("user.passwd", { name: "fay" });
 	await admin("user.list", { limit: 1 });
+	await admin("audit.list", { limit: 1 });
 	const { token } = await admin("token.mint", { user: "fay", expires: 60 });
 	await admin("token.verify", { token });
 	await admin("user.disable", { name: "fay" });

@@ -1,0 +1,118 @@
+/* What a command answers, for a person at a terminal or as JSON. */
+#include "service/cli.h"
+
+#include "core/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* What stands in a cell; the caller frees it. */
+static char *cell_text(const char *key, const json_t *value)
+{
+	size_t n = strlen(key);
+	if (json_is_integer(value) && n > 3 && strcmp(key + n - 3, "_at") == 0) {
+		time_t when = (time_t)json_integer_value(value);
+		struct tm tm;
+		char text[32];
+		strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%SZ", gmtime_r(&when, &tm));
+		return mem_copy(str_of(text));
+	}
+	if (json_is_string(value))
+		return mem_copy(str_of(json_string_value(value)));
+	if (!value || json_is_null(value))
+		return mem_copy(STR(""));
+	if (json_is_array(value) && !json_array_size(value))
+		return mem_copy(STR(""));
+	return json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+}
+
+/* How many characters of a terminal's line it takes, as far as one is one column wide. */
+static int columns_of(const char *text)
+{
+	int count = 0;
+	for (; *text; text++)
+		count += ((unsigned char)*text & 0xc0) != 0x80;
+	return count;
+}
+
+/* As wide as the widest text in the column, which is the members of one name. */
+static int column_width(const json_t *rows, const char *key)
+{
+	size_t i;
+	json_t *row;
+	int widest = columns_of(key);
+	json_array_foreach(rows, i, row)
+	{
+		char *text = cell_text(key, json_object_get(row, key));
+		int width = columns_of(text);
+		widest = width > widest ? width : widest;
+		free(text);
+	}
+	return widest;
+}
+
+struct column {
+	const char *key;
+	int width;
+};
+
+enum { COLUMNS_MAX = 16, COLUMN_GAP = 2 };
+
+/* One line; row NULL: of the names. Nothing stands behind the last text. */
+static void print_row(const struct column *columns, size_t count, const json_t *row)
+{
+	int missing = 0;
+	for (size_t i = 0; i < count; i++) {
+		const json_t *value = row ? json_object_get(row, columns[i].key) : NULL;
+		char *text =
+			row ? cell_text(columns[i].key, value) : mem_copy(str_of(columns[i].key));
+		if (*text)
+			printf("%*s%s", missing, "", text);
+		missing = (*text ? 0 : missing) + columns[i].width + COLUMN_GAP - columns_of(text);
+		free(text);
+	}
+	printf("\n");
+}
+
+/* The columns are the members that any row has, in the order in which they first appear. */
+static size_t find_columns(const json_t *rows, struct column *columns)
+{
+	size_t i, count = 0;
+	json_t *row, *value;
+	const char *key;
+	json_array_foreach(rows, i, row) json_object_foreach(row, key, value)
+	{
+		size_t k = 0;
+		while (k < count && strcmp(columns[k].key, key) != 0)
+			k++;
+		if (k == count && count < COLUMNS_MAX)
+			columns[count++] = (struct column){key, column_width(rows, key)};
+	}
+	return count;
+}
+
+void cli_print_table(const json_t *rows)
+{
+	struct column columns[COLUMNS_MAX];
+	size_t i, count = find_columns(rows, columns);
+	json_t *row;
+	if (!json_array_size(rows)) {
+		printf("(none)\n");
+		return;
+	}
+	print_row(columns, count, NULL);
+	json_array_foreach(rows, i, row) print_row(columns, count, row);
+}
+
+void cli_print_members(json_t *object)
+{
+	const char *key;
+	json_t *value;
+	json_object_foreach(object, key, value)
+	{
+		char *text = cell_text(key, value);
+		printf("%s: %s\n", key, text);
+		free(text);
+	}
+}
