@@ -355,8 +355,8 @@ static void reply_preflight(struct http_exchange *x)
 	http_reply(x, 204, NULL, STR(""));
 }
 
-/* False: answered with a refusal. */
-static bool check_origin(struct http_exchange *x, const struct http_route *route)
+/* Says which pages may read the answer. False: the Origin is none of those that may ask. */
+static bool let_page_read(struct http_exchange *x, const struct http_route *route)
 {
 	if (!x->in.origin.n || route->cors == HTTP_CORS_NONE)
 		return true;
@@ -365,10 +365,8 @@ static bool check_origin(struct http_exchange *x, const struct http_route *route
 		return true;
 	}
 	http_header(x, "Vary", STR("Origin"));
-	if (!origin_allowed(x->in.origin, x->in.host)) {
-		reply_text(x, 403, origin_refused);
+	if (!origin_allowed(x->in.origin, x->in.host))
 		return false;
-	}
 	http_header(x, "Access-Control-Allow-Origin", x->in.origin);
 	http_header(x, "Access-Control-Expose-Headers", STR("WWW-Authenticate, Retry-After"));
 	return true;
@@ -380,9 +378,9 @@ static void serve(struct http_exchange_private *own)
 	const struct http_route *route = own->route;
 	own->served = true;
 	in_flight++;
-	if (!check_origin(x, route))
-		return;
-	if (x->in.verb == HTTP_OPTIONS && route->cors)
+	if (!let_page_read(x, route))
+		reply_text(x, 403, origin_refused);
+	else if (x->in.verb == HTTP_OPTIONS && route->cors)
 		reply_preflight(x);
 	else if (x->in.verb & route->verbs)
 		route->serve(x);
@@ -402,6 +400,8 @@ static void say_why(struct http_exchange_private *own, int status, const struct 
 	snprintf(seconds, sizeof(seconds), "%lld", (long long)why->retry_after);
 	if (why->retry_after)
 		http_header(&own->x, "Retry-After", str_of(seconds));
+	if (own->route)
+		let_page_read(&own->x, own->route);
 	reply_text(&own->x, status, why->message);
 }
 
@@ -438,9 +438,9 @@ static int on_request(struct transaction *t, struct lws *wsi)
 	if (!own->x.in.verb)
 		return refuse(own, 405, "This method is not taken.");
 	const struct peer *peer = lws_get_opaque_user_data(wsi);
+	own->route = route_find(own->x.in.path, peer->internal);
 	if (peer->crowded)
 		return refuse_crowd(own);
-	own->route = route_find(own->x.in.path, peer->internal);
 	if (draining && !(own->route && own->route->internal)) /* /health goes on */
 		return refuse(own, 503, "The service is stopping; try again.");
 	if (!own->route)

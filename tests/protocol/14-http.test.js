@@ -460,6 +460,11 @@ test("/v1/rpc: Origin and the preflight", async () => {
 	}
 	const sent = await rpc(ping, { headers: { ...bearer, Origin: ORIGIN } });
 	assert.deepEqual([sent.status, sent.headers["access-control-allow-origin"]], [200, ORIGIN]);
+	// a page can read why it is refused, whatever refuses it, and when to come back
+	const large = await request(server, "POST /v1/rpc", { ...bearer, Origin: ORIGIN, "Content-Length": 1_000_000 });
+	assert.deepEqual([large.status, large.headers["access-control-allow-origin"]], [413, ORIGIN]);
+	const unlisted = await request(server, "POST /v1/rpc", { Origin: "https://evil.example", "Content-Length": 1_000_000 });
+	assert.deepEqual([unlisted.status, unlisted.headers["access-control-allow-origin"]], [413, undefined]);
 	const unauthorized = await rpc(ping, { headers: { Origin: ORIGIN } });
 	assert.match(unauthorized.headers["access-control-expose-headers"], /WWW-Authenticate/);
 });
