@@ -35,7 +35,9 @@ static const struct field client_add_fields[] = {
 	FIELD(struct client_add, grants, ARRAY, true, 0, 256),
 	FIELD(struct client_add, redirect_uris, ARRAY, false, 0, CLIENT_URIS_MAX),
 	FIELD(struct client_add, scope, STRING, false, 0, SCOPE_SET_TEXT_MAX),
+	FIELD(struct client_add, post_logout_redirect_uris, ARRAY, false, 0, CLIENT_URIS_MAX),
 	FIELD(struct client_add, public, BOOL, false, 0, 0),
+	FIELD(struct client_add, trusted, BOOL, false, 0, 0),
 	{0},
 };
 

@@ -29,14 +29,15 @@ static struct str put(char **at, struct str s)
 
 static struct client *client_new(struct client from)
 {
-	struct record *r = mem_alloc(
-		sizeof(*r) + from.id.n + from.name.n + from.grants.n + from.redirect_uris.n);
+	struct record *r = mem_alloc(sizeof(*r) + from.id.n + from.name.n + from.grants.n +
+		from.redirect_uris.n + from.post_logout_uris.n);
 	char *at = r->bytes;
 	r->client = from;
 	r->client.id = put(&at, from.id);
 	r->client.name = put(&at, from.name);
 	r->client.grants = put(&at, from.grants);
 	r->client.redirect_uris = put(&at, from.redirect_uris);
+	r->client.post_logout_uris = put(&at, from.post_logout_uris);
 	return &r->client;
 }
 
@@ -57,6 +58,8 @@ static struct client *demo_client(void)
 		.name = STR("the demo"),
 		.grants = STR("authorization_code"),
 		.redirect_uris = buf_str(&uris),
+		.post_logout_uris = buf_str(&uris),
+		.trusted = true,
 		.scope = {SCOPES_DEFAULT, true, true},
 	});
 	buf_free(&uris);
@@ -77,6 +80,8 @@ static void got_row(struct store_op *op)
 		.grants = store_str(op, 0, 3),
 		.redirect_uris = store_str(op, 0, 4),
 		.scope = scope_set_parse(store_str(op, 0, 5)),
+		.trusted = store_int(op, 0, 6) != 0,
+		.post_logout_uris = store_str(op, 0, 7),
 	};
 	struct str secret = store_str(op, 0, 2);
 	found.confidential = secret.n == sizeof(found.secret);
@@ -110,13 +115,23 @@ bool client_may(const struct client *client, const char *grant)
 	return words_have(client->grants, grant);
 }
 
-bool client_redirects_to(const struct client *client, struct str uri)
+static bool matches_one(struct str registered, struct str uri)
 {
-	struct str rest = client->redirect_uris, one;
-	while ((one = word_next(&rest)).n)
+	struct str one;
+	while ((one = word_next(&registered)).n)
 		if (redirect_matches(one, uri))
 			return true;
 	return false;
+}
+
+bool client_redirects_to(const struct client *client, struct str uri)
+{
+	return matches_one(client->redirect_uris, uri);
+}
+
+bool client_logs_out_to(const struct client *client, struct str uri)
+{
+	return matches_one(client->post_logout_uris, uri);
 }
 
 bool client_secret_is(const struct client *client, struct str secret)

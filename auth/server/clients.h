@@ -11,9 +11,10 @@
 struct client {
 	struct str id, name;
 	bool confidential; /* it has a secret */
+	bool trusted;      /* the operator's own: nobody is asked whether it may */
 	unsigned char secret[SECRET_HASH];
-	struct str grants, redirect_uris; /* words */
-	struct scope_set scope;           /* what it may be given */
+	struct str grants, redirect_uris, post_logout_uris; /* words */
+	struct scope_set scope;                             /* what it may be given */
 };
 
 /* A token's sub is a user's name, or the client's own id: so no id may be a name. Ids begin with '_',
@@ -33,6 +34,7 @@ bool client_reserves_name(struct str user);
 
 bool client_may(const struct client *client, const char *grant);
 bool client_redirects_to(const struct client *client, struct str uri);
+bool client_logs_out_to(const struct client *client, struct str uri);
 bool client_secret_is(const struct client *client, struct str secret);
 
 /* What is given of what is asked for; for nothing asked, the usual. */

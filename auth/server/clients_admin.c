@@ -89,7 +89,7 @@ static struct scope_set allowed(const struct client_add *p, struct str grant_wor
 	return scope;
 }
 
-static void add(struct call *c, struct str grant_words, struct str uris)
+static void add(struct call *c, struct str grant_words, struct str uris, struct str logout_uris)
 {
 	const struct client_add *p = c->params;
 	struct adding *a = mem_new(struct adding);
@@ -107,32 +107,39 @@ static void add(struct call *c, struct str grant_words, struct str uris)
 	store_ask(STORE_CLIENT_ADD, added, c, STORE_TEXT(str_of(a->id)), STORE_TEXT(p->name),
 		secret, STORE_TEXT(grant_words), STORE_TEXT(uris),
 		STORE_TEXT(scope_set_text(allowed(p, grant_words), scope)), STORE_INT(time(NULL)),
-		STORE_END);
+		STORE_INT(p->trusted.yes), STORE_TEXT(logout_uris), STORE_END);
 }
+
+static const char uri_rule[] =
+	"A redirect URI is https, http on this machine (localhost, 127.0.0.1, [::1]) or of a "
+	"scheme "
+	"with a dot, without fragment, and at most 512 bytes; at most 16 of them.";
 
 void client_add_run(struct call *c)
 {
 	const struct client_add *p = c->params;
 	struct buf words = BUF_INIT(256), uris = BUF_INIT(CLIENT_URIS_MAX);
+	struct buf logout_uris = BUF_INIT(CLIENT_URIS_MAX);
 	const char *wrong = NULL;
 	if (!join(p->grants, is_grant, &words))
 		call_refuse(c, ERR_PARAMS, .field = STR("grants"),
 			.message = "Grants are authorization_code, client_credentials and "
 				   "device_code.");
 	else if (!join(p->redirect_uris, redirect_valid, &uris))
-		call_refuse(c, ERR_PARAMS, .field = STR("redirect_uris"),
-			.message = "A redirect URI is https, http on this machine (localhost, "
-				   "127.0.0.1, [::1]) or of a scheme with a dot, without fragment, "
-				   "and at most 512 bytes; at most 16 of them.");
+		call_refuse(c, ERR_PARAMS, .field = STR("redirect_uris"), .message = uri_rule);
+	else if (!join(p->post_logout_redirect_uris, redirect_valid, &logout_uris))
+		call_refuse(c, ERR_PARAMS, .field = STR("post_logout_redirect_uris"),
+			.message = uri_rule);
 	else if (!scopes_known(p->scope))
 		call_refuse(c, ERR_PARAMS, .field = STR("scope"),
 			.message = "One of these words is not a scope.");
 	else if ((wrong = wrong_with(p, buf_str(&words), buf_str(&uris))))
 		call_refuse(c, ERR_PARAMS, .message = wrong);
 	else
-		add(c, buf_str(&words), buf_str(&uris));
+		add(c, buf_str(&words), buf_str(&uris), buf_str(&logout_uris));
 	buf_free(&words);
 	buf_free(&uris);
+	buf_free(&logout_uris);
 }
 
 /* ---- list ---- */
@@ -156,6 +163,8 @@ static void write_client(struct json_out *o, const struct store_op *op, size_t r
 	write_words(o, "redirect_uris", store_str(op, row, 4));
 	json_str(o, "scope", store_str(op, row, 5));
 	json_int(o, "created_at", store_int(op, row, 6));
+	json_bool(o, "trusted", store_int(op, row, 7) != 0);
+	write_words(o, "post_logout_redirect_uris", store_str(op, row, 8));
 	json_close(o, '}');
 }
 

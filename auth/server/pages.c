@@ -1,14 +1,12 @@
 #include "auth/server/pages.h"
 
-#include "auth/password.h"
 #include "auth/server/issuer.h"
 #include "auth/server/redirect.h"
 #include "auth/server/secret.h"
 #include "core/embedded.h"
 #include "core/form.h"
-#include "store/users.h"
 
-enum { PAGE_MAX_BYTES = 64 * 1024, HEADER_MAX = 1024 };
+enum { HEADER_MAX = 1024 };
 
 _Static_assert((int)CSRF_TEXT == (int)SECRET_TEXT, "the CSRF token is a secret");
 
@@ -27,7 +25,7 @@ void html_add(struct buf *b, struct str text)
 
 /* ---- the frame of a page ---- */
 
-static void begin(struct buf *b, const char *title)
+void page_begin(struct buf *b, const char *title)
 {
 	buf_addf(b,
 		"<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
@@ -54,7 +52,7 @@ static void add_policy(struct http_exchange *x, struct str redirect_uri)
 	buf_free(&b);
 }
 
-static void finish(struct http_exchange *x, int status, struct buf *b, struct str redirect_uri)
+void page_end(struct http_exchange *x, int status, struct buf *b, struct str redirect_uri)
 {
 	buf_addf(b, "</main>\n</body>\n</html>\n");
 	add_policy(x, redirect_uri);
@@ -68,14 +66,22 @@ static void finish(struct http_exchange *x, int status, struct buf *b, struct st
 void page_error(struct http_exchange *x, int status, const char *title, const char *sentence)
 {
 	struct buf b = BUF_INIT(PAGE_MAX_BYTES);
-	begin(&b, title);
+	page_begin(&b, title);
 	buf_addf(&b, "<p class=\"error\" role=\"alert\">%s</p>\n", sentence);
-	finish(x, status, &b, STR(""));
+	page_end(x, status, &b, STR(""));
 }
 
 const char page_cannot_now[] =
 	"The service cannot do this just now, and nothing was changed. Wait a few seconds and try "
 	"again; if it stays so, tell the operator.";
+
+void page_notice(struct http_exchange *x, const char *title, const char *sentence)
+{
+	struct buf b = BUF_INIT(PAGE_MAX_BYTES);
+	page_begin(&b, title);
+	buf_addf(&b, "<p class=\"hint\" role=\"status\">%s</p>\n", sentence);
+	page_end(x, 200, &b, STR(""));
+}
 
 void page_failed(struct http_exchange *x)
 {
@@ -83,25 +89,27 @@ void page_failed(struct http_exchange *x)
 	page_error(x, 503, "Not just now", page_cannot_now);
 }
 
-/* ---- forms ---- */
+/* ---- pieces of forms ---- */
 
-static void begin_form(struct buf *b, const struct form_page *p, const char *action)
+void page_form(struct buf *b, const char *action, struct str query, struct str csrf)
 {
-	if (p->client_name.n) {
-		buf_addf(b, "<p class=\"hint\">to continue to <strong>");
-		html_add(b, p->client_name);
-		buf_addf(b, "</strong></p>\n");
+	buf_addf(b, "<form method=\"post\" action=\"%s", action);
+	if (query.n) {
+		buf_addc(b, '?');
+		html_add(b, query);
 	}
-	if (p->problem)
-		buf_addf(b, "<p class=\"error\" role=\"alert\">%s</p>\n", p->problem);
-	buf_addf(b, "<form method=\"post\" action=\"%s?", action);
-	html_add(b, p->query);
-	buf_addf(b, "\">\n<input type=\"hidden\" name=\"csrf\" value=\"");
-	html_add(b, p->csrf);
+	buf_addf(b, "\">\n");
+	page_hidden(b, "csrf", csrf);
+}
+
+void page_hidden(struct buf *b, const char *name, struct str value)
+{
+	buf_addf(b, "<input type=\"hidden\" name=\"%s\" value=\"", name);
+	html_add(b, value);
 	buf_addf(b, "\">\n");
 }
 
-static void add_input(
+void page_input(
 	struct buf *b, const char *id, const char *label, struct str value, const char *attributes)
 {
 	buf_addf(b,
@@ -112,57 +120,20 @@ static void add_input(
 	buf_addf(b, "\">\n");
 }
 
-static void add_link(struct buf *b, const struct form_page *p, const char *to, const char *text)
+void page_link(struct buf *b, const char *to, struct str query, const char *text)
 {
-	buf_addf(b, "<p class=\"links\"><a href=\"%s?", to);
-	html_add(b, p->query);
+	buf_addf(b, "<p class=\"links\"><a href=\"%s", to);
+	if (query.n) {
+		buf_addc(b, '?');
+		html_add(b, query);
+	}
 	buf_addf(b, "\">%s</a></p>\n", text);
 }
 
-void page_sign_in(struct http_exchange *x, const struct form_page *p)
+void page_problem(struct buf *b, const char *problem)
 {
-	struct buf b = BUF_INIT(PAGE_MAX_BYTES);
-	begin(&b, "Sign in");
-	begin_form(&b, p, "/oauth/login");
-	add_input(&b, "name", "Name", p->name,
-		p->name.n ? "type=\"text\" autocomplete=\"username\" autocapitalize=\"none\" "
-			    "spellcheck=\"false\" maxlength=\"64\" required"
-			  : "type=\"text\" autocomplete=\"username\" autocapitalize=\"none\" "
-			    "spellcheck=\"false\" maxlength=\"64\" required autofocus");
-	add_input(&b, "password", "Password", STR(""),
-		p->name.n ? "type=\"password\" autocomplete=\"current-password\" "
-			    "maxlength=\"256\" required autofocus"
-			  : "type=\"password\" autocomplete=\"current-password\" "
-			    "maxlength=\"256\" required");
-	buf_addf(&b, "<button type=\"submit\">Sign in</button>\n</form>\n");
-	if (p->sign_up_open)
-		add_link(&b, p, "/oauth/signup", "No account yet? Sign up");
-	finish(x, p->status, &b, p->redirect_uri);
-}
-
-void page_sign_up(struct http_exchange *x, const struct form_page *p)
-{
-	struct buf b = BUF_INIT(PAGE_MAX_BYTES);
-	begin(&b, "Sign up");
-	begin_form(&b, p, "/oauth/signup");
-	add_input(&b, "name", "Name", p->name,
-		"type=\"text\" autocomplete=\"username\" autocapitalize=\"none\" "
-		"spellcheck=\"false\" maxlength=\"64\" pattern=\"[A-Za-z0-9][A-Za-z0-9._\\-]*\" "
-		"aria-describedby=\"name-hint\" required autofocus");
-	buf_addf(&b,
-		"<p class=\"hint\" id=\"name-hint\">Up to %d letters, digits, dots, _ and -. "
-		"It stays the same for ever.</p>\n",
-		USER_NAME_MAX);
-	add_input(&b, "display_name", "Name that others see (optional)", p->display_name,
-		"type=\"text\" autocomplete=\"nickname\" maxlength=\"128\"");
-	add_input(&b, "password", "Password", STR(""),
-		"type=\"password\" autocomplete=\"new-password\" minlength=\"8\" "
-		"maxlength=\"256\" aria-describedby=\"password-hint\" required");
-	buf_addf(&b, "<p class=\"hint\" id=\"password-hint\">At least %d characters.</p>\n",
-		PASSWORD_MIN);
-	buf_addf(&b, "<button type=\"submit\">Sign up</button>\n</form>\n");
-	add_link(&b, p, "/oauth/login", "You have an account? Sign in");
-	finish(x, p->status, &b, p->redirect_uri);
+	if (problem)
+		buf_addf(b, "<p class=\"error\" id=\"problem\" role=\"alert\">%s</p>\n", problem);
 }
 
 /* ---- cookies ---- */
@@ -183,7 +154,7 @@ static void set_cookie(struct http_exchange *x, bool login, struct str value)
 	if (issuer->secure)
 		buf_addf(&b, "; Secure");
 	if (login)
-		buf_addf(&b, "; Max-Age=%d", LOGIN_LIFETIME);
+		buf_addf(&b, "; Max-Age=%d", value.n ? LOGIN_LIFETIME : 0);
 	http_header(x, "Set-Cookie", buf_str(&b));
 	buf_free(&b);
 }

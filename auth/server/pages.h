@@ -1,5 +1,5 @@
-/* pages.h: the HTML that people see: pages that sign in and sign up, and pages that say what went
- * wrong and what to do. Without JavaScript, styled by web/pages/pages.css.
+/* pages.h: what all pages that people see have in common: their frame, the pieces of their forms,
+ * cookies, and pages that say what went wrong and what to do. Without JavaScript, styled by web/pages/pages.css.
  * Thread: the exchange's worker. */
 #pragma once
 
@@ -10,22 +10,27 @@ void html_add(struct buf *b, struct str text);
 
 /* Answers with a page that says what went wrong and what to do. */
 void page_error(struct http_exchange *x, int status, const char *title, const char *sentence);
-/* The same when the store or the pool cannot do it now: 503, and when to try again. */
+/* Answers with a page that says that something is done. */
+void page_notice(struct http_exchange *x, const char *title, const char *sentence);
+/* The same as an error when the store or the pool cannot do it now: 503, and when to try again. */
 void page_failed(struct http_exchange *x);
 extern const char page_cannot_now[]; /* its sentence */
 
-struct form_page {
-	int status;
-	struct str query;        /* of the authorization request, as it came: it goes along */
-	struct str redirect_uri; /* where the form may lead in the end */
-	struct str client_name;
-	struct str csrf;
-	struct str name, display_name; /* filled in */
-	const char *problem;           /* a sentence above the form, or NULL */
-	bool sign_up_open;
-};
-void page_sign_in(struct http_exchange *x, const struct form_page *p);
-void page_sign_up(struct http_exchange *x, const struct form_page *p);
+/* A page is written between page_begin() and page_end(), which answers and frees the buffer. Titles,
+ * labels and sentences are our own texts, and HTML; what came from outside goes through html_add(). */
+enum { PAGE_MAX_BYTES = 64 * 1024 };
+void page_begin(struct buf *b, const char *title);
+/* redirect_uri: where the forms of the page may lead in the end; n 0: nowhere else. */
+void page_end(struct http_exchange *x, int status, struct buf *b, struct str redirect_uri);
+
+/* Begins a form with its token; query: goes along with the action. */
+void page_form(struct buf *b, const char *action, struct str query, struct str csrf);
+void page_hidden(struct buf *b, const char *name, struct str value);
+void page_input(
+	struct buf *b, const char *id, const char *label, struct str value, const char *attributes);
+void page_link(struct buf *b, const char *to, struct str query, const char *text);
+/* A sentence above a form, with the id "problem"; NULL: none. */
+void page_problem(struct buf *b, const char *problem);
 
 /* The token that a form sends back. The cookie that it is compared with is set when the browser has
  * none yet. out has room for CSRF_TEXT bytes. */
@@ -35,6 +40,7 @@ bool page_csrf_fits(struct http_exchange *x, struct str from_form);
 
 /* The cookie that says who is signed in; n 0: none. */
 struct str page_login_cookie(const struct http_exchange *x);
+/* n 0: takes it away. */
 void page_set_login_cookie(struct http_exchange *x, struct str value);
 
 /* GET /oauth/pages.css */

@@ -36,6 +36,12 @@ struct scope_set scope_set_common(struct scope_set a, struct scope_set b)
 		a.scopes & b.scopes, a.openid && b.openid, a.profile && b.profile};
 }
 
+struct scope_set scope_set_both(struct scope_set a, struct scope_set b)
+{
+	return (struct scope_set){
+		a.scopes | b.scopes, a.openid || b.openid, a.profile || b.profile};
+}
+
 bool scope_set_empty(struct scope_set s)
 {
 	return !s.scopes && !s.openid && !s.profile;

@@ -14,6 +14,7 @@ enum { SCOPE_SET_TEXT_MAX = SCOPES_TEXT_MAX + 16 };
 /* Unknown words are passed over. */
 struct scope_set scope_set_parse(struct str words);
 struct scope_set scope_set_common(struct scope_set a, struct scope_set b);
+struct scope_set scope_set_both(struct scope_set a, struct scope_set b);
 bool scope_set_empty(struct scope_set s);
 
 /* The words; out has room for SCOPE_SET_TEXT_MAX bytes. */

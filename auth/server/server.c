@@ -4,6 +4,7 @@
 #include "auth/server/authorize.h"
 #include "auth/server/issuer.h"
 #include "auth/server/keys.h"
+#include "auth/server/logout.h"
 #include "auth/server/pages.h"
 #include "auth/server/redirect.h"
 #include "auth/server/signin.h"
@@ -60,6 +61,7 @@ static void write_openid(struct json_out *o)
 	write_address(o, "authorization_endpoint", "/oauth/authorize");
 	write_address(o, "token_endpoint", "/oauth/token");
 	write_address(o, "jwks_uri", "/oauth/jwks");
+	write_address(o, "end_session_endpoint", "/oauth/logout");
 	write_scopes(o);
 	write_list(o, "response_types_supported", LIST("code"));
 	write_list(o, "response_modes_supported", LIST("query"));
@@ -74,9 +76,10 @@ static void write_openid(struct json_out *o)
 			"preferred_username"));
 	if (own.sign_up_open)
 		write_list(o, "prompt_values_supported",
-			LIST("none", "login", "select_account", "create"));
+			LIST("none", "login", "consent", "select_account", "create"));
 	else
-		write_list(o, "prompt_values_supported", LIST("none", "login", "select_account"));
+		write_list(o, "prompt_values_supported",
+			LIST("none", "login", "consent", "select_account"));
 	json_bool(o, "authorization_response_iss_parameter_supported", true);
 	json_bool(o, "claims_parameter_supported", false);
 	json_bool(o, "request_parameter_supported", false);
@@ -155,6 +158,11 @@ const struct http_route issuer_routes[] = {
 	{.path = "/oauth/authorize", .verbs = HTTP_GET, .serve = serve_authorize},
 	PAGE("/oauth/login", serve_login),
 	PAGE("/oauth/signup", serve_signup),
+	{.path = "/oauth/consent",
+		.verbs = HTTP_POST,
+		.serve = serve_consent,
+		.body_max = FORM_MAX},
+	PAGE("/oauth/logout", serve_logout),
 	{.path = "/oauth/pages.css", .verbs = HTTP_GET, .serve = serve_style},
 	{.path = "/oauth/colours.css", .verbs = HTTP_GET, .serve = serve_style},
 	{.path = "/oauth/token",

@@ -4,10 +4,8 @@
 #include "auth/password.h"
 #include "auth/server/issuer.h"
 #include "auth/server/pages.h"
-#include "core/form.h"
-#include "core/mem.h"
+#include "auth/server/signin_pages.h"
 
-#include <openssl/crypto.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -21,10 +19,12 @@ static struct form_page form_page(struct authorize *a, int status, const char *p
 		.redirect_uri = a->client ? a->redirect_uri : STR(""), /* proven, or not */
 		.client_name = a->client ? a->client->name : STR(""),
 		.csrf = page_csrf(a->x, csrf),
-		.name = a->name.n ? a->name : a->login_hint,
+		.name = a->name.n         ? a->name
+			: a->login_hint.n ? a->login_hint
+					  : str_of(a->wanted),
 		.display_name = a->display_name,
 		.problem = problem,
-		.sign_up_open = issuer->sign_up_open,
+		.sign_up = issuer->sign_up_open,
 	};
 }
 
@@ -52,48 +52,22 @@ void show_sign_up(struct authorize *a, int status, const char *problem)
 
 /* ---- reading a form ---- */
 
-static const char expired[] = "This form was too old, or your browser does not keep cookies for "
-			      "this site. Allow them and send the form again.";
-
-static struct str field(struct authorize *a, const char *name, char **at, bool *broken)
-{
-	struct str value = {"", 0};
-	enum err err = form_get(a->x->in.body, name, *at, &value);
-	if (err == ERR_OK)
-		*at += value.n;
-	else if (err != ERR_NOT_FOUND)
-		*broken = true;
-	return value;
-}
-
-/* The body held a password in clear, and is read only once. */
-static void wipe_body(struct http_exchange *x)
-{
-	if (x->in.body.n)
-		OPENSSL_cleanse((char *)(uintptr_t)x->in.body.p, x->in.body.n);
-	x->in.body.n = 0;
-}
-
 /* False: the form is no form of ours. */
 static bool read_form(struct authorize *a)
 {
-	struct str type = STR("application/x-www-form-urlencoded");
-	bool broken = !str_starts(a->x->in.content_type, type);
-	a->form_n = 2 * a->x->in.body.n + 1;
-	a->form = mem_alloc(a->form_n);
-	char *at = a->form;
-	a->csrf = field(a, "csrf", &at, &broken);
-	a->name = field(a, "name", &at, &broken);
-	a->display_name = field(a, "display_name", &at, &broken);
-	a->password = field(a, "password", &at, &broken);
-	wipe_body(a->x);
-	return !broken && page_csrf_fits(a->x, a->csrf);
+	static const char *const names[] = {"name", "display_name", "password", NULL};
+	struct str fields[3];
+	bool ours = posted_read(&a->posted, a->x, names, fields);
+	a->name = fields[0];
+	a->display_name = fields[1];
+	a->password = fields[2];
+	return ours;
 }
 
 /* Whoever has just signed up is not to do it again: the name would be taken, by themselves. */
 void show_form_again(struct authorize *a)
 {
-	if (!a->form)
+	if (!a->posted.text)
 		read_form(a);
 	http_header(a->x, "Retry-After", STR("5"));
 	if (a->signed_up)
@@ -106,6 +80,12 @@ void show_form_again(struct authorize *a)
 		show_sign_in(a, 503, page_cannot_now);
 }
 
+/* Where somebody wanted to sign in; empty: at a page of our own. */
+static struct str client_of(const struct authorize *a)
+{
+	return a->client ? a->client->id : STR("");
+}
+
 /* ---- what both end in: a new login of this browser, then back to the client ---- */
 
 static void login_added(struct store_op *op)
@@ -115,9 +95,12 @@ static void login_added(struct store_op *op)
 		authorize_fail(a);
 		return;
 	}
-	a->has_login = true;
+	a->has_login = a->entered = true;
 	page_set_login_cookie(a->x, str_of(a->login));
-	authorize_grant(a);
+	if (!a->signed_up)
+		audit_add(.action = "sign-in", .actor = str_of(a->user), .user = str_of(a->user),
+			.client = client_of(a), .address = a->x->in.peer);
+	authorize_settle(a);
 }
 
 static void let_in(struct authorize *a)
@@ -163,15 +146,13 @@ static void show_wait(struct authorize *a, int64_t seconds)
 static void checked(void *context, const struct password_outcome *outcome)
 {
 	struct authorize *a = context;
-	/* only an account's name: what was typed there may be a password */
-	audit_add(.action = "sign-in",
-		.outcome = outcome->err ? err_info(outcome->err)->reason : NULL,
-		.actor = outcome->err ? STR("") : str_of(a->user), .user = str_of(a->user),
-		.client = a->client->id, .address = a->x->in.peer);
 	if (outcome->err == ERR_OK) {
 		let_in(a);
 		return;
 	}
+	/* only an account's name: what was typed there may be a password */
+	audit_add(.action = "sign-in", .outcome = err_info(outcome->err)->reason,
+		.user = str_of(a->user), .client = client_of(a), .address = a->x->in.peer);
 	if (outcome->err == ERR_RATE_LIMITED)
 		show_wait(a, outcome->retry_after);
 	else if (outcome->err == ERR_UNAUTHENTICATED)
@@ -204,7 +185,7 @@ static void got_user(struct store_op *op)
 static void login_posted(struct authorize *a)
 {
 	if (!read_form(a)) {
-		show_sign_in(a, 403, expired);
+		show_sign_in(a, 403, posted_expired);
 		return;
 	}
 	if (a->name.n > USER_NAME_MAX) /* there is no such account; the question costs the same */
@@ -233,7 +214,7 @@ static void user_added(struct store_op *op)
 	if (!op->err || op->err == ERR_CONFLICT)
 		audit_add(.action = "sign-up", .outcome = op->err ? "name_taken" : NULL,
 			.actor = str_of(op->err ? "" : a->user), .user = str_of(a->user),
-			.client = a->client->id, .address = a->x->in.peer);
+			.client = client_of(a), .address = a->x->in.peer);
 	if (op->err == ERR_CONFLICT)
 		show_sign_up(a, 409, taken);
 	else if (op->err)
@@ -269,7 +250,7 @@ static const char *wrong_with(const struct authorize *a)
 static void signup_posted(struct authorize *a)
 {
 	bool ours = read_form(a);
-	const char *wrong = ours ? wrong_with(a) : expired;
+	const char *wrong = ours ? wrong_with(a) : posted_expired;
 	if (wrong) {
 		show_sign_up(a, ours ? 400 : 403, wrong);
 		return;

@@ -21,6 +21,7 @@ async function signIn(browser, url, name) {
 	await browser.open(url);
 	assert.equal(browser.status, 200, browser.html);
 	await browser.submit({ name, password: PASSWORD });
+	if (browser.html.includes("Allow access?")) await browser.submit({ decision: "allow" });
 	assert.equal(browser.status, 303, browser.html);
 	return new URL(browser.location);
 }

@@ -663,7 +663,7 @@ static void clients_are_administered(void **state)
 		 "\"redirect_uris\":[\"http://a.example/\"]}",
 			ERR_PARAMS},
 		{"{\"name\":\"x\",\"grants\":[\"authorization_code\"],"
-		 "\"redirect_uris\":[\"https://a.example/cb\"]}",
+		 "\"redirect_uris\":[\"https://a.example/cb\"],\"trusted\":true}",
 			ERR_OK},
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)

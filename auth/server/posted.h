@@ -1,0 +1,24 @@
+/* posted.h: a form that a page of ours sent back, decoded. It may hold a password: the body is wiped
+ * once it is read, the decoded values at the end.
+ * Thread: the exchange's worker. */
+#pragma once
+
+#include "core/http.h"
+
+struct posted {
+	struct http_exchange *x;
+	char *text, *at; /* the decoded values lie here */
+	size_t n;
+	bool broken; /* a field is there twice, or badly encoded, or it is no form at all */
+};
+
+/* Reads the fields of these names (the list ends with NULL) into ret_fields, absent ones empty, and
+ * wipes the body. False: it is no form of ours, or the browser's token does not fit. A second call
+ * finds nothing. */
+bool posted_read(struct posted *p, struct http_exchange *x, const char *const *names,
+	struct str *ret_fields);
+/* Wipes and frees; a cleared one is fine. */
+void posted_finish(struct posted *p);
+
+/* What to say when it was none of ours. */
+extern const char posted_expired[];
