@@ -79,7 +79,8 @@ static void show(struct authorize *a, int status, bool ask, const char *problem)
 	page_form(&b, "/oauth/consent", a->x->in.query, page_csrf(a->x, csrf));
 	buf_addf(&b,
 		"<button type=\"submit\" name=\"decision\" value=\"allow\">%s</button>\n"
-		"<button type=\"submit\" class=\"quiet\" name=\"decision\" value=\"deny\">%s</button>\n"
+		"<button type=\"submit\" class=\"quiet\" name=\"decision\" "
+		"value=\"deny\">%s</button>\n"
 		"</form>\n",
 		ask ? "Allow" : "Continue", ask ? "Deny" : "Cancel");
 	page_link(&b, "/oauth/login", a->x->in.query, "Use another account");
@@ -112,7 +113,8 @@ static void got_consent(struct store_op *op)
 		return;
 	}
 	bool given = a->client->trusted ||
-		(!op->err && remembers(a) && covers(scope_set_parse(store_str(op, 0, 0)), a->scope));
+		(!op->err && remembers(a) &&
+			covers(scope_set_parse(store_str(op, 0, 0)), a->scope));
 	bool ask = !given || (a->prompt & PROMPT_CONSENT);
 	bool choose = (a->prompt & PROMPT_SELECT) && !a->entered;
 	if (!ask && !choose)
@@ -132,8 +134,8 @@ static void look_for_consent(struct authorize *a, void (*done)(struct store_op *
 void authorize_settle(struct authorize *a)
 {
 	bool other = a->wants_user && strcmp(a->user, a->wanted) != 0;
-	if (a->page || (!other && a->client->trusted &&
-			       !(a->prompt & (PROMPT_CONSENT | PROMPT_SELECT))))
+	if (a->page ||
+		(!other && a->client->trusted && !(a->prompt & (PROMPT_CONSENT | PROMPT_SELECT))))
 		authorize_grant(a);
 	else if (other)
 		authorize_refuse(a, "login_required", "Somebody else has signed in.");

@@ -74,10 +74,12 @@ static void ask(struct logout *l, int status, const char *problem)
 	html_add(&b, str_of(l->user));
 	buf_addf(&b, "</strong></p>\n");
 	page_problem(&b, problem);
-	buf_addf(&b, "<p>Signing out ends this browser's sign-in, and what programs got by it.</p>\n");
+	buf_addf(&b,
+		"<p>Signing out ends this browser's sign-in, and what programs got by it.</p>\n");
 	page_form(&b, "/oauth/logout", l->x->in.query, page_csrf(l->x, csrf));
-	buf_addf(&b, "<button type=\"submit\" name=\"decision\" value=\"yes\">Sign out</button>\n"
-		     "</form>\n");
+	buf_addf(&b,
+		"<button type=\"submit\" name=\"decision\" value=\"yes\">Sign out</button>\n"
+		"</form>\n");
 	page_link(&b, "/oauth/account", STR(""), "Stay signed in");
 	page_end(l->x, status, &b, l->uri);
 	l->x = NULL; /* answered; the page's texts were the request's */
@@ -153,9 +155,10 @@ static void got_client(void *context, enum err err, struct client *client)
 	else if (err)
 		refuse(l, "The program that sent you here is not registered.");
 	else if (l->uri.n && !client_logs_out_to(client, l->uri))
-		refuse(l, "The program that sent you here asked to get you back at an address that "
-			  "is not registered for it. If it is yours, register exactly this "
-			  "post_logout_redirect_uri. Nobody was signed out.");
+		refuse(l,
+			"The program that sent you here asked to get you back at an address that "
+			"is not registered for it. If it is yours, register exactly this "
+			"post_logout_redirect_uri. Nobody was signed out.");
 	else
 		look_for_login(l);
 }
@@ -186,13 +189,15 @@ static void begin(struct logout *l)
 	if (l->hinted)
 		l->client_id = str_of(l->hint.client);
 	if (broken || (token.n && !l->hinted))
-		refuse(l, "The program that sent you here sent something that makes no sense. "
-			  "Nobody was signed out.");
+		refuse(l,
+			"The program that sent you here sent something that makes no sense. "
+			"Nobody was signed out.");
 	else if (l->client_id.n)
 		client_get(l->client_id, got_client, l);
 	else if (l->uri.n)
-		refuse(l, "The program that sent you here did not say who it is (client_id or "
-			  "id_token_hint). Nobody was signed out.");
+		refuse(l,
+			"The program that sent you here did not say who it is (client_id or "
+			"id_token_hint). Nobody was signed out.");
 	else
 		look_for_login(l);
 }
@@ -211,8 +216,7 @@ static void come_again(struct http_exchange *x)
 	struct buf location = BUF_INIT(LOCATION_MAX);
 	buf_addf(&location, "/oauth/logout?");
 	buf_adds(&location, x->in.body);
-	if (x->in.body.n > QUERY_MAX || str_has_control(x->in.body) ||
-		!str_utf8_valid(x->in.body))
+	if (x->in.body.n > QUERY_MAX || str_has_control(x->in.body) || !str_utf8_valid(x->in.body))
 		page_error(x, 400, "Bad request", "The program that sent you here sent too much.");
 	else
 		http_redirect(x, buf_str(&location));
@@ -234,7 +238,7 @@ void serve_logout(struct http_exchange *x)
 	struct logout *l = mem_new(struct logout);
 	l->x = x;
 	if (x->in.verb == HTTP_POST)
-		l->confirmed = posted_read(&l->posted, x, names, &decision) &&
-			str_is(decision, "yes");
+		l->confirmed =
+			posted_read(&l->posted, x, names, &decision) && str_is(decision, "yes");
 	begin(l);
 }

@@ -32,8 +32,7 @@ bool posted_read(
 {
 	posted_finish(p);
 	p->x = x;
-	p->broken =
-		!str_starts(x->in.content_type, STR("application/x-www-form-urlencoded"));
+	p->broken = !str_starts(x->in.content_type, STR("application/x-www-form-urlencoded"));
 	p->n = 2 * x->in.body.n + 1;
 	p->text = p->at = mem_alloc(p->n);
 	struct str csrf = field(p, "csrf");
