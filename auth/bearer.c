@@ -98,6 +98,8 @@ static bool matches(const struct principal *p, enum bearer_match match, struct s
 	switch (match) {
 	case BEARER_JTI:
 		return str_eq(p->jti, value);
+	case BEARER_SID:
+		return str_eq(p->sid, value);
 	case BEARER_USER:
 		return str_eq(p->user, value);
 	case BEARER_CLIENT:

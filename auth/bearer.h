@@ -37,9 +37,9 @@ void bearer_set_keys(struct bearer *b, size_t issuer, struct jwk_set *set);
 enum err bearer_check(struct bearer *b, struct str token, int64_t now, struct principal **ret,
 	struct bearer_fail *ret_fail);
 
-enum bearer_match { BEARER_ALL, BEARER_JTI, BEARER_USER, BEARER_CLIENT };
+enum bearer_match { BEARER_ALL, BEARER_JTI, BEARER_SID, BEARER_USER, BEARER_CLIENT };
 
-/* Forgets the cached tokens that this is the jti, user or client of. How many they were. */
+/* Forgets the cached tokens that this is the jti, sid, user or client of. How many they were. */
 size_t bearer_forget(struct bearer *b, enum bearer_match match, struct str value);
 
 struct bearer_counts {

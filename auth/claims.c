@@ -129,13 +129,16 @@ static bool take_name(struct claims *c, struct str payload, const char *name, st
 		(decode(c, value, CLAIM_TEXT_MAX, ret) && !str_has_control(*ret));
 }
 
-static enum err read_names(struct str payload, struct claims *c, const char **ret_why)
+static enum err read_names(
+	struct str payload, const struct issuer_rule *rule, struct claims *c, const char **ret_why)
 {
 	struct str azp;
 	if (!take_name(c, payload, "sub", &c->sub) || !c->sub.n)
 		return refuse("the token has no sub, or one that cannot name a user", ret_why);
 	if (!take_name(c, payload, "jti", &c->jti))
 		return refuse("the token's jti is no string of at most 255 bytes", ret_why);
+	if (!rule->alias.n && !take_name(c, payload, "sid", &c->sid))
+		return refuse("the token's sid is no string of at most 255 bytes", ret_why);
 	if (!take_name(c, payload, "client_id", &c->client) || !take_name(c, payload, "azp", &azp))
 		return refuse(
 			"the token's client_id or azp is no string of at most 255 bytes", ret_why);
@@ -314,7 +317,7 @@ enum err claims_read(struct str payload, struct str typ, const struct issuer_rul
 	enum err err = check_for_us(payload, rule, ret_why);
 	err = err ? err : check_typ(payload, typ, rule, ret_why);
 	err = err ? err : read_dates(payload, now, c, ret_why);
-	err = err ? err : read_names(payload, c, ret_why);
+	err = err ? err : read_names(payload, rule, c, ret_why);
 	err = err ? err : check_account(c, rule, ret_why);
 	return err ? err : read_grant(payload, rule, c, ret_why);
 }
@@ -345,6 +348,7 @@ struct principal *claims_principal(const struct claims *claims, const struct iss
 		.subject = claims->sub,
 		.client = claims->client,
 		.jti = claims->jti,
+		.sid = claims->sid,
 		.scopes = claims->scopes,
 		.rooms_limited = claims->rooms_limited,
 		.datasets_limited = claims->datasets_limited,
@@ -353,5 +357,8 @@ struct principal *claims_principal(const struct claims *claims, const struct iss
 		.rooms = (struct str *)(uintptr_t)claims->rooms,
 		.datasets = (struct str *)(uintptr_t)claims->datasets,
 		.expires_at = claims->exp,
+		.issued_at = claims->iat > 0 ? claims->iat
+			: claims->nbf > 0    ? claims->nbf
+					     : 0,
 	});
 }

@@ -27,6 +27,7 @@ struct issuer_rule {
 /* Spans point into `text`. Absent strings are empty. */
 struct claims {
 	struct str sub, jti, client, name;
+	struct str sid; /* of the embedded issuer only: others mean something of their own by it */
 	int64_t exp, nbf, iat; /* whole seconds, rounded down; nbf and iat 0 when absent */
 	bool has_scope;
 	uint32_t scopes;

@@ -41,7 +41,8 @@ static struct str *put_table(char **at, size_t count)
 struct principal *principal_new(const struct principal *from)
 {
 	size_t size = from->user.n + from->name.n + from->issuer.n + from->subject.n +
-		from->client.n + from->jti.n + list_size(from->rooms, from->room_count) +
+		from->client.n + from->jti.n + from->sid.n +
+		list_size(from->rooms, from->room_count) +
 		list_size(from->datasets, from->dataset_count);
 	struct counted *c = mem_alloc(sizeof(*c) + sizeof(struct str) + size);
 	char *at = c->bytes + (-(uintptr_t)c->bytes & (_Alignof(struct str) - 1));
@@ -58,6 +59,7 @@ struct principal *principal_new(const struct principal *from)
 	c->p.subject = put(&at, from->subject);
 	c->p.client = put(&at, from->client);
 	c->p.jti = put(&at, from->jti);
+	c->p.sid = put(&at, from->sid);
 	atomic_init(&c->refs, 1);
 	return &c->p;
 }
@@ -87,11 +89,13 @@ static void put_list(struct buf *b, bool limited, const struct str *list, size_t
 
 void principal_put(struct buf *b, const struct principal *p)
 {
-	const struct str texts[] = {p->user, p->name, p->issuer, p->subject, p->client, p->jti};
+	const struct str texts[] = {
+		p->user, p->name, p->issuer, p->subject, p->client, p->jti, p->sid};
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
 		record_put_str(b, texts[i]);
 	record_put_int(b, p->scopes);
 	record_put_int(b, (uint64_t)p->expires_at);
+	record_put_int(b, (uint64_t)p->issued_at);
 	put_list(b, p->rooms_limited, p->rooms, p->room_count);
 	put_list(b, p->datasets_limited, p->datasets, p->dataset_count);
 }
@@ -109,11 +113,13 @@ static size_t read_list(struct record_reader *r, bool *ret_limited, struct str *
 struct principal *principal_read(struct record_reader *r)
 {
 	struct principal p = {0}, *made = NULL;
-	struct str *const texts[] = {&p.user, &p.name, &p.issuer, &p.subject, &p.client, &p.jti};
+	struct str *const texts[] = {
+		&p.user, &p.name, &p.issuer, &p.subject, &p.client, &p.jti, &p.sid};
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
 		*texts[i] = record_str(r, TEXT_MAX_BYTES);
 	p.scopes = (uint32_t)record_int(r, (1u << SCOPE_BITS) - 1);
 	p.expires_at = (int64_t)record_int(r, INT64_MAX);
+	p.issued_at = (int64_t)record_int(r, INT64_MAX);
 	p.room_count = read_list(r, &p.rooms_limited, &p.rooms);
 	p.dataset_count = read_list(r, &p.datasets_limited, &p.datasets);
 	if (!r->bad)

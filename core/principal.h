@@ -43,6 +43,7 @@ struct principal {
 	struct str subject; /* as the issuer says it */
 	struct str client;  /* client_id, may be empty */
 	struct str jti;     /* may be empty */
+	struct str sid;     /* the sign-in that it came from; may be empty */
 	uint32_t scopes;    /* of enum scope */
 	bool rooms_limited; /* the token names the rooms: only those that match */
 	bool datasets_limited;
@@ -50,6 +51,7 @@ struct principal {
 	struct str *rooms; /* globs */
 	struct str *datasets;
 	int64_t expires_at; /* Unix seconds */
+	int64_t issued_at;  /* the same; 0: nobody says */
 };
 
 /* A copy of everything in it, with one reference. */

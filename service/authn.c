@@ -7,7 +7,6 @@
 #include "core/mem.h"
 #include "core/metrics.h"
 #include "service/config.h"
-#include "service/disabled.h"
 #include "service/quota.h"
 
 #include <stdio.h>
@@ -30,7 +29,6 @@ struct issuer {
 static struct issuer issuers[BEARER_ISSUERS_MAX];
 static struct issuer_rule rules[BEARER_ISSUERS_MAX];
 static size_t issuer_count;
-static struct str embedded_url; /* n 0: none; otherwise it is the first issuer */
 static size_t cache_size;
 static long keys_timeout_ms;
 
@@ -120,7 +118,6 @@ static enum err add_embedded(const struct authn_embedded *e, struct buf *why)
 enum err authn_configure(
 	const struct config *config, const struct authn_embedded *embedded, struct buf *why)
 {
-	embedded_url = embedded->url;
 	cache_size = config->auth.cached_tokens;
 	keys_timeout_ms = (long)config->auth.jwks_timeout;
 	if (config->issuers.count + 1 > BEARER_ISSUERS_MAX) {
@@ -184,9 +181,18 @@ static void say(const struct bearer_fail *fail)
 			LOG_STR("kid", ((struct str){fail->kid, fail->kid_n})));
 }
 
-bool authn_withdrawn(const struct principal *who)
+void authn_forget(enum withdrawal_kind kind, struct str value)
 {
-	return embedded_url.n && str_eq(who->issuer, embedded_url) && disabled_has(who->user);
+	static const enum bearer_match matches[WITHDRAWAL_KINDS] = {[WITHDRAWN_TOKEN] = BEARER_JTI,
+		[WITHDRAWN_GRANT] = BEARER_SID,
+		[WITHDRAWN_USER] = BEARER_USER,
+		[WITHDRAWN_CLIENT] = BEARER_CLIENT};
+	const char *bar = value.n ? memchr(value.p, '|', value.n) : NULL;
+	if (bar && kind != WITHDRAWN_USER) { /* the alias is not in what the token says */
+		value.n -= (size_t)(bar + 1 - value.p);
+		value.p = bar + 1;
+	}
+	bearer_forget(bearer, matches[kind], value);
 }
 
 /* The token by itself, be it cached or not, then what has happened since it was made. */
@@ -194,9 +200,10 @@ static enum err check(struct str token, struct principal **ret_who, struct beare
 {
 	struct principal *who = NULL;
 	enum err err = bearer_check(bearer, token, (int64_t)time(NULL), &who, ret_fail);
-	if (!err && authn_withdrawn(who)) {
+	enum withdrawal_kind kind;
+	if (!err && withdrawals_fit(who, &kind)) {
 		principal_unref(&who);
-		*ret_fail = (struct bearer_fail){.why = "the account is disabled"};
+		*ret_fail = (struct bearer_fail){.issuer = -1, .why = withdrawal_reason(kind)};
 		err = ERR_UNAUTHENTICATED;
 	}
 	if (!err)

@@ -5,6 +5,7 @@
  * waits for keys, and nobody waits after it: ERR_OVERLOADED. */
 #pragma once
 
+#include "auth/withdrawal.h"
 #include "core/buf.h"
 #include "core/ip.h"
 #include "core/principal.h"
@@ -25,9 +26,8 @@ struct authn {
 void authn_check(struct authn *a, struct str token, struct str peer);
 void authn_cancel(struct authn *a); /* done will not be called; also when nothing is under way */
 
-/* Whether the account was disabled since the token was checked. For who keeps a principal for a
- * while before it becomes a session; authn_check() asks by itself. */
-bool authn_withdrawn(const struct principal *who);
+/* What was withdrawn is not cached on this worker any more (auth/withdrawal.h). */
+void authn_forget(enum withdrawal_kind kind, struct str value);
 
 /* The token in an Authorization header. ERR_NOT_FOUND: none was sent; ERR_PARAMS: not one Bearer
  * token (RFC 6750 section 2.1). */

@@ -16,7 +16,7 @@
 
 /* The bytes in the store: this line, with the version of everything behind it; a SHA-256 of the rest;
  * the sessions; the rooms. Programs of other versions drop what they do not know. */
-static const char heading[] = "signalbox hand-over 1\n";
+static const char heading[] = "signalbox hand-over 2\n";
 
 enum {
 	HEADING = sizeof(heading) - 1,

@@ -307,6 +307,16 @@ void opening_enter(
 	become(o, who);
 }
 
+void openings_withdraw(void)
+{
+	enum withdrawal_kind kind;
+	for (struct opening *o = openings, *next; o; o = next) {
+		next = o->next;
+		if (o->upgrade && withdrawals_fit(o->upgrade, &kind))
+			end(o, 4501, withdrawal_reason(kind));
+	}
+}
+
 /* ---- the worker's part ---- */
 
 static void on_sweep(uv_timer_t *timer)

@@ -25,4 +25,7 @@ void opening_begin(struct carrier *carrier, const struct principal *who);
 void opening_enter(
 	struct carrier *carrier, struct principal *who, const struct session_request *request);
 
+/* Ends this worker's openings whose handshake brought a token that is withdrawn, with 4501. */
+void openings_withdraw(void);
+
 extern const struct worker_part opening_part;

@@ -11,7 +11,6 @@
 #include "service/conn.h"
 #include "service/control.h"
 #include "service/directory.h"
-#include "service/disabled.h"
 #include "service/dispatch.h"
 #include "service/event_stream.h"
 #include "service/hand_over.h"
@@ -28,6 +27,7 @@
 #include "service/session.h"
 #include "service/site.h"
 #include "service/tls.h"
+#include "service/withdrawn.h"
 #include "signaling/signaling.h"
 #include "store/fault.h"
 #include "store/store.h"
@@ -61,10 +61,10 @@ static size_t ice_count;
 static struct str *ephemeral;
 
 /* What runs on every worker, in order of start; what is above may use what is below it. */
-static const struct worker_part *const all_parts[] = {&fetch_part, &audit_part, &disabled_part,
+static const struct worker_part *const all_parts[] = {&fetch_part, &audit_part, &withdrawn_part,
 	&authn_part, &directory_part, &signaling_part, &session_part, &opening_part, &control_part,
 	&event_stream_part, &arrival_part, &listener_part, NULL};
-static const struct worker_part *const quiet_parts[] = {&fetch_part, &audit_part, &disabled_part,
+static const struct worker_part *const quiet_parts[] = {&fetch_part, &audit_part, &withdrawn_part,
 	&authn_part, &directory_part, &signaling_part, &session_part, &control_part, NULL};
 
 /* ---- the data directory ---- */
@@ -225,7 +225,7 @@ static enum err start_issuer(const struct config *config, struct buf *why)
 		.sign_up_open = config->issuer.sign_up == CONFIG_SIGN_UP_OPEN,
 		.demo_client = config->server.demo,
 		.access_token_lifetime = (int)(config->issuer.access_token_lifetime / 1000),
-		.on_disabled = disabled_add};
+		.on_withdrawn = withdrawn_add};
 	char reason[ISSUER_WHY_MAX] = "";
 	enum err err = issuer_start(&options, reason);
 	if (err)
@@ -241,11 +241,9 @@ static enum err start_tokens(const struct config *config, struct buf *why)
 		embedded.audience =
 			config->issuer.audience[0] ? str_of(config->issuer.audience) : embedded.url;
 		embedded.jwks = issuer_jwks();
-		enum err err = disabled_load(why);
-		if (err)
-			return err;
 	}
-	return authn_configure(config, &embedded, why);
+	enum err err = withdrawals_load(why);
+	return err ? err : authn_configure(config, &embedded, why);
 }
 
 static void free_signaling(void)
@@ -499,7 +497,7 @@ enum err serve_start(const struct serve_options *o, struct buf *why)
 	free(control_path);
 stop_issuer:
 	authn_finish();
-	disabled_finish();
+	withdrawals_finish();
 	if (config->issuer.enabled)
 		issuer_stop();
 close_all:
@@ -539,7 +537,7 @@ void serve_stop(const struct config *config)
 	if (config->issuer.enabled)
 		issuer_stop();
 	authn_finish();
-	disabled_finish();
+	withdrawals_finish();
 	quota_finish();
 	methods_free();
 	routes_free();

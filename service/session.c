@@ -98,6 +98,23 @@ static void bury(struct session *s)
 	session_free(s, s->clean);
 }
 
+static void end_withdrawn(struct session *s)
+{
+	enum withdrawal_kind kind;
+	if (!s->ending && withdrawals_fit(s->caller.who, &kind)) {
+		metric_add(METRIC_SESSIONS_WITHDRAWN, 1);
+		end(s, false, 4501, withdrawal_reason(kind));
+	}
+}
+
+void sessions_withdraw(void)
+{
+	for (struct session *s = sessions, *next; s && !sealed; s = next) {
+		next = s->next;
+		end_withdrawn(s);
+	}
+}
+
 void session_end_at(struct addr session, uint16_t code, const char *reason)
 {
 	struct session *s = (struct session *)addr_find(session);
@@ -369,8 +386,7 @@ void session_begin(struct carrier *carrier, struct principal *who, const struct 
 	log_info("session opened", LOG_TEXT("session", s->id), LOG_STR("user", who->user),
 		LOG_STR("client", who->client), LOG_STR("address", carrier->peer));
 	send_opened(s, r->id, false);
-	if (authn_withdrawn(who)) /* disabled between the check and now */
-		end(s, false, 4501, "the account is disabled");
+	end_withdrawn(s); /* between the check and now */
 }
 
 struct session *session_find(const char *id)
@@ -429,6 +445,7 @@ void session_resume(struct carrier *carrier, struct principal *who, const struct
 				.again = true});
 	if (was_away)
 		addr_connected(&s->caller.endpoint, true);
+	end_withdrawn(s); /* between the check and now */
 }
 
 /* ---- in ---- */

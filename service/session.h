@@ -73,6 +73,9 @@ void session_refuse(
 enum err session_take(const char *id, const struct principal *who, uint64_t sent, struct str text,
 	uint64_t *ret_received);
 
+/* Ends this worker's sessions whose tokens are withdrawn (auth/withdrawal.h), with 4501. */
+void sessions_withdraw(void);
+
 /* ---- from one process to the next (service/hand_over.h); on each worker, as rounds ---- */
 
 /* Who had an address in the process before, and has which here. */

@@ -134,7 +134,8 @@ static enum err load(struct record_reader *r, const char *id, struct session_mov
 	struct session *s = session_new(who);
 	principal_unref(&who);
 	snprintf(s->id, sizeof(s->id), "%s", id);
-	bool whole = read_session(r, s), welcome = !authn_withdrawn(s->caller.who);
+	enum withdrawal_kind kind;
+	bool whole = read_session(r, s), welcome = !withdrawals_fit(s->caller.who, &kind);
 	if (!whole || !welcome) {
 		session_free(s, false);
 		return whole ? ERR_FORBIDDEN : ERR_PARSE;

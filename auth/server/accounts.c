@@ -155,8 +155,7 @@ static void disabled(struct store_op *op)
 	} else if (op->err) {
 		call_refuse(c, op->err);
 	} else {
-		if (issuer->on_disabled)
-			issuer->on_disabled(store_str(op, 0, 0));
+		issuer_withdrawn(WITHDRAWN_USER, store_str(op, 0, 0), WITHDRAWN_FOR_GOOD);
 		call_reply_empty(c);
 	}
 }

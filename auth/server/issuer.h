@@ -10,10 +10,18 @@ struct issuer {
 	bool secure; /* https: cookies are Secure and have the __Host- prefix */
 	bool sign_up_open, demo_client;
 	int64_t access_token_lifetime;
-	void (*on_disabled)(struct str user); /* may be NULL */
+	void (*on_withdrawn)(enum withdrawal_kind kind, struct str value, int64_t at); /* or NULL */
 };
 
 extern const struct issuer *const issuer;
+
+/* To be called on a worker when the store has taken the row of `withdrawals`. */
+static inline void issuer_withdrawn(enum withdrawal_kind kind, struct str value, int64_t at)
+{
+	withdrawals_note(kind, value, at);
+	if (issuer->on_withdrawn)
+		issuer->on_withdrawn(kind, value, at);
+}
 
 enum { LOGIN_LIFETIME = 7 * 24 * 3600 }; /* seconds that a browser stays signed in */
 

@@ -3,7 +3,9 @@
 #include "auth/server/issuer.h"
 #include "auth/server/keys.h"
 #include "auth/jws.h"
+#include "auth/server/clients.h"
 #include "auth/server/secret.h"
+#include "auth/withdrawal.h"
 #include "core/json_scan.h"
 
 #include <jwt.h>
@@ -14,7 +16,7 @@ enum { JTI_DIGITS = 32, CLAIMS_MAX_BYTES = 4096 };
 
 /* What the issuer says itself. */
 static const char *const reserved[] = {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id",
-	"scope", "name", "cnf", "act"};
+	"scope", "name", "sid", "cnf", "act"};
 
 static enum err check_claims(struct str claims)
 {
@@ -39,19 +41,35 @@ static void write_more(struct json_out *o, struct str claims)
 	}
 }
 
+/* The user that the token will be checked as (auth/claims.h). */
+static struct str user_of(const struct mint_request *r, char *out)
+{
+	static const char before[] = "client:";
+	if (r->user.n)
+		return r->user;
+	memcpy(out, before, sizeof(before) - 1);
+	memcpy(out + sizeof(before) - 1, r->client.p, r->client.n);
+	return (struct str){out, sizeof(before) - 1 + r->client.n};
+}
+
 static void write_payload(struct buf *b, const struct mint_request *r)
 {
 	char jti[JTI_DIGITS + 1];
 	struct json_out o = JSON_OUT(b);
+	char client_user[8 + CLIENT_ID_MAX];
+	struct str user = user_of(r, client_user);
 	int64_t now = r->issued_at ? r->issued_at : time(NULL);
+	int64_t iat = withdrawals_issue(user, r->client, now, r->seen);
 	secret_make_hex(jti, JTI_DIGITS);
 	json_open(&o, NULL, '{');
 	json_str(&o, "iss", issuer->url);
 	json_str(&o, "sub", r->user.n ? r->user : r->client);
 	json_str(&o, "aud", r->audience.n ? r->audience : issuer->audience);
 	json_int(&o, "exp", now + (r->lifetime ? r->lifetime : issuer->access_token_lifetime));
-	json_int(&o, "iat", now);
+	json_int(&o, "iat", iat);
 	json_text(&o, "jti", jti);
+	if (r->sid.n)
+		json_str(&o, "sid", r->sid);
 	json_str(&o, "client_id", r->client);
 	json_str(&o, "scope", r->scope);
 	if (r->name.n)

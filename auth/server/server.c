@@ -228,7 +228,7 @@ enum err issuer_start(const struct issuer_options *options, char *ret_why)
 		.access_token_lifetime = options->access_token_lifetime
 			? options->access_token_lifetime
 			: ACCESS_TOKEN_LIFETIME,
-		.on_disabled = options->on_disabled,
+		.on_withdrawn = options->on_withdrawn,
 	};
 	documents.jwks = document(keys_write);
 	documents.openid = document(write_openid);

@@ -7,6 +7,7 @@
  * methods on any worker; the rest on any thread between start and stop. */
 #pragma once
 
+#include "auth/withdrawal.h"
 #include "core/call.h"
 #include "core/http.h"
 
@@ -16,8 +17,9 @@ struct issuer_options {
 	bool sign_up_open;
 	bool demo_client; /* a public client "demo" for pages of the issuer and of loopback */
 	int access_token_lifetime; /* seconds; 0: ACCESS_TOKEN_LIFETIME */
-	/* An account was disabled: whatever it has open is to end. On a worker; NULL: nobody minds. */
-	void (*on_disabled)(struct str user);
+	/* Tokens were withdrawn, the store has it: no worker takes them any more, and what they have
+	 * open is to end. On a worker; NULL: they are only refused. */
+	void (*on_withdrawn)(enum withdrawal_kind kind, struct str value, int64_t at);
 };
 
 enum {
@@ -49,8 +51,10 @@ struct mint_request {
 	struct str scope;    /* words */
 	struct str audience; /* n 0: the default one */
 	struct str claims;   /* more claims, as one JSON object; may be empty */
-	int64_t issued_at;   /* Unix seconds; 0: now */
-	int64_t lifetime;    /* seconds; 0: the configured one */
+	struct str sid;      /* the sign-in that it comes from; n 0: none */
+	uint64_t seen;       /* withdrawals_seen() before the store was asked; 0: just now */
+	int64_t issued_at; /* Unix seconds; 0: now. Moved behind withdrawals (auth/withdrawal.h) */
+	int64_t lifetime;  /* seconds; 0: the configured one */
 };
 
 enum { TOKEN_MAX_BYTES = 8192 }; /* what the check takes */

@@ -228,7 +228,7 @@ test("what is damaged, or of another version, is dropped as a whole", async (t) 
 		"UPDATE hand_over SET bytes = CAST(substr(bytes, 1, 30) AS BLOB)": /damaged/,
 		"UPDATE hand_over SET bytes = X'00'": /another version/,
 		"UPDATE hand_over SET bytes = X''": /another version/,
-		"UPDATE hand_over SET bytes = CAST('signalbox hand-over 2' || X'0A' || substr(bytes, 23) AS BLOB)":
+		"UPDATE hand_over SET bytes = CAST('signalbox hand-over 1' || X'0A' || substr(bytes, 23) AS BLOB)":
 			/another version/,
 	};
 	for (const [damage, said] of Object.entries(damages)) {

@@ -1,0 +1,87 @@
+#include "service/withdrawn.h"
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "core/metrics.h"
+#include "service/authn.h"
+#include "service/opening.h"
+#include "service/session.h"
+#include "store/store.h"
+
+#include <time.h>
+
+enum { PURGE_MS = 3600 * 1000 };
+
+static _Thread_local uv_timer_t purger; /* worker 0's */
+
+struct notice {
+	struct post post;
+	enum withdrawal_kind kind;
+	size_t n;
+	char value[];
+};
+
+/* Who was let in before the table knew has become a session or an opening of this worker before this
+ * runs, and so is found; who comes later is refused by the table. */
+static void run_notice(struct post *p)
+{
+	struct notice *n = (struct notice *)p;
+	authn_forget(n->kind, (struct str){n->value, n->n});
+	sessions_withdraw();
+	openings_withdraw();
+	free(n);
+}
+
+void withdrawn_add(enum withdrawal_kind kind, struct str value, int64_t at)
+{
+	(void)at; /* the table says it */
+	metric_add(METRIC_WITHDRAWALS, 1);
+	for (int i = 0; i < workers_count(); i++) {
+		struct notice *n = mem_alloc(sizeof(*n) + value.n);
+		*n = (struct notice){.post = {.run = run_notice}, .kind = kind, .n = value.n};
+		if (value.n)
+			memcpy(n->value, value.p, value.n);
+		worker_post(worker_at(i), &n->post);
+	}
+}
+
+/* ---- what no living token can fit any more ---- */
+
+static void purged(struct store_op *op)
+{
+	if (op->err)
+		log_warn("withdrawals that are over were not taken out",
+			LOG_TEXT("why", err_info(op->err)->reason));
+}
+
+static void on_purge(uv_timer_t *timer)
+{
+	(void)timer;
+	int64_t now = (int64_t)time(NULL);
+	withdrawals_purge(now);
+	store_ask(STORE_WITHDRAWALS_PURGE, purged, NULL, STORE_INT(now), STORE_END);
+}
+
+static enum err start(struct worker *w)
+{
+	if (w->index)
+		return ERR_OK;
+	uv_timer_init(&w->loop, &purger);
+	uv_timer_start(&purger, on_purge, PURGE_MS, PURGE_MS);
+	return ERR_OK;
+}
+
+static void drain(struct worker *w)
+{
+	if (!w->index)
+		uv_timer_stop(&purger);
+}
+
+static void stop(struct worker *w)
+{
+	if (!w->index)
+		uv_close((uv_handle_t *)&purger, NULL);
+}
+
+const struct worker_part withdrawn_part = {
+	.name = "withdrawals", .start = start, .drain = drain, .stop = stop};

@@ -1,0 +1,15 @@
+/* withdrawn.h: what is open is ended when its token is withdrawn (auth/withdrawal.h): sessions, also
+ * those without a connection just now, connections that have not opened one, and streams, on every
+ * worker, with 4501.
+ *
+ * Thread: any worker. */
+#pragma once
+
+#include "auth/withdrawal.h"
+#include "core/worker.h"
+
+/* The store has it. When this returns no worker takes such a token any more; what is open ends as soon
+ * as each worker comes to it. */
+void withdrawn_add(enum withdrawal_kind kind, struct str value, int64_t at);
+
+extern const struct worker_part withdrawn_part;
