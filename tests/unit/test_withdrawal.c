@@ -32,7 +32,8 @@ static void test_kinds(void **state)
 		bool fits;
 	} rows[] = {
 		{WITHDRAWN_TOKEN, "j1", "ann", T - 9, true},
-		{WITHDRAWN_TOKEN, "j1", "ann", T + 9, true}, /* one token is over, whenever issued */
+		{WITHDRAWN_TOKEN, "j1", "ann", T + 9,
+			true}, /* one token is over, whenever issued */
 		{WITHDRAWN_TOKEN, "j2", "ann", T - 9, false},
 		{WITHDRAWN_TOKEN, "j1", "corp|ann", T - 9, false},
 		{WITHDRAWN_TOKEN, "corp|j1", "corp|ann", T - 9, true},
@@ -134,13 +135,17 @@ static void test_loaded(void **state)
 	char name[32];
 	for (int i = 0; i < 1100; i++) {
 		snprintf(name, sizeof(name), "user-%d", i);
-		assert_int_equal(ask(STORE_WITHDRAW, STORE_TEXT(STR("user")), STORE_TEXT(str_of(name)),
-			STORE_INT(now), STORE_INT(now + 100)), ERR_OK);
+		assert_int_equal(
+			ask(STORE_WITHDRAW, STORE_TEXT(STR("user")), STORE_TEXT(str_of(name)),
+				STORE_INT(now), STORE_INT(now + 100)),
+			ERR_OK);
 	}
 	assert_int_equal(ask(STORE_WITHDRAW, STORE_TEXT(STR("token")), STORE_TEXT(STR("old")),
-		STORE_INT(now - 100), STORE_INT(now - 1)), ERR_OK);
-	assert_int_equal(ask(STORE_USER_ADD, STORE_TEXT(STR("Ann")), STORE_TEXT(STR("Ann")), STORE_NULL,
-		STORE_INT(5)), ERR_OK);
+				 STORE_INT(now - 100), STORE_INT(now - 1)),
+		ERR_OK);
+	assert_int_equal(ask(STORE_USER_ADD, STORE_TEXT(STR("Ann")), STORE_TEXT(STR("Ann")),
+				 STORE_NULL, STORE_INT(5)),
+		ERR_OK);
 	assert_int_equal(ask(STORE_USER_DISABLE, STORE_TEXT(STR("Ann")), STORE_INT(now)), ERR_OK);
 	assert_int_equal(withdrawals_load(&reason), ERR_OK);
 	for (int i = 0; i < 1100; i++) {
