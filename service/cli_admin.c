@@ -13,7 +13,7 @@
 
 extern char **environ;
 
-enum { OPTIONS_MAX = 8, INPUT_MAX = 64 * 1024 };
+enum { OPTIONS_MAX = 12, INPUT_MAX = 64 * 1024 };
 
 enum kind {
 	AS_TEXT,
@@ -23,7 +23,8 @@ enum kind {
 	AS_SINCE,    /* "1h" ago or "2026-01-31", UTC: the time, as Unix seconds */
 	AS_NUMBER,
 	AS_JSON,
-	AS_INPUT, /* no value: the text on standard input */
+	AS_JSON_FILE, /* the same out of a file */
+	AS_INPUT,     /* no value: the text on standard input */
 };
 
 struct option {
@@ -58,7 +59,7 @@ static const struct command commands[] = {
 		NULL, NULL, "set another password"},
 	{"client add", "client.add", "name", "NAME",
 		{{"--grant", "grants", AS_LIST,
-			 "authorization_code, client_credentials or device_code"},
+			 "authorization_code, refresh_token, client_credentials or device_code"},
 			{"--redirect", "redirect_uris", AS_LIST, "where a sign-in may return to"},
 			{"--scope", "scope", AS_TEXT,
 				"\"A B\": the most that its tokens may allow"},
@@ -66,7 +67,10 @@ static const struct command commands[] = {
 				"where a sign-out may return to"},
 			{"--public", "public", AS_YES, "a page or an app: it can keep no secret"},
 			{"--trusted", "trusted", AS_YES,
-				"your own: nobody is asked whether it may"}},
+				"your own: nobody is asked whether it may"},
+			{"--jwks", "jwks", AS_JSON_FILE,
+				"its public keys (a JWK Set): it signs instead of having a secret"},
+			{"--id-token-alg", "id_token_alg", AS_TEXT, "ES256 or RS256"}},
 		NULL, NULL, "add an OAuth2 client; prints client_id and client_secret"},
 	{"client list", "client.list", NULL, NULL, {{0}}, "clients", NULL, "list the clients"},
 	{"client remove", "client.remove", "client_id", "ID", {{0}}, NULL, NULL, "remove a client"},
@@ -202,7 +206,9 @@ static json_t *value_of(const struct option *o, const char *text)
 	case AS_NUMBER:
 		return not_negative(number(text));
 	case AS_JSON:
-		value = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	case AS_JSON_FILE:
+		value = o->kind == AS_JSON ? json_loads(text, JSON_REJECT_DUPLICATES, NULL)
+					   : json_load_file(text, JSON_REJECT_DUPLICATES, NULL);
 		if (value && !json_is_object(value)) {
 			json_decref(value);
 			value = NULL;

@@ -38,6 +38,8 @@ static const struct field client_add_fields[] = {
 	FIELD(struct client_add, post_logout_redirect_uris, ARRAY, false, 0, CLIENT_URIS_MAX),
 	FIELD(struct client_add, public, BOOL, false, 0, 0),
 	FIELD(struct client_add, trusted, BOOL, false, 0, 0),
+	FIELD(struct client_add, jwks, OBJECT, false, 0, CLIENT_JWKS_MAX),
+	FIELD(struct client_add, id_token_alg, STRING, false, 1, 16),
 	{0},
 };
 

@@ -38,7 +38,8 @@ void user_passwd_run(struct call *c);
 
 /* clients_admin.c */
 struct client_add {
-	struct str name, grants, redirect_uris, post_logout_redirect_uris, scope;
+	struct str name, grants, redirect_uris, post_logout_redirect_uris, scope, jwks,
+		id_token_alg;
 	struct param_bool public, trusted;
 };
 struct client_remove {

@@ -29,12 +29,13 @@ static struct str put(char **at, struct str s)
 
 static struct client *client_new(struct client from)
 {
-	struct record *r = mem_alloc(sizeof(*r) + from.id.n + from.name.n + from.grants.n +
-		from.redirect_uris.n + from.post_logout_uris.n);
+	struct record *r = mem_alloc(sizeof(*r) + from.id.n + from.name.n + from.jwks.n +
+		from.grants.n + from.redirect_uris.n + from.post_logout_uris.n);
 	char *at = r->bytes;
 	r->client = from;
 	r->client.id = put(&at, from.id);
 	r->client.name = put(&at, from.name);
+	r->client.jwks = put(&at, from.jwks);
 	r->client.grants = put(&at, from.grants);
 	r->client.redirect_uris = put(&at, from.redirect_uris);
 	r->client.post_logout_uris = put(&at, from.post_logout_uris);
@@ -56,11 +57,12 @@ static struct client *demo_client(void)
 	struct client *client = client_new((struct client){
 		.id = STR(CLIENT_DEMO),
 		.name = STR("the demo"),
-		.grants = STR("authorization_code"),
+		.id_token_alg = JWA_ES256,
+		.grants = STR("authorization_code refresh_token"),
 		.redirect_uris = buf_str(&uris),
 		.post_logout_uris = buf_str(&uris),
 		.trusted = true,
-		.scope = {SCOPES_DEFAULT, true, true},
+		.scope = {SCOPES_DEFAULT, true, true, true},
 	});
 	buf_free(&uris);
 	return client;
@@ -77,6 +79,8 @@ static void got_row(struct store_op *op)
 	struct client found = {
 		.id = store_str(op, 0, 0),
 		.name = store_str(op, 0, 1),
+		.jwks = store_str(op, 0, 8),
+		.id_token_alg = str_is(store_str(op, 0, 9), "RS256") ? JWA_RS256 : JWA_ES256,
 		.grants = store_str(op, 0, 3),
 		.redirect_uris = store_str(op, 0, 4),
 		.scope = scope_set_parse(store_str(op, 0, 5)),
@@ -143,7 +147,7 @@ bool client_secret_is(const struct client *client, struct str secret)
 
 struct scope_set client_grant(const struct client *client, struct str asked)
 {
-	struct scope_set usual = {SCOPES_DEFAULT, false, false};
+	struct scope_set usual = {.scopes = SCOPES_DEFAULT};
 	struct str rest = asked;
 	bool any = word_next(&rest).n > 0;
 	return scope_set_common(client->scope, any ? scope_set_parse(asked) : usual);

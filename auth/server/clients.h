@@ -4,6 +4,7 @@
  * Thread: any worker; a client record is its holder's. */
 #pragma once
 
+#include "auth/jwa.h"
 #include "auth/server/scope_set.h"
 #include "auth/server/secret.h"
 #include "core/err.h"
@@ -13,6 +14,8 @@ struct client {
 	bool confidential; /* it has a secret */
 	bool trusted;      /* the operator's own: nobody is asked whether it may */
 	unsigned char secret[SECRET_HASH];
+	struct str jwks; /* its public keys: it proves itself by them, and has no secret */
+	enum jwa id_token_alg;
 	struct str grants, redirect_uris, post_logout_uris; /* words */
 	struct scope_set scope;                             /* what it may be given */
 };
@@ -21,7 +24,13 @@ struct client {
  * with which no name does; of the built-in one, "demo", the name is reserved. */
 #define CLIENT_DEMO "demo"
 #define CLIENT_OPERATOR "_signalbox" /* stands in tokens that no client asked for */
-enum { CLIENT_ID_DIGITS = 20, CLIENT_ID_MAX = 64, CLIENT_NAME_MAX = 64, CLIENT_URIS_MAX = 2048 };
+enum {
+	CLIENT_ID_DIGITS = 20,
+	CLIENT_ID_MAX = 64,
+	CLIENT_NAME_MAX = 64,
+	CLIENT_URIS_MAX = 2048,
+	CLIENT_JWKS_MAX = 16384
+};
 
 /* Finds it and calls done(), perhaps before this returns. err: OK, and the client is the
  * callee's; NOT_FOUND; or what the store says. */

@@ -1,5 +1,6 @@
 /* client.add, client.list, client.remove. */
 #include "auth/server/admin.h"
+#include "auth/jwk.h"
 #include "auth/server/redirect.h"
 #include "core/mem.h"
 #include "store/store.h"
@@ -9,13 +10,14 @@
 
 enum { ITEMS_MAX = 16 };
 
-static const char *const grants[] = {"authorization_code", "client_credentials", "device_code"};
+static const char *const grants[] = {
+	"authorization_code", "refresh_token", "client_credentials", "device_code"};
 
 /* While the store works. */
 struct adding {
 	char id[1 + CLIENT_ID_DIGITS + 1];
 	char secret[SECRET_TEXT + 1];
-	bool confidential;
+	bool has_secret;
 };
 
 static bool is_grant(struct str word)
@@ -47,12 +49,15 @@ static bool join(struct str array, bool (*check)(struct str), struct buf *words)
 
 static const char *wrong_with(const struct client_add *p, struct str grant_words, struct str uris)
 {
-	bool confidential = !p->public.yes;
-	if (!grant_words.n)
+	if (!words_have(grant_words, "authorization_code") &&
+		!words_have(grant_words, "client_credentials") &&
+		!words_have(grant_words, "device_code"))
 		return "Name at least one grant: authorization_code, client_credentials or "
-		       "device_code.";
-	if (words_have(grant_words, "client_credentials") && !confidential)
+		       "device_code; refresh_token goes on from the first or the last.";
+	if (words_have(grant_words, "client_credentials") && p->public.yes)
 		return "A public client cannot have client_credentials: it has no secret.";
+	if (p->jwks.n && p->public.yes)
+		return "A public client has no keys.";
 	if (words_have(grant_words, "authorization_code") && !uris.n)
 		return "A client with authorization_code needs a redirect URI.";
 	return NULL;
@@ -69,7 +74,7 @@ static void added(struct store_op *op)
 		struct json_out *o = call_result(c);
 		json_open(o, NULL, '{');
 		json_text(o, "client_id", a->id);
-		if (a->confidential)
+		if (a->has_secret)
 			json_text(o, "client_secret", a->secret);
 		json_close(o, '}');
 		call_reply(c);
@@ -78,14 +83,29 @@ static void added(struct store_op *op)
 	free(a);
 }
 
+/* NULL, or what is wrong with the keys. A private one is refused: it is not ours to know. */
+static const char *wrong_with_keys(struct str jwks)
+{
+	struct jwk_set *set = NULL;
+	const char *why = "they make no sense";
+	if (!jwks.n)
+		return NULL;
+	if (jwk_set_parse(jwks, &set, &why))
+		return why;
+	bool all = jwk_set_count(set) > 0 && !jwk_set_skipped(set);
+	jwk_set_unref(&set);
+	return all ? NULL : "every one of them has to be a public key that can sign";
+}
+
 /* Openid and profile say who somebody is: any client that signs people in may ask for them. */
 static struct scope_set allowed(const struct client_add *p, struct str grant_words)
 {
-	struct scope_set scope = {SCOPES_DEFAULT, false, false};
+	struct scope_set scope = {.scopes = SCOPES_DEFAULT};
 	if (p->scope.n)
 		scope = scope_set_parse(p->scope);
-	if (words_have(grant_words, "authorization_code"))
+	if (words_have(grant_words, "authorization_code") || words_have(grant_words, "device_code"))
 		scope.openid = scope.profile = true;
+	scope.offline = words_have(grant_words, "refresh_token");
 	return scope;
 }
 
@@ -95,19 +115,23 @@ static void add(struct call *c, struct str grant_words, struct str uris, struct 
 	struct adding *a = mem_new(struct adding);
 	unsigned char hash[SECRET_HASH];
 	char scope[SCOPE_SET_TEXT_MAX];
-	a->confidential = !p->public.yes;
+	a->has_secret = !p->public.yes && !p->jwks.n;
 	a->id[0] = '_';
 	secret_make_hex(a->id + 1, CLIENT_ID_DIGITS);
 	secret_make(a->secret);
 	secret_hash(str_of(a->secret), hash);
-	struct store_value secret = STORE_NULL;
-	if (a->confidential)
+	struct store_value secret = STORE_NULL, jwks = STORE_NULL;
+	struct str alg = p->id_token_alg.n ? p->id_token_alg : STR("ES256");
+	if (p->jwks.n)
+		jwks = STORE_TEXT(p->jwks);
+	if (a->has_secret)
 		secret = STORE_BLOB(((struct str){(char *)hash, sizeof(hash)}));
 	c->state = a;
 	store_ask(STORE_CLIENT_ADD, added, c, STORE_TEXT(str_of(a->id)), STORE_TEXT(p->name),
 		secret, STORE_TEXT(grant_words), STORE_TEXT(uris),
 		STORE_TEXT(scope_set_text(allowed(p, grant_words), scope)), STORE_INT(time(NULL)),
-		STORE_INT(p->trusted.yes), STORE_TEXT(logout_uris), STORE_END);
+		STORE_INT(p->trusted.yes), STORE_TEXT(logout_uris), jwks, STORE_TEXT(alg),
+		STORE_END);
 }
 
 static const char uri_rule[] =
@@ -123,8 +147,8 @@ void client_add_run(struct call *c)
 	const char *wrong = NULL;
 	if (!join(p->grants, is_grant, &words))
 		call_refuse(c, ERR_PARAMS, .field = STR("grants"),
-			.message = "Grants are authorization_code, client_credentials and "
-				   "device_code.");
+			.message = "Grants are authorization_code, refresh_token, "
+				   "client_credentials and device_code.");
 	else if (!join(p->redirect_uris, redirect_valid, &uris))
 		call_refuse(c, ERR_PARAMS, .field = STR("redirect_uris"), .message = uri_rule);
 	else if (!join(p->post_logout_redirect_uris, redirect_valid, &logout_uris))
@@ -133,6 +157,12 @@ void client_add_run(struct call *c)
 	else if (!scopes_known(p->scope))
 		call_refuse(c, ERR_PARAMS, .field = STR("scope"),
 			.message = "One of these words is not a scope.");
+	else if (p->id_token_alg.n && !str_is(p->id_token_alg, "ES256") &&
+		!str_is(p->id_token_alg, "RS256"))
+		call_refuse(c, ERR_PARAMS, .field = STR("id_token_alg"),
+			.message = "ID tokens are signed with ES256 or RS256.");
+	else if ((wrong = wrong_with_keys(p->jwks)))
+		call_refuse(c, ERR_PARAMS, .field = STR("jwks"), .message = wrong);
 	else if ((wrong = wrong_with(p, buf_str(&words), buf_str(&uris))))
 		call_refuse(c, ERR_PARAMS, .message = wrong);
 	else
@@ -165,6 +195,8 @@ static void write_client(struct json_out *o, const struct store_op *op, size_t r
 	json_int(o, "created_at", store_int(op, row, 6));
 	json_bool(o, "trusted", store_int(op, row, 7) != 0);
 	write_words(o, "post_logout_redirect_uris", store_str(op, row, 8));
+	json_bool(o, "keys", store_int(op, row, 9) != 0);
+	json_str(o, "id_token_alg", store_str(op, row, 10));
 	json_close(o, '}');
 }
 

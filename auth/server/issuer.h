@@ -2,6 +2,7 @@
  * workers run. Nobody outside of auth/server/ includes this. */
 #pragma once
 
+#include "auth/jwa.h"
 #include "auth/server/server.h"
 
 struct issuer {
@@ -28,6 +29,7 @@ enum { LOGIN_LIFETIME = 7 * 24 * 3600 }; /* seconds that a browser stays signed 
 struct id_token_request {
 	struct str user, name, client, nonce, access_token;
 	bool profile; /* say who it is */
+	enum jwa alg; /* ES256 or RS256 */
 	int64_t auth_time, issued_at;
 };
 

@@ -130,7 +130,8 @@ static void write_id_payload(struct buf *b, const struct id_token_request *r)
 
 enum err issuer_mint_id(const struct id_token_request *request, struct buf *ret_token)
 {
-	const struct signing_key *key = key_for(JWA_ES256);
+	const struct signing_key *key = key_for(request->alg);
+	jwt_alg_t alg = request->alg == JWA_RS256 ? JWT_ALG_RS256 : JWT_ALG_ES256;
 	struct buf payload = BUF_INIT(CLAIMS_MAX_BYTES);
 	enum err err = ERR_INTERNAL;
 	char *text = NULL;
@@ -139,8 +140,7 @@ enum err issuer_mint_id(const struct id_token_request *request, struct buf *ret_
 	if (payload.err || jwt_new(&jwt))
 		goto out;
 	if (jwt_add_grants_json(jwt, payload.p) || jwt_add_header(jwt, "kid", key->pair.kid) ||
-		jwt_set_alg(
-			jwt, JWT_ALG_ES256, (const unsigned char *)key->pem, (int)strlen(key->pem)))
+		jwt_set_alg(jwt, alg, (const unsigned char *)key->pem, (int)strlen(key->pem)))
 		goto out;
 	text = jwt_encode_str(jwt);
 	if (!text)

@@ -26,25 +26,25 @@ bool words_have(struct str words, const char *word)
 
 struct scope_set scope_set_parse(struct str words)
 {
-	return (struct scope_set){
-		scopes_parse(words), words_have(words, "openid"), words_have(words, "profile")};
+	return (struct scope_set){scopes_parse(words), words_have(words, "openid"),
+		words_have(words, "profile"), words_have(words, "offline_access")};
 }
 
 struct scope_set scope_set_common(struct scope_set a, struct scope_set b)
 {
-	return (struct scope_set){
-		a.scopes & b.scopes, a.openid && b.openid, a.profile && b.profile};
+	return (struct scope_set){a.scopes & b.scopes, a.openid && b.openid, a.profile && b.profile,
+		a.offline && b.offline};
 }
 
 struct scope_set scope_set_both(struct scope_set a, struct scope_set b)
 {
-	return (struct scope_set){
-		a.scopes | b.scopes, a.openid || b.openid, a.profile || b.profile};
+	return (struct scope_set){a.scopes | b.scopes, a.openid || b.openid, a.profile || b.profile,
+		a.offline || b.offline};
 }
 
 bool scope_set_empty(struct scope_set s)
 {
-	return !s.scopes && !s.openid && !s.profile;
+	return !s.scopes && !s.openid && !s.profile && !s.offline;
 }
 
 static void put(char *out, size_t *n, struct str words)
@@ -65,6 +65,8 @@ struct str scope_set_text(struct scope_set s, char *out)
 		put(out, &n, STR("openid"));
 	if (s.profile)
 		put(out, &n, STR("profile"));
+	if (s.offline)
+		put(out, &n, STR("offline_access"));
 	put(out, &n, scopes_text(s.scopes, own));
 	return (struct str){out, n};
 }

@@ -1,4 +1,4 @@
-/* scope_set.h: what a token is asked for and given: the service's own scopes, and the two words of
+/* scope_set.h: what a token is asked for and given: the service's own scopes, and the words of
  * OpenID Connect that this issuer knows. Any thread. */
 #pragma once
 
@@ -7,9 +7,10 @@
 struct scope_set {
 	uint32_t scopes; /* of enum scope */
 	bool openid, profile;
+	bool offline; /* "offline_access": a refresh token */
 };
 
-enum { SCOPE_SET_TEXT_MAX = SCOPES_TEXT_MAX + 16 };
+enum { SCOPE_SET_TEXT_MAX = SCOPES_TEXT_MAX + 32 };
 
 /* Unknown words are passed over. */
 struct scope_set scope_set_parse(struct str words);

@@ -2,6 +2,7 @@
 
 #include "auth/password.h"
 #include "auth/server/authorize.h"
+#include "auth/server/device.h"
 #include "auth/server/issuer.h"
 #include "auth/server/keys.h"
 #include "auth/server/logout.h"
@@ -150,6 +151,13 @@ struct str issuer_jwks(void)
 		.body_max = FORM_MAX \
 	}
 
+/* What clients ask themselves, those that are pages as well. */
+#define CLIENT(path_, serve_) \
+	{ \
+		.path = path_, .verbs = HTTP_POST, .serve = serve_, .body_max = FORM_MAX, \
+		.cors = HTTP_CORS_LISTED \
+	}
+
 const struct http_route issuer_routes[] = {
 	DOCUMENT("/.well-known/openid-configuration", serve_openid),
 	DOCUMENT("/.well-known/oauth-authorization-server", serve_openid),
@@ -165,11 +173,8 @@ const struct http_route issuer_routes[] = {
 	PAGE("/oauth/logout", serve_logout),
 	{.path = "/oauth/pages.css", .verbs = HTTP_GET, .serve = serve_style},
 	{.path = "/oauth/colours.css", .verbs = HTTP_GET, .serve = serve_style},
-	{.path = "/oauth/token",
-		.verbs = HTTP_POST,
-		.serve = serve_token,
-		.body_max = FORM_MAX,
-		.cors = HTTP_CORS_LISTED},
+	CLIENT("/oauth/token", serve_token),
+	CLIENT("/oauth/device_authorization", serve_device_authorization),
 	{0},
 };
 

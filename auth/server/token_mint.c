@@ -10,7 +10,7 @@ static void mint(struct call *c, struct mint_request r)
 	const struct token_mint *p = c->params;
 	struct buf token = BUF_INIT(TOKEN_MAX_BYTES);
 	char usual[SCOPE_SET_TEXT_MAX];
-	struct scope_set scope = {SCOPES_DEFAULT, false, false};
+	struct scope_set scope = {.scopes = SCOPES_DEFAULT};
 	r.scope = p->scope.n ? p->scope : scope_set_text(scope, usual);
 	r.audience = p->audience;
 	r.claims = p->claim;

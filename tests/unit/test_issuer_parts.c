@@ -97,7 +97,7 @@ static void scopes_come_out_as_they_went_in(void **state)
 {
 	(void)state;
 	char out[SCOPE_SET_TEXT_MAX];
-	struct scope_set all = {(1 << SCOPE_BITS) - 1, true, true};
+	struct scope_set all = {(1 << SCOPE_BITS) - 1, true, true, true};
 	struct str text = scope_set_text(all, out);
 	struct scope_set again = scope_set_parse(text);
 	assert_true(again.openid && again.profile && again.scopes == all.scopes);
@@ -107,7 +107,7 @@ static void scopes_come_out_as_they_went_in(void **state)
 	assert_true(scope_set_empty(scope_set_parse(STR("x y"))));
 	assert_true(scope_set_empty(scope_set_parse(STR(""))));
 	struct scope_set common =
-		scope_set_common(some, (struct scope_set){SCOPE_ADMIN, true, false});
+		scope_set_common(some, (struct scope_set){SCOPE_ADMIN, true, false, false});
 	assert_true(common.scopes == SCOPE_ADMIN && !common.openid && !common.profile);
 }
 
