@@ -93,7 +93,12 @@ void bearer_set_keys(struct bearer *b, size_t issuer, struct jwk_set *set)
 	jwk_set_unref(&old);
 }
 
-static bool matches(const struct principal *p, enum bearer_match match, struct str value)
+struct jwk_set *bearer_keys(const struct bearer *b, size_t issuer)
+{
+	return b->sets[issuer];
+}
+
+bool bearer_matches(const struct principal *p, enum bearer_match match, struct str value)
 {
 	switch (match) {
 	case BEARER_JTI:
@@ -116,7 +121,7 @@ size_t bearer_forget(struct bearer *b, enum bearer_match match, struct str value
 	size_t count = 0;
 	for (struct entry *e = b->ring.behind; e != &b->ring; e = next) {
 		next = e->behind;
-		if (!matches(e->principal, match, value))
+		if (!bearer_matches(e->principal, match, value))
 			continue;
 		drop(b, e);
 		count++;
@@ -158,11 +163,26 @@ static int find_rule(const struct bearer *b, struct str payload)
 	return -1;
 }
 
-static void want_keys(const struct jws *jws, struct bearer_fail *fail)
+static void want_keys(struct bearer_fail *fail)
 {
 	fail->wants_keys = true;
+	fail->step = CHECK_KEY;
+}
+
+/* What the token says of itself, for the log; cut where it is too long to be anybody's. */
+static void note_kid(const struct jws *jws, struct bearer_fail *fail)
+{
 	fail->kid_n = jws->kid.n;
 	memcpy(fail->kid, jws->kid.p, jws->kid.n);
+}
+
+static void note_issuer(struct str payload, struct bearer_fail *fail)
+{
+	struct str iss;
+	if (!claims_peek_issuer(payload, &iss))
+		return;
+	fail->iss_n = iss.n < sizeof(fail->iss) ? iss.n : sizeof(fail->iss);
+	memcpy(fail->iss, iss.p, fail->iss_n);
 }
 
 /* Steps 1 to 4. */
@@ -172,20 +192,29 @@ static enum err verify(
 	enum err err = jws_parse(token, jws, &fail->why);
 	if (err) {
 		fail->no_jwt = !jws_form(token);
+		fail->step = fail->no_jwt ? CHECK_FORM : CHECK_HEADER;
 		return err;
 	}
+	note_kid(jws, fail);
+	fail->step = CHECK_ISSUER;
 	fail->issuer = find_rule(b, jws->payload);
-	if (fail->issuer < 0)
+	if (fail->issuer < 0) {
+		note_issuer(jws->payload, fail);
 		return refuse("the token's iss is none of the issuers", fail);
+	}
 	const struct issuer_rule *rule = &b->rules[fail->issuer];
+	fail->step = CHECK_ALGORITHM;
+	if (!(rule->algs & JWA_BIT(jws->alg))) /* before anybody is asked for keys */
+		return refuse("the header's alg is not allowed for this issuer", fail);
 	const struct jwk_set *set = b->sets[fail->issuer];
 	if (!set) {
-		want_keys(jws, fail);
+		want_keys(fail);
 		return refuse("the issuer's keys are not there", fail);
 	}
+	fail->step = jws->has_kid ? CHECK_SIGNATURE : CHECK_KEY;
 	err = jws_verify(jws, set, rule->algs, &fail->why);
 	if (err == ERR_NOT_FOUND) {
-		want_keys(jws, fail);
+		want_keys(fail);
 		err = ERR_UNAUTHENTICATED;
 	}
 	return err;
@@ -202,6 +231,7 @@ static enum err check(struct bearer *b, struct str token, int64_t now, struct pr
 		return err;
 	const struct issuer_rule *rule = &b->rules[fail->issuer];
 	err = claims_read(jws.payload, jws.typ, rule, now, &claims, &fail->why);
+	fail->step = claims.step;
 	if (!err)
 		*ret = claims_principal(&claims, rule);
 	return err;

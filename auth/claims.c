@@ -91,6 +91,7 @@ static bool optional_date(struct str payload, const char *name, int64_t *ret)
 static enum err read_dates(struct str payload, int64_t now, struct claims *c, const char **ret_why)
 {
 	struct str value;
+	c->step = CHECK_TIMES;
 	if (!json_get(payload, "exp", &value) || claims_date(value, &c->exp))
 		return refuse("the token has no exp, or it is not a number of seconds", ret_why);
 	if (!optional_date(payload, "nbf", &c->nbf) || !optional_date(payload, "iat", &c->iat))
@@ -129,10 +130,27 @@ static bool take_name(struct claims *c, struct str payload, const char *name, st
 		(decode(c, value, CLAIM_TEXT_MAX, ret) && !str_has_control(*ret));
 }
 
+/* What people read. Whatever is no text there is passed over. */
+static void read_name(struct str payload, const struct issuer_rule *rule, struct claims *c)
+{
+	struct str path = rule->mapping.name, value;
+	c->name = (struct str){"", 0};
+	if (path.n &&
+		(claim_at(payload, path, &value) || !decode(c, value, CLAIM_TEXT_MAX, &c->name) ||
+			str_has_control(c->name)))
+		c->name.n = 0;
+	if (!path.n && (!take_name(c, payload, "name", &c->name) || !c->name.n) &&
+		!take_name(c, payload, "preferred_username", &c->name))
+		c->name.n = 0;
+	if (!c->name.n)
+		c->name = c->sub;
+}
+
 static enum err read_names(
 	struct str payload, const struct issuer_rule *rule, struct claims *c, const char **ret_why)
 {
 	struct str azp;
+	c->step = CHECK_SUBJECT;
 	if (!take_name(c, payload, "sub", &c->sub) || !c->sub.n)
 		return refuse("the token has no sub, or one that cannot name a user", ret_why);
 	if (!take_name(c, payload, "jti", &c->jti))
@@ -144,9 +162,7 @@ static enum err read_names(
 			"the token's client_id or azp is no string of at most 255 bytes", ret_why);
 	if (!c->client.n)
 		c->client = azp;
-	if (!take_name(c, payload, "name", &c->name) || !c->name.n)
-		if (!take_name(c, payload, "preferred_username", &c->name) || !c->name.n)
-			c->name = c->sub;
+	read_name(payload, rule, c);
 	return ERR_OK;
 }
 
@@ -184,10 +200,11 @@ static bool typ_is(struct str typ, const char *word)
 	return typ.n == strlen(word) && strncasecmp(typ.p, word, typ.n) == 0;
 }
 
-static enum err check_typ(
-	struct str payload, struct str typ, const struct issuer_rule *rule, const char **ret_why)
+static enum err check_typ(struct str payload, struct str typ, const struct issuer_rule *rule,
+	struct claims *c, const char **ret_why)
 {
 	struct str value;
+	c->step = CHECK_TYPE;
 	if (typ_is(typ, "at+jwt") || typ_is(typ, "application/at+jwt"))
 		return ERR_OK;
 	if (!rule->typ_jwt)
@@ -200,15 +217,21 @@ static enum err check_typ(
 	return ERR_OK;
 }
 
+static bool issuer_fits(struct str payload, const struct issuer_rule *rule)
+{
+	struct str iss;
+	return json_get(payload, "iss", &iss) && json_kind(iss) == JSON_STRING &&
+		json_string_eq(inner(iss), rule->issuer);
+}
+
 static enum err check_for_us(
-	struct str payload, const struct issuer_rule *rule, const char **ret_why)
+	struct str payload, const struct issuer_rule *rule, struct claims *c, const char **ret_why)
 {
 	struct str value;
-	if (!json_get(payload, "iss", &value) || json_kind(value) != JSON_STRING ||
-		!json_string_eq(inner(value), rule->issuer))
-		return refuse("the token's iss is not the issuer's", ret_why);
+	c->step = CHECK_AUDIENCE;
 	if (!audience_fits(payload, rule))
 		return refuse("the token's aud does not name this service", ret_why);
+	c->step = CHECK_BINDING;
 	if (json_get(payload, "cnf", &value))
 		return refuse("the token is bound to a key (cnf), which is not supported", ret_why);
 	return ERR_OK;
@@ -225,19 +248,48 @@ static bool add_scopes(struct claims *c, struct str value)
 	return true;
 }
 
-/* `scope`, or `scp` where some issuers put it; a string of words, or an array of them. */
-static bool read_scopes(struct str payload, struct claims *c)
+/* A string of words, or an array of them. */
+static bool read_scope(struct claims *c, struct str value)
 {
-	struct str value, item;
-	if (!json_get(payload, "scope", &value) && !json_get(payload, "scp", &value))
-		return true;
-	c->has_scope = true;
+	struct str item;
+	c->has_grant = true;
 	if (json_kind(value) != JSON_ARRAY)
 		return add_scopes(c, value);
 	struct json_walk w = json_walk(value);
 	while (json_next(&w, NULL, &item))
 		if (!add_scopes(c, item))
 			return false;
+	return true;
+}
+
+/* `scope`, or `scp` where some issuers put it, or wherever this one does. */
+static bool read_scopes(struct str payload, const struct issuer_rule *rule, struct claims *c)
+{
+	const struct claim_mapping *m = &rule->mapping;
+	struct str value;
+	if (!m->scope_count)
+		return (!json_get(payload, "scope", &value) && !json_get(payload, "scp", &value)) ||
+			read_scope(c, value);
+	for (size_t i = 0; i < m->scope_count; i++) {
+		enum err err = claim_at(payload, m->scopes[i], &value);
+		if (err != ERR_NOT_FOUND && (err || !read_scope(c, value)))
+			return false;
+	}
+	return true;
+}
+
+static bool read_roles(struct str payload, const struct issuer_rule *rule, struct claims *c)
+{
+	const struct claim_mapping *m = &rule->mapping;
+	struct str value;
+	for (size_t i = 0; i < m->role_count; i++) {
+		enum err err = claim_at(payload, m->roles[i], &value);
+		if (err == ERR_NOT_FOUND)
+			continue;
+		if (err || roles_scopes(value, m, &c->scopes))
+			return false;
+		c->has_grant = true;
+	}
 	return true;
 }
 
@@ -278,16 +330,42 @@ static bool read_limits(struct str payload, struct claims *c)
 	return true;
 }
 
+/* An issuer's own claim for rooms: where it is configured, a token without it enters none, and one
+ * that also brings `signalbox.rooms` says two things. */
+static bool read_rooms(struct str payload, const struct issuer_rule *rule, struct claims *c)
+{
+	struct str path = rule->mapping.rooms, value;
+	if (!path.n)
+		return true;
+	if (c->rooms_limited)
+		return false;
+	c->rooms_limited = true;
+	enum err err = claim_at(payload, path, &value);
+	if (err)
+		return err == ERR_NOT_FOUND;
+	if (json_kind(value) != JSON_STRING)
+		return read_globs(c, value, c->rooms, &c->room_count);
+	c->room_count = 1;
+	return decode(c, value, CLAIM_TEXT_MAX, &c->rooms[0]) && !str_has_control(c->rooms[0]);
+}
+
 static enum err read_grant(
 	struct str payload, const struct issuer_rule *rule, struct claims *c, const char **ret_why)
 {
-	if (!read_scopes(payload, c))
+	c->step = CHECK_GRANT;
+	if (!read_scopes(payload, rule, c))
 		return refuse(
 			"the token's scope is neither a string nor an array of them", ret_why);
-	if (!c->has_scope && rule->alias.n)
+	if (!read_roles(payload, rule, c))
+		return refuse("the token's roles are no list of names", ret_why);
+	if (!c->has_grant && rule->alias.n)
 		c->scopes = rule->default_scopes;
 	if (!read_limits(payload, c))
 		return refuse("the token's claim signalbox is not {rooms: [...], datasets: [...]}",
+			ret_why);
+	if (!read_rooms(payload, rule, c))
+		return refuse(
+			"the claim that names the token's rooms is no list of at most 128 names",
 			ret_why);
 	return ERR_OK;
 }
@@ -302,24 +380,77 @@ static enum err check_account(
 	return ERR_OK;
 }
 
-enum err claims_read(struct str payload, struct str typ, const struct issuer_rule *rule,
-	int64_t now, struct claims *ret_claims, const char **ret_why)
+static enum err begin(struct str payload, struct claims *c, const char **ret_why)
 {
-	struct claims *c = ret_claims;
 	memset(c, 0, offsetof(struct claims, rooms));
 	c->used = 0;
+	c->step = CHECK_CLAIMS;
 	if (payload.n > sizeof(c->text))
 		return refuse("the payload is too large", ret_why);
 	if (json_check(payload, NULL) || json_kind(payload) != JSON_OBJECT)
 		return refuse("the payload is not a JSON object", ret_why);
 	if (json_once(payload))
 		return refuse("the payload has a doubled claim, or too many claims", ret_why);
-	enum err err = check_for_us(payload, rule, ret_why);
-	err = err ? err : check_typ(payload, typ, rule, ret_why);
-	err = err ? err : read_dates(payload, now, c, ret_why);
+	return ERR_OK;
+}
+
+/* What follows the type, for tokens and answers alike. */
+static enum err read_rest(struct str payload, const struct issuer_rule *rule, int64_t now,
+	struct claims *c, const char **ret_why)
+{
+	enum err err = read_dates(payload, now, c, ret_why);
 	err = err ? err : read_names(payload, rule, c, ret_why);
 	err = err ? err : check_account(c, rule, ret_why);
 	return err ? err : read_grant(payload, rule, c, ret_why);
+}
+
+enum err claims_read(struct str payload, struct str typ, const struct issuer_rule *rule,
+	int64_t now, struct claims *ret_claims, const char **ret_why)
+{
+	struct claims *c = ret_claims;
+	enum err err = begin(payload, c, ret_why);
+	if (!err && !issuer_fits(payload, rule)) {
+		c->step = CHECK_ISSUER;
+		return refuse("the token's iss is not the issuer's", ret_why);
+	}
+	err = err ? err : check_for_us(payload, rule, c, ret_why);
+	err = err ? err : check_typ(payload, typ, rule, c, ret_why);
+	return err ? err : read_rest(payload, rule, now, c, ret_why);
+}
+
+/* An issuer may also be asked about its refresh tokens, which are nothing to be let in with: the
+ * type, where it is said, is Bearer. Keycloak says it in `typ`. */
+static enum err check_answer_type(struct str answer, struct claims *c, const char **ret_why)
+{
+	static const char *const names[] = {"token_type", "typ"};
+	c->step = CHECK_TYPE;
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		struct str value;
+		if (json_get(answer, names[i], &value) &&
+			(json_kind(value) != JSON_STRING || !typ_is(inner(value), "Bearer")))
+			return refuse("the issuer calls it no Bearer token", ret_why);
+	}
+	return ERR_OK;
+}
+
+enum err claims_read_answer(struct str answer, const struct issuer_rule *rule, int64_t now,
+	struct claims *ret_claims, const char **ret_why)
+{
+	struct claims *c = ret_claims;
+	struct str value;
+	enum err err = begin(answer, c, ret_why);
+	if (err)
+		return err;
+	c->step = CHECK_ACTIVE;
+	if (!json_get(answer, "active", &value) || json_kind(value) != JSON_TRUE)
+		return refuse("the issuer says that the token is not in force", ret_why);
+	if (json_get(answer, "iss", &value) && !issuer_fits(answer, rule)) {
+		c->step = CHECK_ISSUER;
+		return refuse("the answer's iss is not the issuer's", ret_why);
+	}
+	err = check_for_us(answer, rule, c, ret_why);
+	err = err ? err : check_answer_type(answer, c, ret_why);
+	return err ? err : read_rest(answer, rule, now, c, ret_why);
 }
 
 /* The user's one string, put together in out. */

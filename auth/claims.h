@@ -5,7 +5,9 @@
  * Limits: JSON_ONCE_MAX claims, CLAIM_TEXT_MAX bytes in a name, CLAIM_GLOBS_MAX globs in a list. */
 #pragma once
 
+#include "auth/check.h"
 #include "auth/jws.h"
+#include "auth/mapping.h"
 #include "core/principal.h"
 
 enum { CLAIM_TEXT_MAX = 255, CLAIM_GLOBS_MAX = 128, CLAIM_SKEW = 30 };
@@ -18,18 +20,20 @@ struct issuer_rule {
 	struct str alias;  /* users are "alias|sub"; empty: the embedded issuer's accounts */
 	const struct str *audiences; /* `aud` has to hold one of them */
 	size_t audience_count;
-	uint32_t algs; /* bits of enum jwa; see jwa_default() */
-	bool typ_jwt;  /* `typ` may also be "JWT" or absent; then ID tokens are refused */
-	uint32_t
-		default_scopes; /* for a token without `scope`; of no account at the embedded one */
+	uint32_t algs;           /* bits of enum jwa; see jwa_default() */
+	bool typ_jwt;            /* `typ` may also be "JWT" or absent; then ID tokens are refused */
+	uint32_t default_scopes; /* for a token that says nothing of scopes and roles; of no
+				  * account at the embedded one */
+	struct claim_mapping mapping;
 };
 
 /* Spans point into `text`. Absent strings are empty. */
 struct claims {
+	enum check_step step; /* where the check is, or where it ended */
 	struct str sub, jti, client, name;
 	struct str sid; /* of the embedded issuer only: others mean something of their own by it */
 	int64_t exp, nbf, iat; /* whole seconds, rounded down; nbf and iat 0 when absent */
-	bool has_scope;
+	bool has_grant;        /* something was said of scopes or roles */
 	uint32_t scopes;
 	bool rooms_limited, datasets_limited;
 	size_t room_count, dataset_count;
@@ -43,9 +47,15 @@ struct claims {
 bool claims_peek_issuer(struct str payload, struct str *ret_iss);
 
 /* Step 5. now is in Unix seconds. `exp` is exact; `nbf` and `iat` may be CLAIM_SKEW seconds ahead.
- * ERR_UNAUTHENTICATED with a sentence in *ret_why; *ret_claims is then undefined. */
+ * ERR_UNAUTHENTICATED with a sentence in *ret_why; of *ret_claims only `step` then counts. */
 enum err claims_read(struct str payload, struct str typ, const struct issuer_rule *rule,
 	int64_t now, struct claims *ret_claims, const char **ret_why);
+
+/* The same for an issuer's answer about a token that only it can read (RFC 7662 section 2.2): it
+ * has to say `active`, `iss` may be missing because that is who was asked, and `token_type` stands
+ * in for the header's typ. */
+enum err claims_read_answer(struct str answer, const struct issuer_rule *rule, int64_t now,
+	struct claims *ret_claims, const char **ret_why);
 
 /* Who that is: at the embedded issuer the account `sub`, or "client:ID" for a client of its own
  * (`sub` is then the `client_id`); elsewhere "alias|sub". The caller has one reference. */

@@ -6,10 +6,12 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <curl/curl.h>
+#include <stdio.h>
 
 struct fetch_private {
 	struct fetch *fetch;
 	CURL *easy;
+	struct curl_slist *headers;
 	struct buf body;
 	bool local;   /* the address named is this machine's */
 	bool refused; /* it resolved to one that may not be asked */
@@ -24,11 +26,18 @@ struct socket_poll {
 static _Thread_local CURLM *multi;
 static _Thread_local uv_timer_t timer;
 static _Thread_local size_t under_way;
+static const char *authorities; /* NULL: the system's */
+
+void fetch_trust(const char *path)
+{
+	authorities = path;
+}
 
 static void end(struct fetch_private *own)
 {
 	curl_multi_remove_handle(multi, own->easy);
 	curl_easy_cleanup(own->easy);
+	curl_slist_free_all(own->headers);
 	buf_free(&own->body);
 	free(own);
 	under_way--;
@@ -135,20 +144,25 @@ static size_t on_bytes(char *bytes, size_t size, size_t count, void *context)
 	return own->body.err ? 0 : size * count;
 }
 
-/* Loopback, "this network" and link-local: RFC 6890. */
+static bool is_inside_v4(uint32_t ip)
+{
+	return ip >> 24 == 127 || ip >> 24 == 0 || ip >> 16 == 0xa9fe;
+}
+
+/* Loopback, "this network" and link-local: RFC 6890; also those of IPv4 inside an address of IPv6. */
 static bool is_inside(const struct sockaddr *a)
 {
-	if (a->sa_family == AF_INET) {
-		uint32_t ip = ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr);
-		return ip >> 24 == 127 || ip >> 24 == 0 || ip >> 16 == 0xa9fe;
-	}
+	if (a->sa_family == AF_INET)
+		return is_inside_v4(
+			ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr));
 	if (a->sa_family != AF_INET6)
 		return true;
 	const struct in6_addr *ip = &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr;
-	if (IN6_IS_ADDR_V4MAPPED(ip)) {
-		struct sockaddr_in v4 = {.sin_family = AF_INET};
-		memcpy(&v4.sin_addr, ip->s6_addr + 12, 4);
-		return is_inside((const struct sockaddr *)&v4);
+	static const unsigned char nat64[12] = {0, 0x64, 0xff, 0x9b}; /* RFC 6052 */
+	if (IN6_IS_ADDR_V4MAPPED(ip) || memcmp(ip, nat64, sizeof(nat64)) == 0) {
+		uint32_t v4;
+		memcpy(&v4, ip->s6_addr + 12, 4);
+		return is_inside_v4(ntohl(v4));
 	}
 	return IN6_IS_ADDR_LOOPBACK(ip) || IN6_IS_ADDR_UNSPECIFIED(ip) || IN6_IS_ADDR_LINKLOCAL(ip);
 }
@@ -163,51 +177,87 @@ static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_so
 	return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 }
 
-/* Whether the address may be fetched, and whether it names this machine. */
-static enum err check_url(const char *url, bool *ret_local)
+bool fetch_allowed(const char *url, bool *ret_local)
 {
 	CURLU *u = curl_url();
 	char *scheme = NULL, *host = NULL;
-	enum err err = ERR_PARAMS;
+	bool allowed = false;
 	if (u && !curl_url_set(u, CURLUPART_URL, url, 0) &&
 		!curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) &&
 		!curl_url_get(u, CURLUPART_HOST, &host, 0)) {
-		*ret_local = strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
+		bool local = strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
 			strncmp(host, "127.", 4) == 0;
-		if (strcmp(scheme, "https") == 0 || (*ret_local && strcmp(scheme, "http") == 0))
-			err = ERR_OK;
+		allowed = strcmp(scheme, "https") == 0 || (local && strcmp(scheme, "http") == 0);
+		if (allowed && ret_local)
+			*ret_local = local;
 	}
 	curl_free(scheme);
 	curl_free(host);
 	curl_url_cleanup(u);
-	return err;
+	return allowed;
 }
 
-enum err fetch_start(struct fetch *f, const char *url, const struct fetch_limits *limits)
+static void set_credentials(CURL *easy, const struct fetch_request *r)
 {
-	assert(!f->own);
-	bool local = false;
-	enum err err = check_url(url, &local);
-	CURL *easy = err ? NULL : curl_easy_init();
-	if (!easy)
-		return err ? err : ERR_NOMEM;
-	struct fetch_private *own = mem_new(struct fetch_private);
-	*own = (struct fetch_private){
-		.fetch = f, .easy = easy, .local = local, .body = BUF_INIT(limits->bytes)};
-	f->own = own;
-	curl_easy_setopt(easy, CURLOPT_URL, url);
+	char *user = curl_easy_escape(easy, r->user, 0);
+	char *password = curl_easy_escape(easy, r->password, 0);
+	curl_easy_setopt(easy, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
+	curl_easy_setopt(easy, CURLOPT_USERNAME, user);
+	curl_easy_setopt(easy, CURLOPT_PASSWORD, password);
+	curl_free(user);
+	curl_free(password);
+}
+
+static void set_body(struct fetch_private *own, const struct fetch_request *r)
+{
+	char type[128];
+	snprintf(type, sizeof(type), "Content-Type: %s", r->content_type);
+	own->headers = curl_slist_append(own->headers, type);
+	curl_easy_setopt(own->easy, CURLOPT_POSTFIELDSIZE, (long)r->body.n);
+	curl_easy_setopt(own->easy, CURLOPT_COPYPOSTFIELDS, r->body.p);
+}
+
+/* What is the same for every request. */
+static void set_rules(struct fetch_private *own)
+{
+	CURL *easy = own->easy;
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, own);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, own->error);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_bytes);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, own);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, own);
-	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, limits->timeout_ms);
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* the address looked at is the one asked */
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "Signalbox/" SIGNALBOX_VERSION);
+	if (authorities)
+		curl_easy_setopt(easy, CURLOPT_CAINFO, authorities);
+}
+
+enum err fetch_start(struct fetch *f, const struct fetch_request *r)
+{
+	assert(!f->own);
+	bool local = false;
+	if (!fetch_allowed(r->url, &local) || (r->told && local))
+		return ERR_PARAMS;
+	CURL *easy = curl_easy_init();
+	if (!easy)
+		return ERR_NOMEM;
+	struct fetch_private *own = mem_new(struct fetch_private);
+	*own = (struct fetch_private){
+		.fetch = f, .easy = easy, .local = local, .body = BUF_INIT(r->bytes)};
+	f->own = own;
+	set_rules(own);
+	own->headers = curl_slist_append(NULL, "Accept: application/json");
+	curl_easy_setopt(easy, CURLOPT_URL, r->url);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, r->timeout_ms);
+	if (r->user)
+		set_credentials(easy, r);
+	if (r->content_type)
+		set_body(own, r);
+	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, own->headers);
 	under_way++;
 	curl_multi_add_handle(multi, easy);
 	return ERR_OK;

@@ -1,7 +1,11 @@
-/* fetch.h: one HTTP GET on a worker's loop, by libcurl's multi interface. https, or http to this
- * machine; no redirects; an answer of 200 within the limits, or a sentence that says why not. What
- * is fetched for a name from outside may not lie on this machine: the address is looked at after
- * it was resolved and before it is connected to.
+/* fetch.h: one HTTP request on a worker's loop, by libcurl's multi interface: a GET, or a POST of a
+ * body. https, or http to this machine; no redirects; an answer of 200 within the limits, or a
+ * sentence that says why not.
+ *
+ * What is asked for a name from outside may not lie on this machine: the address is looked at after
+ * it was resolved and before it is connected to, so a name that means something else each time it
+ * is asked for (DNS rebinding) gains nothing. An address that another machine told us (`told`) may
+ * not even say that it lies here.
  *
  * Thread: a worker; done() on the same one, never before fetch_start() returns. */
 #pragma once
@@ -15,13 +19,27 @@ struct fetch {
 	struct fetch_private *own; /* NULL: nothing under way */
 };
 
-struct fetch_limits {
-	size_t bytes;
+/* What to ask. Everything is copied. */
+struct fetch_request {
+	const char *url;
+	const char *user, *password; /* for Basic authentication, percent-encoded on the way as RFC
+				      * 6749 section 2.3.1 wants it; NULL: none */
+	const char *content_type;    /* of the body; NULL: a GET */
+	struct str body;
+	bool told;    /* the url comes from another machine */
+	size_t bytes; /* the most that is taken of the answer */
 	long timeout_ms;
 };
 
-/* ERR_PARAMS: no address that may be fetched; done is not called. */
-enum err fetch_start(struct fetch *f, const char *url, const struct fetch_limits *limits);
+/* Whether the url may be asked at all, and (ret_local, may be NULL) whether it names this machine. */
+bool fetch_allowed(const char *url, bool *ret_local);
+
+/* ERR_PARAMS: no address that may be asked; done is not called. */
+enum err fetch_start(struct fetch *f, const struct fetch_request *request);
 void fetch_cancel(struct fetch *f); /* also when nothing is under way */
+
+/* Before the workers start: the file of certificates (PEM) that servers are checked against; NULL:
+ * the system's. Kept, not copied. */
+void fetch_trust(const char *path);
 
 extern const struct worker_part fetch_part;

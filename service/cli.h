@@ -18,6 +18,9 @@ const char *cli_admin_words(unsigned index); /* "user add", …; NULL: no more *
 int cli_token_inspect(int argc, char **argv);
 int cli_jws_verify(int argc, char **argv);
 
+/* The result of token.verify {explain: true}, for people. */
+void cli_print_steps(const json_t *result);
+
 /* All of standard input but the newline at its end, at most max bytes; the caller frees it. NULL:
  * it is larger, or cannot be read; that has been said. */
 char *cli_read_input(unsigned long max);

@@ -95,7 +95,10 @@ static const struct command commands[] = {
 			{"--cursor", "cursor", AS_TEXT, "the page behind the one that named it"}},
 		"entries", NULL,
 		"show what happened to accounts, clients and tokens, newest first"},
-	{"token verify", "token.verify", NULL, NULL, {{0}}, NULL, NULL,
+	{"token verify", "token.verify", NULL, NULL,
+		{{"--explain", "explain", AS_YES,
+			"tell each step: what was found, and what is wanted"}},
+		NULL, NULL,
 		"check the token on standard input as the service does; prints principal and "
 		"grant"},
 };
@@ -308,6 +311,8 @@ static void print_result(const struct line *l, json_t *result)
 		if (one_page(c) && json_is_string(json_object_get(result, "cursor")))
 			printf("(more: --cursor %s)\n",
 				json_string_value(json_object_get(result, "cursor")));
+	} else if (json_object_get(result, "steps")) {
+		cli_print_steps(result);
 	} else if (!json_object_size(result)) {
 		printf("done\n");
 	} else {
@@ -411,7 +416,8 @@ static int carry_out(const struct line *l, const struct config *config)
 	if (service.own)
 		serve_stop(config);
 	buf_free(&why);
-	int code = result ? EXIT_DONE : EXIT_REFUSED;
+	bool refused = !result || json_is_false(json_object_get(result, "valid"));
+	int code = refused ? EXIT_REFUSED : EXIT_DONE;
 	json_decref(result);
 	return code;
 }
@@ -426,7 +432,8 @@ static int run(struct line *l, int argc, char **argv)
 		if (!token)
 			return EXIT_REFUSED;
 		json_object_set_new(l->params, "token", json_string(token));
-		l->json = true; /* it is for programs as well as for people */
+		if (!json_object_get(l->params, "explain"))
+			l->json = true; /* it is for programs as well as for people */
 		free(token);
 	}
 	struct config *config = NULL;

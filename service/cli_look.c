@@ -60,6 +60,42 @@ int cli_token_inspect(int argc, char **argv)
 	return fine ? EXIT_DONE : EXIT_REFUSED;
 }
 
+/* ---- token verify --explain ---- */
+
+static void print_step(const json_t *step)
+{
+	const char *found = json_string_value(json_object_get(step, "found"));
+	const char *wanted = json_string_value(json_object_get(step, "wanted"));
+	const char *why = json_string_value(json_object_get(step, "why"));
+	bool passed = json_is_true(json_object_get(step, "passed"));
+	printf("%-4s %-10s %s\n", passed ? "ok" : "NO",
+		json_string_value(json_object_get(step, "step")),
+		json_string_value(json_object_get(step, "asks")));
+	if (found)
+		printf("%16sfound  %s\n", "", found);
+	if (wanted)
+		printf("%16swanted %s\n", "", wanted);
+	if (why)
+		printf("%16s%s\n", "", why);
+}
+
+void cli_print_steps(const json_t *result)
+{
+	size_t i;
+	json_t *step, *value;
+	const char *key;
+	json_array_foreach(json_object_get(result, "steps"), i, step) print_step(step);
+	printf("\n%s\n",
+		json_is_true(json_object_get(result, "valid")) ? "The token is valid:"
+							       : "The token is not valid here.");
+	json_object_foreach(json_object_get(result, "principal"), key, value)
+	{
+		char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+		printf("  %s: %s\n", key, text ? text : "");
+		free(text);
+	}
+}
+
 /* ---- jws verify ---- */
 
 static enum err load_set(const char *path, struct jwk_set **ret, const char **ret_why)

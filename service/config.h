@@ -32,8 +32,11 @@ struct config_list {
 #define CONFIG_AS_DIRECTORY const char *
 #define CONFIG_AS_ADDRESS const char *
 #define CONFIG_AS_URL const char *
-#define CONFIG_AS_KEYS_URL const char *
+#define CONFIG_AS_ASK_URL const char *
+#define CONFIG_AS_CLAIM const char *
 #define CONFIG_AS_TEXTS struct config_list
+#define CONFIG_AS_CLAIMS struct config_list
+#define CONFIG_AS_ROLES struct config_list
 #define CONFIG_AS_WORDS struct config_list
 #define CONFIG_AS_ADDRESSES struct config_list
 #define CONFIG_AS_NETWORKS struct config_list

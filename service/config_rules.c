@@ -1,4 +1,7 @@
 /* What must hold between keys, once each is right by itself. */
+#include "auth/discovery.h"
+#include "auth/jwa.h"
+#include "core/fetch.h"
 #include "service/config_parts.h"
 
 #include <errno.h>
@@ -102,17 +105,107 @@ static void rules_of_own_issuer(struct config_loader *l)
 	}
 }
 
+/* Where an issuer's keys come from: one place, and with a secret none. */
+static void rules_of_keys(struct config_loader *l, size_t i)
+{
+	const struct config_issuer *one = l->config->issuers.items + i;
+	struct config_why why = {0};
+	char address[DISCOVERY_URL_MAX + 1];
+	int places = !!*one->jwks_file + !!*one->jwks_url + !!*one->secret;
+	if (places > 1) {
+		config_refuse(&why, "one of jwks_file, jwks_url and secret is enough");
+		fault_in(l, "issuers", i, "issuer", &why);
+	} else if (!places && !*one->discovery_url && !*one->introspection_url &&
+		(!discovery_address(str_of(one->issuer), 0, address) ||
+			!fetch_allowed(address, NULL))) {
+		config_refuse(&why,
+			"its discovery document cannot be fetched, because its name does not begin "
+			"with https://: one of discovery_url, jwks_url, jwks_file and secret is "
+			"needed");
+		fault_in(l, "issuers", i, "issuer", &why);
+	}
+}
+
+/* HMACs are for who shares a secret, and nobody else: a public key is none. */
+static void rules_of_secret(struct config_loader *l, size_t i)
+{
+	const struct config_issuer *one = l->config->issuers.items + i;
+	size_t n = strlen(one->secret), needed = 32;
+	struct config_why why = {0};
+	for (size_t k = 0; k < one->algorithms.count; k++) {
+		enum jwa alg = JWA_RS256;
+		bool hmac = jwa_find(str_of(one->algorithms.items[k]), &alg) &&
+			jwa_info(alg)->kind == JWK_OCT;
+		size_t bytes = jwa_info(alg)->digest_bits / 8;
+		if (hmac && bytes > needed)
+			needed = bytes;
+		if (hmac == (n > 0))
+			continue;
+		config_refuse(&why,
+			hmac ? "%s needs a secret"
+			     : "%s is no signature by a secret: write HS256, HS384 or HS512",
+			one->algorithms.items[k]);
+		fault_in(l, "issuers", i, "algorithms", &why);
+		return;
+	}
+	if (n && n < needed) {
+		config_refuse(
+			&why, "the secret has %zu bytes, and its algorithm needs %zu", n, needed);
+		fault_in(l, "issuers", i, "secret", &why);
+	}
+}
+
+static void rules_of_introspection(struct config_loader *l, size_t i)
+{
+	const struct config_issuer *one = l->config->issuers.items + i;
+	struct config_why why = {0};
+	bool fixed = *one->jwks_file || *one->jwks_url || *one->secret;
+	if (!*one->client_id != !*one->client_secret) {
+		config_refuse(&why, "client_id and client_secret go together");
+		fault_in(l, "issuers", i, *one->client_id ? "client_id" : "client_secret", &why);
+	}
+	if (*one->introspection_url && !*one->client_id) {
+		config_refuse(&why, "asking there needs client_id and client_secret");
+		fault_in(l, "issuers", i, "introspection_url", &why);
+	}
+	if (*one->client_id && !*one->introspection_url && fixed) {
+		config_refuse(&why,
+			"introspection_url is missing: with its keys given here, no discovery "
+			"document is read that would name it");
+		fault_in(l, "issuers", i, "client_id", &why);
+	}
+	for (size_t j = 0; j < i && *one->client_id; j++) {
+		if (!*l->config->issuers.items[j].client_id)
+			continue;
+		config_refuse(&why,
+			"another record has one: a token that is no JWT would not say "
+			"which of the two is to be asked");
+		fault_in(l, "issuers", i, "client_id", &why);
+	}
+}
+
+static void rules_of_roles(struct config_loader *l, size_t i)
+{
+	const struct config_issuer *one = l->config->issuers.items + i;
+	struct config_why why = {0};
+	if (!one->role_claims.count == !one->role_scopes.count)
+		return;
+	config_refuse(&why,
+		"role_claims and role_scopes go together: where roles are, and what "
+		"each allows");
+	fault_in(l, "issuers", i, one->role_claims.count ? "role_claims" : "role_scopes", &why);
+}
+
 static void rules_of_issuers(struct config_loader *l)
 {
 	const struct config *c = l->config;
 	for (size_t i = 0; i < c->issuers.count; i++) {
 		const struct config_issuer *one = c->issuers.items + i;
 		struct config_why why = {0};
-		if (!*one->jwks_file == !*one->jwks_url) {
-			config_refuse(
-				&why, "one of jwks_file and jwks_url is needed, and not both");
-			fault_in(l, "issuers", i, "issuer", &why);
-		}
+		rules_of_keys(l, i);
+		rules_of_secret(l, i);
+		rules_of_introspection(l, i);
+		rules_of_roles(l, i);
 		if (c->issuer.enabled && !strcmp(one->issuer, c->issuer.url)) {
 			config_refuse(&why, "this is the embedded issuer (issuer.url)");
 			fault_in(l, "issuers", i, "issuer", &why);

@@ -1,5 +1,7 @@
 /* What each type of key looks like: how it is called, and for texts what will do. */
+#include "auth/mapping.h"
 #include "core/ip.h"
+#include "core/principal.h"
 #include "service/config_parts.h"
 
 #include <arpa/inet.h>
@@ -254,7 +256,7 @@ static bool check_url(const struct config_key *key, struct str text, struct conf
 		config_quote(text).text);
 }
 
-static bool check_keys_url(const struct config_key *key, struct str text, struct config_why *why)
+static bool check_ask_url(const struct config_key *key, struct str text, struct config_why *why)
 {
 	bool secure = true;
 	struct str authority = web_authority(text, "#@\"<>\\^`{|}", &secure);
@@ -264,9 +266,39 @@ static bool check_keys_url(const struct config_key *key, struct str text, struct
 	if (authority.n && !secure)
 		config_instead(why, "https" STR_FMT, (int)text.n - 4, text.p + 4);
 	return config_refuse(why,
-		"`%s` is not an address to take keys from: it begins with https:// (with http:// "
+		"`%s` is not an address to ask an issuer at: it begins with https:// (with http:// "
 		"only on this machine)",
 		config_quote(text).text);
+}
+
+static bool check_claim(const struct config_key *key, struct str text, struct config_why *why)
+{
+	(void)key;
+	return !text.n || claim_path_valid(text) ||
+		config_refuse(why,
+			"`%s` is no path to a claim: write names with dots between them, as in "
+			"realm_access.roles, and a dot of a name itself with a backslash before it",
+			config_quote(text).text);
+}
+
+static bool check_role(const struct config_key *key, struct str text, struct config_why *why)
+{
+	struct str role, wrong;
+	uint32_t scopes;
+	(void)key;
+	if (role_scopes_read(text, &role, &scopes, &wrong))
+		return true;
+	if (!wrong.n)
+		return config_refuse(why,
+			"`%s` gives no role a scope: write it as in moderator=rooms:join "
+			"rooms:moderate",
+			config_quote(text).text);
+	struct nearest n = nearest_to(wrong);
+	for (unsigned bit = 0; bit < SCOPE_BITS; bit++)
+		nearest_try(&n, str_of(scope_word((enum scope)(1u << bit))));
+	if (n.word.n)
+		config_instead(why, STR_FMT, STR_ARG(n.word));
+	return config_refuse(why, "`%s` is no scope", config_quote(wrong).text);
 }
 
 static bool check_ice_url(const struct config_key *key, struct str text, struct config_why *why)
@@ -341,8 +373,11 @@ static const struct {
 	[CONFIG_DIRECTORY] = {"directory", NULL},
 	[CONFIG_ADDRESS] = {"ADDR:PORT", check_address},
 	[CONFIG_URL] = {"URL", check_url},
-	[CONFIG_KEYS_URL] = {"URL", check_keys_url},
+	[CONFIG_ASK_URL] = {"URL", check_ask_url},
+	[CONFIG_CLAIM] = {"path to a claim", check_claim},
 	[CONFIG_TEXTS] = {"list of texts", NULL},
+	[CONFIG_CLAIMS] = {"list of paths to claims", check_claim},
+	[CONFIG_ROLES] = {"list of ROLE=SCOPE SCOPE", check_role},
 	[CONFIG_WORDS] = {"list of", check_word},
 	[CONFIG_ADDRESSES] = {"list of ADDR:PORT", check_address},
 	[CONFIG_NETWORKS] = {"list of addresses and networks", check_network},

@@ -1,6 +1,5 @@
 #include "service/http_bearer.h"
 
-#include "core/log.h"
 #include "service/quota.h"
 
 #include <stdio.h>
@@ -37,9 +36,7 @@ void http_refuse_why(struct http_exchange *x, enum err err, const struct refusal
 static void on_checked(struct authn *a, enum err err, struct principal *who, const char *why)
 {
 	struct http_bearer *b = (struct http_bearer *)a;
-	if (err)
-		log_warn("request refused", LOG_TEXT("why", why), LOG_STR("path", b->x->in.path),
-			LOG_STR("address", b->x->in.peer));
+	(void)why; /* the check has said it */
 	struct refusal why_not = {.retry_after = err == ERR_RATE_LIMITED};
 	if (err == ERR_RATE_LIMITED)
 		quota_token(b->x->in.peer, &why_not);

@@ -1,6 +1,5 @@
 #include "service/opening.h"
 
-#include "core/log.h"
 #include "core/mem.h"
 #include "service/authn.h"
 #include "service/dispatch.h"
@@ -181,7 +180,7 @@ static void on_checked(struct authn *a, enum err err, struct principal *who, con
 		principal_unref(&who);
 		return;
 	}
-	log_warn("session refused", LOG_TEXT("why", why), LOG_STR("address", o->carrier->peer));
+	(void)why; /* the check has said it */
 	if (err == ERR_OVERLOADED) {
 		refuse(o, err,
 			&(struct refusal){.retry_after = 5,

@@ -16,6 +16,8 @@
 #include "service/hand_over.h"
 #include "service/http_session.h"
 #include "service/inherited.h"
+#include "service/introspection.h"
+#include "service/issuer_keys.h"
 #include "service/listener.h"
 #include "service/methods.h"
 #include "service/forwarded.h"
@@ -62,10 +64,12 @@ static struct str *ephemeral;
 
 /* What runs on every worker, in order of start; what is above may use what is below it. */
 static const struct worker_part *const all_parts[] = {&fetch_part, &audit_part, &withdrawn_part,
-	&authn_part, &directory_part, &signaling_part, &session_part, &opening_part, &control_part,
-	&event_stream_part, &arrival_part, &listener_part, NULL};
+	&authn_part, &introspection_part, &issuer_keys_part, &directory_part, &signaling_part,
+	&session_part, &opening_part, &control_part, &event_stream_part, &arrival_part,
+	&listener_part, NULL};
 static const struct worker_part *const quiet_parts[] = {&fetch_part, &audit_part, &withdrawn_part,
-	&authn_part, &directory_part, &signaling_part, &session_part, &control_part, NULL};
+	&authn_part, &introspection_part, &issuer_keys_part, &directory_part, &signaling_part,
+	&session_part, &control_part, NULL};
 
 /* ---- the data directory ---- */
 

@@ -71,10 +71,12 @@ static void run_methods(struct call *c)
 
 struct verify_params {
 	struct str token;
+	struct param_bool explain;
 };
 
 static const struct field verify_fields[] = {
 	FIELD(struct verify_params, token, STRING, true, 1, 16384),
+	FIELD(struct verify_params, explain, BOOL, false, 0, 0),
 	{0},
 };
 
@@ -94,10 +96,10 @@ static void write_globs(
 	json_close(o, ']');
 }
 
-static void write_principal(struct json_out *o, const struct principal *p)
+static void write_principal(struct json_out *o, const char *key, const struct principal *p)
 {
 	char scopes[SCOPES_TEXT_MAX];
-	json_open(o, NULL, '{');
+	json_open(o, key, '{');
 	json_str(o, "user", p->user);
 	json_str(o, "name", p->name);
 	json_str(o, "issuer", p->issuer);
@@ -111,15 +113,33 @@ static void write_principal(struct json_out *o, const struct principal *p)
 	json_close(o, '}');
 }
 
+/* Whether it is valid, and each step on the way; then who it makes of its bearer. */
+static void write_explained(struct json_out *o, const struct verify *v, enum err err,
+	const struct principal *who, const char *why)
+{
+	const struct verify_params *p = v->call->params;
+	json_open(o, NULL, '{');
+	json_bool(o, "valid", !err);
+	authn_explain(&v->check, p->token, err, who, why, "steps", o);
+	if (!err)
+		write_principal(o, "principal", who);
+	json_close(o, '}');
+}
+
 static void on_verified(struct authn *a, enum err err, struct principal *who, const char *why)
 {
 	struct verify *v = (struct verify *)a;
 	struct call *c = v->call;
 	c->state = NULL;
-	if (err) {
+	const struct verify_params *p = c->params;
+	if (p->explain.yes && err != ERR_RATE_LIMITED) {
+		write_explained(call_result(c), v, err, who, why);
+		call_reply(c);
+		principal_unref(&who);
+	} else if (err) {
 		call_refuse(c, err, .message = why);
 	} else {
-		write_principal(call_result(c), who);
+		write_principal(call_result(c), NULL, who);
 		call_reply(c);
 		principal_unref(&who);
 	}

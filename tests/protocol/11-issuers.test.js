@@ -3,70 +3,15 @@
 import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { exportJWK, generateKeyPair, SignJWT } from "jose";
+import { exportJWK } from "jose";
 import { connect } from "../support/client.mjs";
+import { AUDIENCE, Issuer } from "../support/issuer.mjs";
 import { rawConnect, request, requestText, upgrade } from "../support/raw.mjs";
 import { anyNumber, ownDirectory, run, startServer } from "../support/server.mjs";
 
-const AUDIENCE = "https://calls.example";
 const KEY_COOLDOWN = 31; // seconds between two fetches of one issuer's keys, and a little
-
-class Issuer {
-	keys = [];
-	requests = 0;
-
-	constructor(name) {
-		this.issuer = `https://${name}.example`;
-		this.alias = name;
-	}
-
-	async addKey(alg, kid = `${alg}-${this.keys.length}`, parameters = {}) {
-		const { privateKey, publicKey } = await generateKeyPair(alg);
-		const jwk = { ...(await exportJWK(publicKey)), kid, alg, use: "sig", ...parameters };
-		this.keys.push({ alg, kid, privateKey, jwk });
-		return this.keys.at(-1);
-	}
-
-	get jwks() {
-		return JSON.stringify({ keys: this.keys.map(({ jwk }) => jwk) });
-	}
-
-	async listen(port = 0) {
-		this.http = createServer((request, response) => {
-			this.requests++;
-			if (this.answer) this.answer(request, response);
-			else response.setHeader("content-type", "application/json").end(this.jwks);
-		});
-		await new Promise((done) => this.http.listen(port, "127.0.0.1", done));
-		this.port = this.http.address().port;
-		return this;
-	}
-
-	async close() {
-		this.http.closeAllConnections();
-		await new Promise((done) => this.http.close(done));
-	}
-
-	token(claims = {}, { key = this.keys[0], header = {}, sign = key.privateKey } = {}) {
-		const now = Math.floor(Date.now() / 1000);
-		return new SignJWT({ iss: this.issuer, aud: AUDIENCE, sub: "sam", iat: now, exp: now + 3600, ...claims })
-			.setProtectedHeader({ alg: key.alg, kid: key.kid, typ: "at+jwt", ...header })
-			.sign(sign);
-	}
-
-	config(more = {}) {
-		return {
-			issuer: this.issuer,
-			alias: this.alias,
-			audiences: [AUDIENCE],
-			...(this.port ? { jwks_url: `http://127.0.0.1:${this.port}/jwks` } : {}),
-			...more,
-		};
-	}
-}
 
 const directory = ownDirectory();
 const bearer = (token) => ({ Authorization: `Bearer ${token}` });

@@ -357,9 +357,169 @@ static void who(void **state)
 	principal_unref(&p);
 }
 
+/* An issuer that says everything in its own way. */
+static const struct str scope_paths[] = {{"scope", 5}, {"https://x\\.example/may", 23}};
+static const struct str role_paths[] = {{"realm_access.roles", 18}, {"groups", 6}};
+static const struct role_scopes role_table[] = {
+	{"caller", SCOPE_ROOMS_JOIN}, {"head of \"calls\"", SCOPE_ROOMS_MODERATE | SCOPE_ADMIN}};
+static const struct issuer_rule mapped = {.issuer = {"https://id.example/", 19},
+	.alias = {"corp", 4},
+	.audiences = audiences,
+	.audience_count = 2,
+	.default_scopes = SCOPE_RPC_CALL,
+	.mapping = {.name = {"profile.nick", 12},
+		.scopes = scope_paths,
+		.scope_count = 2,
+		.roles = role_paths,
+		.role_count = 2,
+		.table = role_table,
+		.table_count = 2,
+		.rooms = {"may.enter", 9}}};
+
+static enum err read_mapped(const char *more)
+{
+	struct buf b = BUF_INIT(1 << 16);
+	buf_addf(&b, FOREIGN "%s}", more);
+	enum err err = read_typ(buf_str(&b), "at+jwt", &mapped);
+	buf_free(&b);
+	return err;
+}
+
+static void mapping(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *claims;
+		uint32_t scopes;
+	} good[] = {{"", SCOPE_RPC_CALL}, {",\"scp\":\"admin\"", SCOPE_RPC_CALL},
+		{",\"scope\":\"openid\"", 0},
+		{",\"scope\":\"rpc:serve\",\"https://x.example/may\":[\"rooms:create\"]",
+			SCOPE_RPC_SERVE | SCOPE_ROOMS_CREATE},
+		{",\"realm_access\":{\"roles\":[\"x\",\"caller\"]}", SCOPE_ROOMS_JOIN},
+		{",\"realm_access\":{\"roles\":[]}", 0}, {",\"realm_access\":{}", SCOPE_RPC_CALL},
+		{",\"realm_access\":1", SCOPE_RPC_CALL},
+		{",\"groups\":{\"caller\":{\"1\":\"a.example\"},\"x\":1}", SCOPE_ROOMS_JOIN},
+		{",\"groups\":\"x caller\"", SCOPE_ROOMS_JOIN},
+		{",\"groups\":\"callers cal\\u006cer\"", SCOPE_ROOMS_JOIN},
+		{",\"groups\":[\"x caller\"]", 0},
+		{",\"groups\":[\"head of \\\"calls\\\"\"],\"scope\":\"rpc:call\"",
+			SCOPE_ROOMS_MODERATE | SCOPE_ADMIN | SCOPE_RPC_CALL},
+		{",\"realm_access.roles\":[\"caller\"]", SCOPE_RPC_CALL}};
+	for (size_t i = 0; i < COUNT(good); i++) {
+		assert_int_equal(read_mapped(good[i].claims), ERR_OK);
+		assert_int_equal(claims.scopes, good[i].scopes);
+	}
+	static const char *const bad[] = {",\"groups\":1", ",\"groups\":null", ",\"groups\":[1]",
+		",\"groups\":[[\"caller\"]]", ",\"realm_access\":{\"roles\":[],\"r\\u006fles\":[]}",
+		",\"scope\":{}", ",\"https://x.example/may\":1"};
+	for (size_t i = 0; i < COUNT(bad); i++) {
+		assert_int_equal(read_mapped(bad[i]), ERR_UNAUTHENTICATED);
+		assert_int_equal(claims.step, CHECK_GRANT);
+	}
+}
+
+static void mapped_names_and_rooms(void **state)
+{
+	(void)state;
+	assert_int_equal(read_mapped(",\"name\":\"x\",\"profile\":{\"nick\":\"Annie\"}"), ERR_OK);
+	assert_true(str_is(claims.name, "Annie"));
+	static const char *const nameless[] = {",\"name\":\"x\"", ",\"profile\":{\"nick\":1}",
+		",\"profile\":{\"nick\":\"\\n\"}", ",\"profile\":{\"nick\":\"a\",\"nick\":\"b\"}"};
+	for (size_t i = 0; i < COUNT(nameless); i++) {
+		assert_int_equal(read_mapped(nameless[i]), ERR_OK);
+		assert_true(str_is(claims.name, "ann"));
+	}
+	/* where rooms are to be said, who says nothing enters none */
+	assert_int_equal(read_mapped(""), ERR_OK);
+	assert_true(claims.rooms_limited && claims.room_count == 0);
+	assert_int_equal(read_mapped(",\"may\":{\"enter\":\"hall\"}"), ERR_OK);
+	assert_true(claims.room_count == 1 && str_is(claims.rooms[0], "hall"));
+	assert_int_equal(read_mapped(",\"may\":{\"enter\":[\"a\",\"team-*\"]}"), ERR_OK);
+	assert_true(claims.room_count == 2 && str_is(claims.rooms[1], "team-*"));
+	static const char *const bad[] = {",\"may\":{\"enter\":1}", ",\"may\":{\"enter\":[1]}",
+		",\"may\":{\"enter\":\"a\\u0000\"}", ",\"may\":{\"enter\":[],\"enter\":[\"*\"]}",
+		",\"may\":{\"enter\":\"a\"},\"signalbox\":{\"rooms\":[\"*\"]}"};
+	for (size_t i = 0; i < COUNT(bad); i++)
+		assert_int_equal(read_mapped(bad[i]), ERR_UNAUTHENTICATED);
+}
+
+static void paths(void **state)
+{
+	(void)state;
+	static const char *const good[] = {"a", "a.b", "a\\.b", "urn:zitadel:iam:org:project:roles",
+		"https://x\\.example/roles", "a.b.c.d.e.f.g.h", "\\\\", "\xc3\xa4"};
+	static const char *const bad[] = {"", ".", "a.", ".a", "a..b", "a\\", "a.b.c.d.e.f.g.h.i"};
+	for (size_t i = 0; i < COUNT(good); i++)
+		assert_true(claim_path_valid(str_of(good[i])));
+	for (size_t i = 0; i < COUNT(bad); i++)
+		assert_false(claim_path_valid(str_of(bad[i])));
+	char name[CLAIM_PATH_NAME + 2];
+	memset(name, 'n', sizeof(name));
+	assert_true(claim_path_valid((struct str){name, CLAIM_PATH_NAME}));
+	assert_false(claim_path_valid((struct str){name, CLAIM_PATH_NAME + 1}));
+}
+
+static enum check_step answered(const char *more)
+{
+	struct buf b = BUF_INIT(1 << 16);
+	buf_addf(&b, "{\"aud\":\"urn:second\"," SUB "," EXP "%s}", more);
+	why = NULL;
+	enum err err = claims_read_answer(buf_str(&b), &foreign, NOW, &claims, &why);
+	buf_free(&b);
+	assert_true(err == ERR_OK || (err == ERR_UNAUTHENTICATED && why));
+	return err ? claims.step : CHECK_STEPS_COUNT;
+}
+
+/* What an issuer says of a token that only it can read. */
+static void answers(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *more;
+		enum check_step step;
+	} rows[] = {{",\"active\":true", CHECK_STEPS_COUNT},
+		{",\"active\":true,\"iss\":\"https://id.example/\",\"token_type\":\"bearer\"",
+			CHECK_STEPS_COUNT},
+		{",\"active\":true,\"typ\":\"Bearer\"", CHECK_STEPS_COUNT}, {"", CHECK_ACTIVE},
+		{",\"active\":false", CHECK_ACTIVE}, {",\"active\":1", CHECK_ACTIVE},
+		{",\"active\":\"true\"", CHECK_ACTIVE},
+		{",\"active\":true,\"iss\":\"https://id.example\"", CHECK_ISSUER},
+		{",\"active\":true,\"iss\":1", CHECK_ISSUER},
+		{",\"active\":true,\"token_type\":\"DPoP\"", CHECK_TYPE},
+		{",\"active\":true,\"token_type\":\"refresh_token\"", CHECK_TYPE},
+		{",\"active\":true,\"typ\":\"Refresh\"", CHECK_TYPE},
+		{",\"active\":true,\"cnf\":{\"jkt\":\"x\"}", CHECK_BINDING},
+		{",\"active\":true,\"cnf\":{\"x5t#S256\":\"x\"}", CHECK_BINDING},
+		{",\"active\":true,\"nbf\":1800000100", CHECK_TIMES},
+		{",\"active\":true,\"scope\":1", CHECK_GRANT},
+		{",\"active\":true,\"active\":true", CHECK_CLAIMS},
+		{",\"active\":true,\"exp\":9999999999", CHECK_CLAIMS}};
+	for (size_t i = 0; i < COUNT(rows); i++)
+		assert_int_equal(answered(rows[i].more), rows[i].step);
+	static const struct {
+		const char *answer;
+		enum check_step step;
+	} whole[] = {{"", CHECK_CLAIMS}, {"[]", CHECK_CLAIMS}, {"<html>", CHECK_CLAIMS},
+		{"{\"active\":true}", CHECK_AUDIENCE},
+		{"{\"active\":true,\"aud\":\"other\"}", CHECK_AUDIENCE},
+		{"{\"active\":true,\"aud\":\"urn:second\"}", CHECK_TIMES},
+		{"{\"active\":true,\"aud\":\"urn:second\",\"exp\":1800000000}", CHECK_TIMES},
+		{"{\"active\":true,\"aud\":\"urn:second\",\"exp\":1800000001}", CHECK_SUBJECT}};
+	for (size_t i = 0; i < COUNT(whole); i++) {
+		assert_int_equal(
+			claims_read_answer(str_of(whole[i].answer), &foreign, NOW, &claims, &why),
+			ERR_UNAUTHENTICATED);
+		assert_int_equal(claims.step, whole[i].step);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(mapping),
+		cmocka_unit_test(mapped_names_and_rooms),
+		cmocka_unit_test(paths),
+		cmocka_unit_test(answers),
 		cmocka_unit_test(complete),
 		cmocka_unit_test(dates),
 		cmocka_unit_test(times),

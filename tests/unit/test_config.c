@@ -159,7 +159,19 @@ static const char everything[] =
 	"  jwks_url: https://id.example.com/keys?v=1\n"
 	"  allow_typ_jwt: true\n"
 	"  default_scopes: []\n"
-	"- {issuer: other, alias: o, audiences: [x], jwks_file: keys.json}\n";
+	"- {issuer: other, alias: o, audiences: [x], jwks_file: keys.json}\n"
+	"- issuer: https://third.example.com\n"
+	"  alias: third\n"
+	"  audiences: [a]\n"
+	"  jwks_url: https://third.example.com/keys\n"
+	"  introspection_url: https://third.example.com/ask\n"
+	"  client_id: us\n"
+	"  client_secret: s3cr3t\n"
+	"  name_claim: profile.nick\n"
+	"  scope_claims: [scope, 'https://x\\.example/may']\n"
+	"  role_claims: [realm_access.roles]\n"
+	"  role_scopes: [\"mod erator=rooms:join rooms:moderate\", \"a=b=admin\"]\n"
+	"  rooms_claim: groups\n";
 
 static void every_type(void **state)
 {
@@ -183,7 +195,9 @@ static void every_type(void **state)
 	assert_string_equal(c->ice_servers.items[0].secret, "s3cr3t");
 	assert_string_equal(c->ice_servers.items[0].username, "");
 	assert_string_equal(c->ice_servers.items[1].credential, "s3cr3t too");
-	assert_int_equal(c->issuers.count, 2);
+	assert_int_equal(c->issuers.count, 3);
+	assert_string_equal(c->issuers.items[2].scope_claims.items[1], "https://x\\.example/may");
+	assert_string_equal(c->issuers.items[2].role_scopes.items[1], "a=b=admin");
 	assert_string_equal(c->issuers.items[0].audiences.items[1], "b, c");
 	assert_int_equal(c->issuers.items[0].algorithms.count, 1);
 	assert_true(c->issuers.items[0].allow_typ_jwt);
@@ -393,7 +407,8 @@ static void reference_examples(void **state)
 	struct config *c = loaded(buf_str(&bare), NULL);
 	assert_int_equal(c->ice_servers.count, 1);
 	assert_int_equal(c->issuers.count, 1);
-	assert_string_equal(c->issuers.items[0].jwks_url, "https://login.example.com/jwks");
+	assert_string_equal(c->issuers.items[0].issuer, "https://login.example.com");
+	assert_string_equal(c->issuers.items[0].jwks_url, "");
 	buf_free(&text);
 	buf_free(&bare);
 	config_free(&c);
