@@ -96,6 +96,13 @@ void throttle_failed(struct throttle *t, struct str key, int64_t now)
 	e->last = now;
 }
 
+void throttle_undo(struct throttle *t, struct str key)
+{
+	struct entry *e = find(t, id_of(t, key));
+	if (e && e->failures)
+		e->failures--;
+}
+
 void throttle_forget(struct throttle *t, struct str key)
 {
 	struct entry *e = find(t, id_of(t, key));

@@ -21,4 +21,6 @@ void throttle_free(struct throttle **t);
 /* Seconds until this key may try again, rounded up; 0: now. */
 int64_t throttle_wait(const struct throttle *t, struct str key, int64_t now);
 void throttle_failed(struct throttle *t, struct str key, int64_t now);
+/* One failure was none. */
+void throttle_undo(struct throttle *t, struct str key);
 void throttle_forget(struct throttle *t, struct str key);

@@ -57,6 +57,8 @@ static const struct command commands[] = {
 		{{"--password-stdin", "password", AS_INPUT,
 			"read the password from standard input"}},
 		NULL, NULL, "set another password"},
+	{"user factor-off", "user.factor_off", "name", "NAME", {{0}}, NULL, NULL,
+		"take the second factor off, for who has lost it and the recovery codes"},
 	{"client add", "client.add", "name", "NAME",
 		{{"--grant", "grants", AS_LIST,
 			 "authorization_code, refresh_token, client_credentials or device_code"},

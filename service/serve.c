@@ -224,7 +224,10 @@ static enum err choose_issuer_url(const struct config *config, unsigned port, st
 
 static enum err start_issuer(const struct config *config, struct buf *why)
 {
+	char key_file[PATH_MAX];
+	snprintf(key_file, sizeof(key_file), "%s/seal.key", config->data.directory);
 	struct issuer_options options = {.url = str_of(issuer_url),
+		.key_file = key_file,
 		.audience = str_of(config->issuer.audience),
 		.sign_up_open = config->issuer.sign_up == CONFIG_SIGN_UP_OPEN,
 		.demo_client = config->server.demo,

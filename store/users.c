@@ -41,5 +41,6 @@ struct user_record user_record_of(const struct store_op *op, size_t row)
 		user.password = store_str(op, row, column++);
 	user.created_at = store_int(op, row, column);
 	user.disabled_at = store_int(op, row, column + 1);
+	user.second_factor = op->verb == STORE_USER_GET && store_int(op, row, column + 2);
 	return user;
 }

@@ -26,6 +26,7 @@ struct user_record {
 	struct str password; /* a PHC string; n 0: none, or not asked for */
 	int64_t created_at;  /* Unix seconds */
 	int64_t disabled_at; /* 0: is not disabled */
+	bool second_factor;  /* with STORE_USER_GET alone */
 };
 
 /* A row of STORE_USER_GET or STORE_USER_LIST that ended with ERR_OK. Its strings live as long as

@@ -2,6 +2,7 @@
 #include "auth/password.h"
 #include "auth/server/admin.h"
 #include "auth/server/issuer.h"
+#include "auth/server/logout.h"
 #include "core/mem.h"
 #include "store/users.h"
 
@@ -124,6 +125,7 @@ void user_add_run(struct call *c)
 
 static void passwd_stored(struct store_op *op)
 {
+	grants_ended(op, 2);
 	stored(op, NULL);
 }
 
@@ -136,13 +138,33 @@ static void passwd_hashed(void *context, const struct password_outcome *outcome)
 		return;
 	}
 	store_ask(STORE_ACCOUNT_PASSWORD, passwd_stored, e, STORE_TEXT(p->name),
-		STORE_TEXT(outcome->hash), STORE_END);
+		STORE_TEXT(outcome->hash), STORE_INT(time(NULL)), STORE_NULL, STORE_END);
 }
 
 void user_passwd_run(struct call *c)
 {
 	const struct user_passwd *p = c->params;
 	enter(c, p->password, passwd_hashed);
+}
+
+/* ---- the second factor, for who has lost it ---- */
+
+static void factor_off(struct store_op *op)
+{
+	struct call *c = op->context;
+	if (op->err == ERR_NOT_FOUND)
+		call_refuse(c, op->err,
+			.message = "There is no user of this name with a second factor.");
+	else if (op->err)
+		call_refuse(c, op->err);
+	else
+		call_reply_empty(c);
+}
+
+void user_factor_off_run(struct call *c)
+{
+	const struct user_name *p = c->params;
+	store_ask(STORE_TOTP_REMOVE, factor_off, c, STORE_TEXT(p->name), STORE_END);
 }
 
 /* ---- disable ---- */

@@ -24,6 +24,11 @@ static const struct field user_disable_fields[] = {
 	{0},
 };
 
+static const struct field user_factor_off_fields[] = {
+	FIELD(struct user_name, name, STRING, true, 1, USER_NAME_MAX),
+	{0},
+};
+
 static const struct field user_passwd_fields[] = {
 	FIELD(struct user_passwd, name, STRING, true, 1, USER_NAME_MAX),
 	FIELD(struct user_passwd, password, STRING, false, PASSWORD_MIN, PASSWORD_MAX),
@@ -75,6 +80,7 @@ const struct method issuer_methods[] = {
 	ADMIN("user.list", admin_list, user_list, | METHOD_READS),
 	ADMIN("user.disable", user_name, user_disable),
 	ADMIN("user.passwd", user_passwd, user_passwd),
+	ADMIN("user.factor_off", user_name, user_factor_off),
 	ADMIN("client.add", client_add, client_add),
 	ADMIN("client.list", admin_list, client_list, | METHOD_READS),
 	ADMIN("client.remove", client_remove, client_remove),

@@ -35,6 +35,7 @@ void user_add_run(struct call *c);
 void user_list_run(struct call *c);
 void user_disable_run(struct call *c);
 void user_passwd_run(struct call *c);
+void user_factor_off_run(struct call *c);
 
 /* clients_admin.c */
 struct client_add {

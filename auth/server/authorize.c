@@ -20,6 +20,7 @@ struct http_exchange *authorize_leave(struct authorize **ret_a)
 	*ret_a = NULL;
 	posted_finish(&a->posted);
 	OPENSSL_cleanse(a->login, sizeof(a->login));
+	OPENSSL_cleanse(a->half_made, sizeof(a->half_made));
 	free(a->text);
 	client_free(&a->client);
 	free(a);
@@ -126,7 +127,7 @@ static void give_code(struct authorize *a)
 static void go_to_own_page(struct authorize *a)
 {
 	struct buf query = BUF_INIT(LOCATION_MAX), location = BUF_INIT(LOCATION_MAX);
-	buf_addf(&location, "/oauth/%s", a->page == OWN_PAGE_DEVICE ? "device" : "account");
+	buf_addf(&location, "%s", own_page_path(a->page));
 	if (a->page == OWN_PAGE_DEVICE && a->user_code.n) {
 		form_add(&query, "user_code", a->user_code);
 		buf_addc(&location, '?');

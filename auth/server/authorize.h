@@ -3,7 +3,7 @@
  * along, and it is checked again each time as if it had come for the first time: so nothing that a
  * page sends back has to be trusted.
  *
- * Sign-ins to the issuer's own pages come the same way: their query has page=account or page=device
+ * Sign-ins to the issuer's own pages come the same way: their query has page=account or the like
  * in the place of all the rest, and ends on that page.
  *
  * Thread: the exchange's worker. A step ends by answering the exchange (and freeing the request), or
@@ -28,7 +28,19 @@ enum prompt {
 	PROMPT_CREATE = 16,
 };
 
-enum own_page { OWN_PAGE_NONE, OWN_PAGE_ACCOUNT, OWN_PAGE_DEVICE };
+enum own_page {
+	OWN_PAGE_NONE,
+	OWN_PAGE_ACCOUNT,
+	OWN_PAGE_PASSWORD,
+	OWN_PAGE_FACTOR,
+	OWN_PAGE_RECOVERY,
+	OWN_PAGE_DEVICE,
+	OWN_PAGES
+};
+
+/* The word in the query, and the path. */
+const char *own_page_word(enum own_page page);
+const char *own_page_path(enum own_page page);
 
 struct authorize {
 	struct http_exchange *x;
@@ -51,7 +63,9 @@ struct authorize {
 	bool signed_up;                        /* their account was made by this request */
 	/* of a form */
 	struct posted posted;
-	struct str name, display_name, password;
+	struct str name, display_name, password, half, code;
+	bool has_factor; /* the account has a second one */
+	char half_made[SECRET_TEXT + 1];
 	char login[SECRET_TEXT + 1]; /* the new cookie */
 };
 

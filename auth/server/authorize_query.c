@@ -169,15 +169,37 @@ static void got_client(void *context, enum err err, struct client *client)
 		check_rest(a);
 }
 
-/* A sign-in to a page of our own. */
+/* ---- pages of our own ---- */
+
+static const struct {
+	const char *word, *path;
+} own_pages[OWN_PAGES] = {
+	[OWN_PAGE_ACCOUNT] = {"account", "/oauth/account"},
+	[OWN_PAGE_PASSWORD] = {"password", "/oauth/account/password"},
+	[OWN_PAGE_FACTOR] = {"factor", "/oauth/account/factor"},
+	[OWN_PAGE_RECOVERY] = {"recovery", "/oauth/account/recovery"},
+	[OWN_PAGE_DEVICE] = {"device", "/oauth/device"},
+};
+
+const char *own_page_word(enum own_page page)
+{
+	return own_pages[page].word;
+}
+
+const char *own_page_path(enum own_page page)
+{
+	return own_pages[page].path;
+}
+
+/* A sign-in to one of them. */
 static void begin_own_page(struct authorize *a, struct reading *r, struct str page)
 {
 	a->user_code = read_one(r, "user_code");
 	a->max_age = -1;
-	if (str_is(page, "account"))
-		a->page = OWN_PAGE_ACCOUNT;
-	else if (str_is(page, "device"))
-		a->page = OWN_PAGE_DEVICE;
+	a->login_hint = read_one(r, "login_hint");
+	for (enum own_page i = OWN_PAGE_NONE + 1; i < OWN_PAGES; i++)
+		if (str_is(page, own_pages[i].word))
+			a->page = i;
 	if (a->page && !r->broken)
 		a->next(a);
 	else

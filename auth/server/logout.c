@@ -3,6 +3,7 @@
 #include "auth/audit.h"
 #include "auth/server/clients.h"
 #include "auth/server/hint.h"
+#include "auth/server/issuer.h"
 #include "auth/server/pages.h"
 #include "auth/server/posted.h"
 #include "core/form.h"
@@ -88,6 +89,12 @@ static void ask(struct logout *l, int status, const char *problem)
 
 /* ---- the end of a login ---- */
 
+void grants_ended(const struct store_op *op, size_t at)
+{
+	for (size_t i = 0; !op->err && i < op->rows; i++)
+		issuer_withdrawn(WITHDRAWN_GRANT, store_str(op, i, 0), op->args[at].number);
+}
+
 static void ended(struct store_op *op)
 {
 	struct logout *l = op->context;
@@ -95,6 +102,7 @@ static void ended(struct store_op *op)
 		page_failed(leave(&l));
 		return;
 	}
+	grants_ended(op, 1);
 	audit_add(.action = "sign-out", .actor = str_of(l->user), .user = str_of(l->user),
 		.client = l->client ? l->client->id : STR(""), .address = l->x->in.peer);
 	page_set_login_cookie(l->x, STR(""));

@@ -136,6 +136,17 @@ void page_problem(struct buf *b, const char *problem)
 		buf_addf(b, "<p class=\"error\" id=\"problem\" role=\"alert\">%s</p>\n", problem);
 }
 
+const char *page_wait(struct http_exchange *x, int64_t seconds, char out[PAGE_WAIT_TEXT])
+{
+	char after[24];
+	snprintf(after, sizeof(after), "%lld", (long long)seconds);
+	snprintf(out, PAGE_WAIT_TEXT,
+		"There were too many attempts that failed. Wait %s second%s, then try again.",
+		after, seconds == 1 ? "" : "s");
+	http_header(x, "Retry-After", str_of(after));
+	return out;
+}
+
 /* ---- cookies ---- */
 
 /* Behind https the name makes browsers refuse the cookie from a sibling domain. */

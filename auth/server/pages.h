@@ -32,6 +32,10 @@ void page_link(struct buf *b, const char *to, struct str query, const char *text
 /* A sentence above a form, with the id "problem"; NULL: none. */
 void page_problem(struct buf *b, const char *problem);
 
+/* A sentence about too many attempts, and the header that says the same. */
+enum { PAGE_WAIT_TEXT = 160 };
+const char *page_wait(struct http_exchange *x, int64_t seconds, char out[PAGE_WAIT_TEXT]);
+
 /* The token that a form sends back. The cookie that it is compared with is set when the browser has
  * none yet. out has room for CSRF_TEXT bytes. */
 enum { CSRF_TEXT = 43 };

@@ -1,6 +1,8 @@
 #include "auth/server/server.h"
 
+#include "auth/guesses.h"
 #include "auth/password.h"
+#include "auth/server/account.h"
 #include "auth/server/authorize.h"
 #include "auth/server/device.h"
 #include "auth/server/issuer.h"
@@ -8,6 +10,7 @@
 #include "auth/server/logout.h"
 #include "auth/server/pages.h"
 #include "auth/server/redirect.h"
+#include "auth/server/seal.h"
 #include "auth/server/signin.h"
 #include "auth/server/token.h"
 #include "core/json_out.h"
@@ -171,6 +174,16 @@ const struct http_route issuer_routes[] = {
 		.serve = serve_consent,
 		.body_max = FORM_MAX},
 	PAGE("/oauth/logout", serve_logout),
+	{.path = "/oauth/second", .verbs = HTTP_POST, .serve = serve_second, .body_max = FORM_MAX},
+	{.path = "/oauth/account", .verbs = HTTP_GET, .serve = serve_account},
+	{.path = "/oauth/account/end",
+		.verbs = HTTP_POST,
+		.serve = serve_account_end,
+		.body_max = FORM_MAX},
+	PAGE("/oauth/account/password", serve_account_password),
+	PAGE("/oauth/account/factor", serve_account_factor),
+	PAGE("/oauth/account/recovery", serve_account_recovery),
+	PAGE("/oauth/device", serve_device),
 	{.path = "/oauth/pages.css", .verbs = HTTP_GET, .serve = serve_style},
 	{.path = "/oauth/colours.css", .verbs = HTTP_GET, .serve = serve_style},
 	CLIENT("/oauth/token", serve_token),
@@ -224,6 +237,11 @@ enum err issuer_start(const struct issuer_options *options, char *ret_why)
 			"the issuer's signing keys cannot be read or made; the log says more");
 		return err;
 	}
+	err = seal_start(options->key_file, ret_why);
+	if (err) {
+		keys_stop();
+		return err;
+	}
 	own = (struct issuer){
 		.url = keep(origin),
 		.audience = keep(options->audience.n ? options->audience : origin),
@@ -238,6 +256,7 @@ enum err issuer_start(const struct issuer_options *options, char *ret_why)
 	documents.jwks = document(keys_write);
 	documents.openid = document(write_openid);
 	documents.resource = document(write_resource);
+	guesses_start();
 	password_start();
 	return ERR_OK;
 }
@@ -252,6 +271,8 @@ void issuer_stop(void)
 	if (!own.url.p)
 		return;
 	password_stop();
+	guesses_stop();
+	seal_stop();
 	keys_stop();
 	forget();
 }

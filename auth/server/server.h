@@ -15,7 +15,8 @@ struct issuer_options {
 	struct str url;      /* "https://chat.example": an origin, without path */
 	struct str audience; /* of access tokens; n 0: the issuer */
 	bool sign_up_open;
-	bool demo_client; /* a public client "demo" for pages of the issuer and of loopback */
+	bool demo_client;     /* a public client "demo" for pages of the issuer and of loopback */
+	const char *key_file; /* of auth/server/seal.h */
 	int access_token_lifetime; /* seconds; 0: ACCESS_TOKEN_LIFETIME */
 	/* Tokens were withdrawn, the store has it: no worker takes them any more, and what they have
 	 * open is to end. On a worker; NULL: they are only refused. */

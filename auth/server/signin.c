@@ -17,7 +17,9 @@ static struct form_page form_page(struct authorize *a, int status, const char *p
 		.status = status,
 		.query = a->x->in.query,
 		.redirect_uri = a->client ? a->redirect_uri : STR(""), /* proven, or not */
-		.client_name = a->client ? a->client->name : STR(""),
+		.client_name = a->client             ? a->client->name
+			: a->page == OWN_PAGE_DEVICE ? STR("your device")
+						     : STR("your account"),
 		.csrf = page_csrf(a->x, csrf),
 		.name = a->name.n         ? a->name
 			: a->login_hint.n ? a->login_hint
@@ -67,13 +69,15 @@ static bool read_form(struct authorize *a)
 /* Whoever has just signed up is not to do it again: the name would be taken, by themselves. */
 void show_form_again(struct authorize *a)
 {
-	if (!a->posted.text)
+	if (!a->posted.text && !str_is(a->x->in.path, "/oauth/second"))
 		read_form(a);
 	http_header(a->x, "Retry-After", STR("5"));
 	if (a->signed_up)
 		show_sign_in(a, 503,
 			"Your account has been made, but the service could not sign you in. Wait a "
 			"few seconds, then sign in with your name and password.");
+	else if (str_is(a->x->in.path, "/oauth/second"))
+		show_second_again(a);
 	else if (str_is(a->x->in.path, "/oauth/signup"))
 		show_sign_up(a, 503, page_cannot_now);
 	else
@@ -103,7 +107,7 @@ static void login_added(struct store_op *op)
 	authorize_settle(a);
 }
 
-static void let_in(struct authorize *a)
+void sign_in_let_in(struct authorize *a)
 {
 	struct str before = page_login_cookie(a->x);
 	unsigned char old[SECRET_HASH];
@@ -132,29 +136,23 @@ static void set_user(struct authorize *a, struct str name)
 
 /* ---- signing in ---- */
 
-static void show_wait(struct authorize *a, int64_t seconds)
-{
-	char text[160], after[24];
-	snprintf(after, sizeof(after), "%lld", (long long)seconds);
-	snprintf(text, sizeof(text),
-		"There were too many attempts that failed. Wait %s second%s, then try again.",
-		after, seconds == 1 ? "" : "s");
-	http_header(a->x, "Retry-After", str_of(after));
-	show_sign_in(a, 429, text);
-}
-
 static void checked(void *context, const struct password_outcome *outcome)
 {
 	struct authorize *a = context;
+	char wait[PAGE_WAIT_TEXT];
+	if (outcome->err == ERR_OK && a->has_factor) {
+		sign_in_second(a);
+		return;
+	}
 	if (outcome->err == ERR_OK) {
-		let_in(a);
+		sign_in_let_in(a);
 		return;
 	}
 	/* only an account's name: what was typed there may be a password */
 	audit_add(.action = "sign-in", .outcome = err_info(outcome->err)->reason,
 		.user = str_of(a->user), .client = client_of(a), .address = a->x->in.peer);
 	if (outcome->err == ERR_RATE_LIMITED)
-		show_wait(a, outcome->retry_after);
+		show_sign_in(a, 429, page_wait(a->x, outcome->retry_after, wait));
 	else if (outcome->err == ERR_UNAUTHENTICATED)
 		show_sign_in(
 			a, 403, "The name or the password is wrong. Check both and try again.");
@@ -173,6 +171,7 @@ static void got_user(struct store_op *op)
 	if (!op->err) {
 		struct user_record user = user_record_of(op, 0);
 		set_user(a, user.name);
+		a->has_factor = user.second_factor;
 		if (!user.disabled_at)
 			attempt.hash = user.password;
 	}
@@ -220,7 +219,7 @@ static void user_added(struct store_op *op)
 	else if (op->err)
 		authorize_fail(a);
 	else
-		let_in(a);
+		sign_in_let_in(a);
 }
 
 static void hashed(void *context, const struct password_outcome *outcome)

@@ -12,6 +12,15 @@ void show_sign_up(struct authorize *a, int status, const char *problem);
  * the password. */
 void show_form_again(struct authorize *a);
 
+/* Somebody has shown all that has to be shown: a new login of this browser, then on with the request. */
+void sign_in_let_in(struct authorize *a);
+
+/* The password was right; asks for the second factor (second.c). */
+void sign_in_second(struct authorize *a);
+void show_second_again(struct authorize *a);
+/* POST /oauth/second, with the query of an authorization request */
+void serve_second(struct http_exchange *x);
+
 /* GET and POST of /oauth/login and /oauth/signup, each with the query of an authorization request */
 void serve_login(struct http_exchange *x);
 void serve_signup(struct http_exchange *x);

@@ -37,7 +37,7 @@ async function fails(promise, code, pattern) {
 }
 
 const commands = [
-	"serve", "user add", "user list", "user disable", "user passwd", "client add", "client list", "client remove",
+	"serve", "user add", "user list", "user disable", "user passwd", "user factor-off", "client add", "client list", "client remove",
 	"room list", "room show", "audit list", "token mint", "token inspect", "token verify", "jws verify", "config check", "config show",
 	"config reference",
 ];
@@ -80,6 +80,7 @@ for (const [where, sb] of [["a running service", cli], ["no service running", al
 		await fails(sb("user add eve --password-stdin", { input: "x" }), REFUSED, /password/);
 		await done(sb("user passwd dave --password-stdin", { input: "another good password" }));
 		await fails(sb("user passwd nobody --password-stdin", { input: "another good password" }), REFUSED, /./);
+		await fails(sb("user factor-off dave"), REFUSED, /no user of this name with a second factor/);
 		const { users } = JSON.parse(await done(sb("user list --json")));
 		assert.ok(["carol", "dave"].every((name) => users.some((user) => user.name === name)));
 		assert.match(await done(sb("user list")), /carol/);
@@ -87,11 +88,13 @@ for (const [where, sb] of [["a running service", cli], ["no service running", al
 		const client = JSON.parse(await done(sb("client add backend --grant client_credentials --scope rooms:join --json")));
 		assert.ok(client.client_id && client.client_secret);
 		const page = JSON.parse(
-			await done(sb("client add page --grant authorization_code --redirect https://app.example/cb --public --json")),
+			await done(sb("client add page --grant authorization_code --redirect https://app.example/cb --post-logout https://app.example/bye --public --trusted --json")),
 		);
 		assert.equal(page.client_secret ?? null, null);
 		await fails(sb("client add bad --grant password"), REFUSED, /grant/);
 		const { clients } = JSON.parse(await done(sb("client list --json")));
+		const first = clients.find(({ client_id }) => client_id === page.client_id);
+		assert.deepEqual([first.trusted, first.post_logout_redirect_uris], [true, ["https://app.example/bye"]]);
 		assert.ok(clients.some(({ client_id }) => client_id === client.client_id));
 		assert.doesNotMatch(JSON.stringify(clients), new RegExp(client.client_secret));
 

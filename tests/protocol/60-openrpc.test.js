@@ -8,6 +8,7 @@ import { Checker, description } from "../support/check-traffic.mjs";
 import { connect } from "../support/client.mjs";
 import { post } from "../support/rooms.mjs";
 import { startServer } from "../support/server.mjs";
+import { turnOnFactor } from "../support/totp.mjs";
 
 const FILE_MAX = 200 * 1024;
 const text = readFileSync(join(import.meta.dirname, "../../schema/openrpc.json"), "utf8");
@@ -221,7 +222,9 @@ test("every method and every event is seen as described", async () => {
 	};
 	await admin("rpc.methods", {});
 	await admin("user.add", { name: "fay", display_name: "Fay" });
-	await admin("user.passwd", { name: "fay" });
+	const { password } = await admin("user.passwd", { name: "fay" });
+	await turnOnFactor(`http://localhost:${server.port}`, "fay", password);
+	await admin("user.factor_off", { name: "fay" });
 	await admin("user.list", { limit: 1 });
 	await admin("audit.list", { limit: 1 });
 	const { token } = await admin("token.mint", { user: "fay", expires: 60 });

@@ -293,7 +293,7 @@ static inline enum err run_method(const char *name, const char *params)
 /* ---- setting up ---- */
 
 static char folder[256];
-static char place[512];
+static char place[512], key_file[512];
 
 static inline void start_issuer(bool sign_up_open, const char *plan)
 {
@@ -302,8 +302,10 @@ static inline void start_issuer(bool sign_up_open, const char *plan)
 		plan ? store_fault(&store_sqlite, plan, why) : &store_sqlite;
 	if (!driver || store_open(driver, place, 1000, why))
 		fail_msg("%s", why);
-	struct issuer_options options = {
-		.url = STR(ISSUER_URL), .sign_up_open = sign_up_open, .demo_client = true};
+	struct issuer_options options = {.url = STR(ISSUER_URL),
+		.sign_up_open = sign_up_open,
+		.demo_client = true,
+		.key_file = key_file};
 	if (issuer_start(&options, why))
 		fail_msg("%s", why);
 }
@@ -324,6 +326,7 @@ static inline int begin_tests(void **state)
 	snprintf(folder, sizeof(folder), "%s/test_issuer.XXXXXX", tmp ? tmp : "/tmp");
 	assert_non_null(mkdtemp(folder));
 	snprintf(place, sizeof(place), "%s/signalbox.db", folder);
+	snprintf(key_file, sizeof(key_file), "%s/seal.key", folder);
 	log_configure(LOG_ERROR, false, 2);
 	lone_start();
 	addr_thread_start();
@@ -345,5 +348,6 @@ static inline int end_tests(void **state)
 		snprintf(path, sizeof(path), "%s%s", place, ends[i]);
 		unlink(path);
 	}
+	unlink(key_file);
 	return rmdir(folder);
 }

@@ -1,0 +1,120 @@
+#include "auth/server/visit.h"
+
+#include "auth/audit.h"
+#include "auth/server/pages.h"
+#include "core/form.h"
+#include "core/mem.h"
+#include "store/store.h"
+
+#include <openssl/crypto.h>
+#include <string.h>
+#include <time.h>
+
+struct http_exchange *visit_leave(struct visit **ret_v)
+{
+	struct visit *v = *ret_v;
+	struct http_exchange *x = v->x;
+	*ret_v = NULL;
+	posted_finish(&v->posted);
+	if (v->kept)
+		OPENSSL_cleanse(v->kept, strlen(v->kept));
+	free(v->kept);
+	free(v);
+	return x;
+}
+
+void visit_end(struct visit *v, int status, struct buf *b)
+{
+	page_end(v->x, status, b, STR(""));
+	v->x = NULL; /* answered; the page's texts were the request's */
+	visit_leave(&v);
+}
+
+void visit_fail(struct visit *v)
+{
+	page_failed(visit_leave(&v));
+}
+
+void visit_form(struct visit *v, struct buf *b, const char *action)
+{
+	char csrf[CSRF_TEXT];
+	page_form(b, action, STR(""), page_csrf(v->x, csrf));
+}
+
+struct store_value visit_login(const struct visit *v)
+{
+	return STORE_BLOB(((struct str){(const char *)v->login, SECRET_HASH}));
+}
+
+void visit_audit(const struct visit *v, const char *action, const char *outcome, struct str detail)
+{
+	audit_add(.action = action, .outcome = outcome, .actor = str_of(v->user),
+		.user = str_of(v->user), .address = v->x->in.peer, .detail = detail);
+}
+
+void visit_audit_client(
+	const struct visit *v, const char *action, const char *outcome, struct str client)
+{
+	audit_add(.action = action, .outcome = outcome, .actor = str_of(v->user),
+		.user = str_of(v->user), .client = client, .address = v->x->in.peer);
+}
+
+/* A device's code goes along, so that nobody types it twice. */
+static void send_to_sign_in(struct visit *v)
+{
+	struct buf query = BUF_INIT(2048), location = BUF_INIT(2048);
+	char text[256];
+	struct str code = {"", 0};
+	form_add(&query, "page", str_of(own_page_word(v->page)));
+	if (v->page == OWN_PAGE_DEVICE && v->x->in.query.n < sizeof(text) &&
+		form_get(v->x->in.query, "user_code", text, &code) == ERR_OK)
+		form_add(&query, "user_code", code);
+	form_add(&query, "login_hint", str_of(v->user));
+	buf_addf(&location, "/oauth/login?");
+	buf_adds(&location, buf_str(&query));
+	http_redirect(visit_leave(&v), buf_str(&location));
+	buf_free(&query);
+	buf_free(&location);
+}
+
+bool visit_is_fresh(struct visit *v)
+{
+	if (time(NULL) - v->auth_time <= LOGIN_FRESH)
+		return true;
+	send_to_sign_in(v);
+	return false;
+}
+
+static void got_login(struct store_op *op)
+{
+	struct visit *v = op->context;
+	struct str user = op->err ? STR("") : store_str(op, 0, 0);
+	if (op->err && op->err != ERR_NOT_FOUND) {
+		visit_fail(v);
+	} else if (!user.n || user.n >= sizeof(v->user)) {
+		send_to_sign_in(v);
+	} else {
+		memcpy(v->user, user.p, user.n);
+		v->auth_time = store_int(op, 0, 2);
+		v->next(v);
+	}
+}
+
+void visit_begin(struct http_exchange *x, enum own_page page, const char *const *fields,
+	void (*next)(struct visit *v))
+{
+	struct visit *v = mem_new(struct visit);
+	struct str cookie = page_login_cookie(x);
+	static const char *const none[] = {NULL};
+	v->x = x;
+	v->page = page;
+	v->next = next;
+	if (x->in.verb == HTTP_POST)
+		v->ours = posted_read(&v->posted, x, fields ? fields : none, v->fields);
+	if (!cookie.n) {
+		send_to_sign_in(v);
+		return;
+	}
+	secret_hash(cookie, v->login);
+	store_ask(STORE_LOGIN_GET, got_login, v, visit_login(v), STORE_INT(time(NULL)), STORE_END);
+}
