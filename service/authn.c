@@ -21,6 +21,11 @@ static _Thread_local struct authn *asking;                      /* for an answer
 static _Thread_local int64_t quiet_until[BEARER_ISSUERS_MAX];   /* no keys are fetched before */
 static _Thread_local bool draining; /* nobody waits any more, nothing is fetched */
 
+void authn_embedded_keys(struct jwk_set *keys)
+{
+	bearer_set_keys(bearer, 0, keys); /* it is the first issuer */
+}
+
 /* ---- waiting ---- */
 
 static const char stopping[] = "the service is stopping";

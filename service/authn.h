@@ -52,4 +52,8 @@ enum err authn_configure(
 	const struct config *config, const struct authn_embedded *embedded, struct buf *why);
 void authn_finish(void); /* after the workers */
 
+/* On a worker: the embedded issuer's keys are these from now on. */
+struct jwk_set;
+void authn_embedded_keys(struct jwk_set *keys);
+
 extern const struct worker_part authn_part;

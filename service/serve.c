@@ -64,12 +64,12 @@ static struct str *ephemeral;
 
 /* What runs on every worker, in order of start; what is above may use what is below it. */
 static const struct worker_part *const all_parts[] = {&fetch_part, &audit_part, &withdrawn_part,
-	&authn_part, &introspection_part, &issuer_keys_part, &directory_part, &signaling_part,
-	&session_part, &opening_part, &control_part, &event_stream_part, &arrival_part,
-	&listener_part, NULL};
+	&authn_part, &keys_part, &introspection_part, &issuer_keys_part, &directory_part,
+	&signaling_part, &session_part, &opening_part, &control_part, &event_stream_part,
+	&arrival_part, &listener_part, NULL};
 static const struct worker_part *const quiet_parts[] = {&fetch_part, &audit_part, &withdrawn_part,
-	&authn_part, &introspection_part, &issuer_keys_part, &directory_part, &signaling_part,
-	&session_part, &control_part, NULL};
+	&authn_part, &keys_part, &introspection_part, &issuer_keys_part, &directory_part,
+	&signaling_part, &session_part, &control_part, NULL};
 
 /* ---- the data directory ---- */
 
@@ -232,6 +232,8 @@ static enum err start_issuer(const struct config *config, struct buf *why)
 		.sign_up_open = config->issuer.sign_up == CONFIG_SIGN_UP_OPEN,
 		.demo_client = config->server.demo,
 		.access_token_lifetime = (int)(config->issuer.access_token_lifetime / 1000),
+		.key_rotation = config->issuer.key_rotation / 1000,
+		.on_keys = authn_embedded_keys,
 		.on_withdrawn = withdrawn_add};
 	char reason[ISSUER_WHY_MAX] = "";
 	enum err err = issuer_start(&options, reason);

@@ -1,6 +1,8 @@
 #include "auth/server/admin.h"
 
+#include "auth/keypair.h"
 #include "auth/password.h"
+#include "auth/server/key_rotation.h"
 #include "auth/server/server.h"
 #include "store/users.h"
 
@@ -69,6 +71,18 @@ static const struct field token_mint_fields[] = {
 	{0},
 };
 
+static const struct field key_list_fields[] = {{0}};
+
+static const struct field key_rotate_fields[] = {
+	FIELD(struct key_rotate, now, BOOL, false, 0, 0),
+	{0},
+};
+
+static const struct field key_remove_fields[] = {
+	FIELD(struct key_remove, kid, STRING, true, 1, KEYPAIR_KID_MAX - 1),
+	{0},
+};
+
 #define ADMIN(name, type, run, ...) \
 	{ \
 		name, SCOPE_ADMIN, HOME_CALLER, 0 __VA_ARGS__, run##_fields, sizeof(struct type), \
@@ -84,6 +98,9 @@ const struct method issuer_methods[] = {
 	ADMIN("client.add", client_add, client_add),
 	ADMIN("client.list", admin_list, client_list, | METHOD_READS),
 	ADMIN("client.remove", client_remove, client_remove),
+	{"key.list", SCOPE_ADMIN, HOME_CALLER, METHOD_READS, key_list_fields, 0, key_list_run},
+	ADMIN("key.rotate", key_rotate, key_rotate),
+	ADMIN("key.remove", key_remove, key_remove),
 	ADMIN("token.mint", token_mint, token_mint),
 	{0},
 };

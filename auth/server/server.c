@@ -26,7 +26,7 @@ const struct issuer *const issuer = &own;
 
 /* What is served as it is: written once, at the start. */
 static struct {
-	char *jwks, *openid, *resource;
+	char *openid, *resource;
 } documents;
 
 /* ---- discovery ---- */
@@ -134,12 +134,12 @@ static void serve_resource(struct http_exchange *x)
 
 static void serve_jwks(struct http_exchange *x)
 {
-	serve_document(x, documents.jwks);
+	serve_document(x, keys_now()->jwks);
 }
 
 struct str issuer_jwks(void)
 {
-	return str_of(documents.jwks);
+	return str_of(keys_now()->jwks);
 }
 
 /* ---- routes ---- */
@@ -209,7 +209,6 @@ static void forget(void)
 {
 	free((char *)(uintptr_t)own.url.p);
 	free((char *)(uintptr_t)own.audience.p);
-	free(documents.jwks);
 	free(documents.openid);
 	free(documents.resource);
 	own = (struct issuer){0};
@@ -231,7 +230,7 @@ enum err issuer_start(const struct issuer_options *options, char *ret_why)
 			"behind the host and port, not even a slash");
 		return ERR_PARAMS;
 	}
-	enum err err = keys_start();
+	enum err err = keys_start(options->key_rotation, options->on_keys);
 	if (err) {
 		snprintf(ret_why, ISSUER_WHY_MAX,
 			"the issuer's signing keys cannot be read or made; the log says more");
@@ -253,7 +252,6 @@ enum err issuer_start(const struct issuer_options *options, char *ret_why)
 			: ACCESS_TOKEN_LIFETIME,
 		.on_withdrawn = options->on_withdrawn,
 	};
-	documents.jwks = document(keys_write);
 	documents.openid = document(write_openid);
 	documents.resource = document(write_resource);
 	guesses_start();
@@ -264,6 +262,7 @@ enum err issuer_start(const struct issuer_options *options, char *ret_why)
 void issuer_drain(void)
 {
 	password_stop();
+	keys_drain();
 }
 
 void issuer_stop(void)

@@ -7,9 +7,11 @@
  * methods on any worker; the rest on any thread between start and stop. */
 #pragma once
 
+#include "auth/jwk.h"
 #include "auth/withdrawal.h"
 #include "core/call.h"
 #include "core/http.h"
+#include "core/worker.h"
 
 struct issuer_options {
 	struct str url;      /* "https://chat.example": an origin, without path */
@@ -21,6 +23,9 @@ struct issuer_options {
 	/* Tokens were withdrawn, the store has it: no worker takes them any more, and what they have
 	 * open is to end. On a worker; NULL: they are only refused. */
 	void (*on_withdrawn)(enum withdrawal_kind kind, struct str value, int64_t at);
+	int64_t key_rotation; /* seconds that a signing key is used; 0: until somebody says so */
+	/* On each worker: the keys of tokens are these from now on. NULL: nobody minds. */
+	void (*on_keys)(struct jwk_set *keys);
 };
 
 enum {
@@ -32,7 +37,7 @@ enum {
 /* Makes the signing keys when there are none yet. ERR_PARAMS, ERR_INTERNAL: nothing has started, and
  * a sentence for the operator is in ret_why (ISSUER_WHY_MAX bytes). */
 enum err issuer_start(const struct issuer_options *options, char *ret_why);
-/* Ends the thread that hashes passwords, after what waits for it. */
+/* Ends the threads that hash passwords and make keys, after what waits for them. */
 void issuer_drain(void);
 void issuer_stop(void);
 
@@ -41,6 +46,9 @@ extern const struct http_route issuer_routes[];
 
 /* Accounts, clients and tokens for those who administer them: user.*, client.*, token.mint. */
 extern const struct method issuer_methods[];
+
+/* Signing keys that follow each other; behind what on_keys() needs. */
+extern const struct worker_part keys_part;
 
 /* The public keys as a JWK set, what /oauth/jwks serves: for the check of tokens. */
 struct str issuer_jwks(void);

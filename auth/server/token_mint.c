@@ -1,9 +1,29 @@
 /* token.mint: a token out of the operator's hand, for a user or for a client itself. */
 #include "auth/server/admin.h"
 #include "auth/server/issuer.h"
+#include "auth/server/keys.h"
 #include "store/users.h"
 
 #include <time.h>
+
+static void key_kept(struct store_op *op)
+{
+	struct call *c = op->context;
+	if (op->err)
+		call_refuse(c, op->err);
+	else
+		call_reply(c);
+}
+
+/* A key goes when the ordinary life of its tokens is over: of one that lives longer it has to know. */
+static void answer(struct call *c, const struct signing_key *key, int64_t expires_at)
+{
+	if (expires_at <= time(NULL) + KEY_TOKEN_LIFE)
+		call_reply(c);
+	else
+		store_ask(STORE_SIGNING_KEY_NEEDED, key_kept, c, STORE_TEXT(str_of(key->pair.kid)),
+			STORE_INT(expires_at), STORE_END);
+}
 
 static void mint(struct call *c, struct mint_request r)
 {
@@ -17,6 +37,7 @@ static void mint(struct call *c, struct mint_request r)
 	r.issued_at = time(NULL);
 	r.lifetime = p->expires.given ? p->expires.n : issuer->access_token_lifetime;
 	enum err err = issuer_mint(&r, &token);
+	const struct signing_key *key = key_for(JWA_ES256);
 	if (err == ERR_PARAMS) {
 		call_refuse(c, err, .field = STR("claim"),
 			.message =
@@ -29,7 +50,7 @@ static void mint(struct call *c, struct mint_request r)
 		json_str(o, "token", buf_str(&token));
 		json_int(o, "expires_at", r.issued_at + r.lifetime);
 		json_close(o, '}');
-		call_reply(c);
+		answer(c, key, r.issued_at + r.lifetime);
 	}
 	buf_free(&token);
 }

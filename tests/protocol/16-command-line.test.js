@@ -38,7 +38,8 @@ async function fails(promise, code, pattern) {
 
 const commands = [
 	"serve", "user add", "user list", "user disable", "user passwd", "user factor-off", "client add", "client list", "client remove",
-	"room list", "room show", "audit list", "token mint", "token inspect", "token verify", "jws verify", "config check", "config show",
+	"room list", "room show", "audit list",
+	"key list", "key rotate", "key remove", "token mint", "token inspect", "token verify", "jws verify", "config check", "config show",
 	"config reference",
 ];
 

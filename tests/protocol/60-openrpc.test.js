@@ -227,6 +227,10 @@ test("every method and every event is seen as described", async () => {
 	await admin("user.factor_off", { name: "fay" });
 	await admin("user.list", { limit: 1 });
 	await admin("audit.list", { limit: 1 });
+	await admin("key.list");
+	await admin("key.rotate", { now: true });
+	const { keys } = await admin("key.list");
+	await admin("key.remove", { kid: keys.find(({ state }) => state === "old").kid });
 	const { token } = await admin("token.mint", { user: "fay", expires: 60 });
 	await admin("token.verify", { token });
 	await admin("user.disable", { name: "fay" });
