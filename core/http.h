@@ -20,7 +20,8 @@ struct http_request {
 	struct str host, origin, authorization, cookie, content_type, accept, if_none_match;
 	struct str user_agent, accept_language;
 	struct str last_event_id, signalbox_session, signalbox_sent;
-	struct str peer; /* the client's address as text */
+	struct str peer;  /* the client's address as text */
+	uint64_t born_ns; /* when its connection was accepted (uv_hrtime) */
 	bool tls;
 };
 

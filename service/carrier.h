@@ -38,6 +38,7 @@ struct carrier {
 	const struct carrier_ops *ops;
 	struct carrier_owner *owner; /* NULL: nobody listens any more */
 	struct str peer;             /* the client's address */
+	uint64_t born_ns;            /* when its connection was accepted (uv_hrtime) */
 	bool opened;                 /* it has said who it is: may send messages of full size */
 	bool posts;                  /* one way only: what the client sends comes by POST */
 };

@@ -145,6 +145,7 @@ void http_read_request(struct lws *wsi, struct http_request *ret_in, char **ret_
 	at += query.n;
 	buf_free(&query);
 	ret_in->peer = read_peer(wsi, at);
+	ret_in->born_ns = ((struct peer *)lws_get_opaque_user_data(wsi))->born_ns;
 	ret_in->tls = lws_is_ssl(wsi) != 0;
 }
 

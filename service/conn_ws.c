@@ -454,6 +454,7 @@ static void on_established(struct conn *c, struct lws *wsi)
 	peer->token = NULL;
 	c->carrier.ops = &carrier_ops;
 	c->carrier.peer = str_of(peer->text);
+	c->carrier.born_ns = peer->born_ns;
 	opening_begin(&c->carrier, who);
 	principal_unref(&who);
 }

@@ -243,8 +243,11 @@ struct carrier *event_stream_new(struct http_exchange *x)
 	struct event_stream *s = mem_new(struct event_stream);
 	s->x = x;
 	snprintf(s->peer, sizeof(s->peer), STR_FMT, STR_ARG(x->in.peer));
-	s->carrier = (struct carrier){
-		.ops = &carrier_ops, .peer = str_of(s->peer), .opened = true, .posts = true};
+	s->carrier = (struct carrier){.ops = &carrier_ops,
+		.peer = str_of(s->peer),
+		.born_ns = x->in.born_ns,
+		.opened = true,
+		.posts = true};
 	s->back = &all;
 	s->next = all;
 	if (all)

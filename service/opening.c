@@ -112,7 +112,7 @@ struct claim {
 	struct addr from; /* the opening */
 	struct session_request request;
 	struct principal *who;
-	bool yes;
+	enum resume resume;
 };
 
 static void free_claim(struct claim *claim)
@@ -136,7 +136,10 @@ static void run_claimed(struct post *p)
 	struct opening *o = e ? of_endpoint(e) : NULL;
 	if (!o || o->over) {
 		free_claim(claim);
-	} else if (claim->yes) {
+	} else if (claim->resume == RESUME_SUPERSEDED) {
+		session_refuse_superseded(give_away(o), &claim->request);
+		free_claim(claim);
+	} else if (claim->resume == RESUME_YES) {
 		struct worker *home = session_home(claim->request.session);
 		relay_make(give_away(o), home->index, on_arrived, claim);
 	} else {
@@ -148,7 +151,7 @@ static void run_claimed(struct post *p)
 static void run_claim(struct post *p)
 {
 	struct claim *claim = (struct claim *)p;
-	claim->yes = session_can_resume(&claim->request, claim->who);
+	claim->resume = session_can_resume(&claim->request, claim->who);
 	claim->post.run = run_claimed;
 	worker_post(worker_at(claim->from.worker), &claim->post);
 }
@@ -156,6 +159,7 @@ static void run_claim(struct post *p)
 static void become(struct opening *o, struct principal *who)
 {
 	struct worker *home = o->request.resumes ? session_home(o->request.session) : NULL;
+	o->request.born_ns = o->carrier->born_ns;
 	if (!home) {
 		session_begin(give_away(o), who, &o->request);
 	} else if (home == worker_self()) {

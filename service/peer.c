@@ -6,6 +6,7 @@
 #include "service/quota.h"
 
 #include <stdatomic.h>
+#include <uv.h>
 
 static _Thread_local size_t here;
 
@@ -33,6 +34,7 @@ struct peer *peer_new(const struct ip *socket, bool internal)
 {
 	struct peer *p = mem_new(struct peer);
 	here++;
+	p->born_ns = uv_hrtime();
 	p->socket = *socket;
 	p->internal = internal;
 	ip_write(socket, p->text);

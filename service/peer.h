@@ -8,6 +8,7 @@
 #include "core/principal.h"
 
 struct peer {
+	uint64_t born_ns;        /* when it was accepted (uv_hrtime) */
 	struct ip socket;        /* as the kernel says, or a PROXY header */
 	char text[IP_TEXT_MAX];  /* the client's address: that, or what a trusted proxy says */
 	bool internal;           /* came to server.internal_listen: not counted */

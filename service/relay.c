@@ -177,6 +177,7 @@ void relay_make(struct carrier *connection, int worker,
 	addr_register(&n->endpoint, &endpoint_ops);
 	f->carrier.ops = &far_ops;
 	f->carrier.posts = connection->posts;
+	f->carrier.born_ns = connection->born_ns;
 	f->near = n->endpoint.addr;
 	memcpy(f->peer, connection->peer.p,
 		connection->peer.n < sizeof(f->peer) ? connection->peer.n : sizeof(f->peer) - 1);

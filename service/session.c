@@ -322,6 +322,7 @@ struct worker *session_home(const char *id)
 static void attach(struct session *s, struct carrier *carrier, bool batch)
 {
 	s->carrier = carrier;
+	s->born_ns = carrier->born_ns;
 	carrier_own(carrier, &s->owner);
 	s->posts = carrier->posts;
 	carrier_begin(carrier, s->id, batch);
@@ -404,20 +405,41 @@ static struct session *own_session(const char *id, const struct principal *who)
 	return own ? s : NULL;
 }
 
-bool session_can_resume(const struct session_request *r, const struct principal *who)
+enum resume session_can_resume(const struct session_request *r, const struct principal *who)
 {
 	struct session *s = own_session(r->session, who);
 	if (!s)
-		return false;
-	if (r->received <= s->sent && kept_reaches(&s->kept, s->sent, r->received))
-		return true;
+		return RESUME_NO;
+	bool kept = r->received <= s->sent && kept_reaches(&s->kept, s->sent, r->received);
+	if (r->born_ns < s->born_ns && (s->carrier || !kept))
+		return RESUME_SUPERSEDED;
+	if (kept)
+		return RESUME_YES;
 	end(s, false, 4003, "its client could not resume it");
-	return false;
+	return RESUME_NO;
+}
+
+/* Whoever it is after all comes again, on a newer connection. */
+void session_refuse_superseded(struct carrier *carrier, const struct session_request *r)
+{
+	log_info("resume superseded", LOG_TEXT("session", r->session),
+		LOG_STR("address", carrier->peer));
+	session_refuse(carrier, r->id, ERR_OVERLOADED,
+		&(struct refusal){.reason = "superseded",
+			.retry_after = 1,
+			.message = "A later connection carries this session; to take it over, "
+				   "connect anew."});
+	carrier_close(carrier, 3008, "superseded");
 }
 
 void session_resume(struct carrier *carrier, struct principal *who, const struct session_request *r)
 {
-	if (!session_can_resume(r, who)) {
+	enum resume resume = session_can_resume(r, who);
+	if (resume == RESUME_SUPERSEDED) {
+		session_refuse_superseded(carrier, r);
+		return;
+	}
+	if (resume == RESUME_NO) {
 		session_begin(carrier, who, r);
 		return;
 	}

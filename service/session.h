@@ -31,7 +31,8 @@ struct session_request {
 	bool resumes;
 	char session[SESSION_ID_MAX];
 	uint64_t received;
-	char *text; /* of the params; the token lies in it */
+	uint64_t born_ns; /* when the connection was accepted that asks (uv_hrtime) */
+	char *text;       /* of the params; the token lies in it */
 };
 
 /* The id that answers will carry. */
@@ -50,16 +51,24 @@ struct worker *session_home(const char *id);
 
 /* On that worker: whether the request can resume its session: it lives, is of the same issuer and
  * subject, and still keeps what the client has not received. One that is the caller's and can not
- * be resumed ends at once; of another's nothing is said or done. */
-bool session_can_resume(const struct session_request *r, const struct principal *who);
+ * be resumed ends at once; of another's nothing is said or done.
+ *
+ * RESUME_SUPERSEDED: an attempt that its client has given up and that the network brings only now. A
+ * client tries one connection after the other, so who asks on an older one than that which carries
+ * the session does not take it away, nor ends it by what had been received then. */
+enum resume { RESUME_YES, RESUME_NO, RESUME_SUPERSEDED };
+enum resume session_can_resume(const struct session_request *r, const struct principal *who);
 
 /* On that worker: gives the carrier to the session; when it cannot be resumed (any more), to a new
- * one. Either answers the request. Takes over the carrier. */
+ * one, when it is superseded, to none. Each answers the request. Takes over the carrier. */
 void session_resume(
 	struct carrier *carrier, struct principal *who, const struct session_request *r);
 
 /* The same with a new session. */
 void session_begin(struct carrier *carrier, struct principal *who, const struct session_request *r);
+
+/* Tells the carrier that RESUME_SUPERSEDED was the answer, and closes it. */
+void session_refuse_superseded(struct carrier *carrier, const struct session_request *r);
 
 /* Says why session.open is refused, to the carrier that will be closed for it. */
 void session_refuse(

@@ -12,6 +12,7 @@ struct session {
 	struct carrier_owner owner;
 	struct session *next, **back;
 	struct carrier *carrier; /* NULL: away */
+	uint64_t born_ns;        /* when the connection was accepted that carries it, or did last */
 	bool posts;          /* the last one was a stream: what the client sends comes by POST */
 	uint64_t lost_at_ms; /* of the loop; when nobody has come back by then */
 	bool closing;        /* ends when all calls are answered */

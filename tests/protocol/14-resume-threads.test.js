@@ -2,6 +2,8 @@
 // whichever worker the next connection lands.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { connect } from "../support/client.mjs";
+import { rawConnect, requestText } from "../support/raw.mjs";
 import { ResumingClient } from "../support/resuming.mjs";
 import { anyPace, startServer } from "../support/server.mjs";
 
@@ -164,6 +166,61 @@ test("a resume beside a living connection takes the session over, with 4003", as
 		assert.deepEqual(bob.of("room.updated"), []);
 		await Promise.all([ann.close(), bob.close()]);
 	}
+});
+
+test("an attempt that was given up and arrives late neither takes the session over nor ends it", async () => {
+	const { room, ann, bob, annPeer } = await pair();
+	const { session } = ann.opened;
+	const say = async (count, heard) => {
+		for (let i = 0; i < count; i++) bob.send("signal.send", { room, to: { peer: annPeer }, type: "n", data: i });
+		await ann.until(() => ann.of("signal.received").length === heard, "signals");
+	};
+	const token = await server.mint("ann");
+	const stream = (raw, received) =>
+		raw.write(requestText(`GET /v1/events?session=${session}&received=${received}`, {
+			...{ Accept: "text/event-stream", Authorization: `Bearer ${token}` },
+			Host: `127.0.0.1:${server.port}`,
+		}));
+	const early = [];
+	for (let i = 0; i < 8; i++) early.push(await connect(server, { open: false })); // on all workers
+	const streams = [await rawConnect(server), await rawConnect(server)];
+	await new Promise((done) => setTimeout(done, 50)); // accepted by now
+	ann.cut();
+	await ann.connect();
+	await say(100, 100);
+	const old = ann.received;
+	await say(100, 200);
+	ann.send("room.list"); // behind the acknowledgements of what came
+	await ann.until(() => ann.answers.size === 1, "an answer");
+
+	// of what is not kept any more, of what is, and of more than there is
+	for (const [i, c] of early.entries()) {
+		const received = [1, old, ann.received, ann.received + 1000][i % 4];
+		const refused = { code: -32030, reason: "superseded" };
+		await assert.rejects(c.call("session.open", { token, resume: { session, received } }), refused);
+		assert.equal((await c.closed).code, 3008);
+	}
+	for (const raw of streams) {
+		stream(raw, 1);
+		await raw.gone();
+		assert.match(raw.bytes.toString(), /^HTTP\/1.1 503 [^]*superseded/);
+	}
+	await say(10, 210);
+	assert.deepEqual(await ann.call("signal.send", { room, to: "room", type: "n", data: 0 }), { queued: 1 });
+
+	// away, the attempt that comes late may have it when it still fits; it does not end it when not
+	const late = [await connect(server, { open: false }), await connect(server, { open: false })];
+	await new Promise((done) => setTimeout(done, 50));
+	ann.cut();
+	await ann.connect();
+	ann.cut();
+	await bob.until(() => bob.of("room.updated").at(-1).changes.connected === false, "her loss");
+	await assert.rejects(late[0].call("session.open", { token, resume: { session, received: 1 } }), { reason: "superseded" });
+	const taken = await late[1].call("session.open", { token, resume: { session, received: ann.received } });
+	assert.equal(taken.resumed, true);
+	late[1].terminate();
+	assert.equal((await ann.connect()).resumed, true);
+	await Promise.all([ann.close(), bob.close()]);
 });
 
 test("a client that did not read fast enough comes back and misses nothing", async () => {
