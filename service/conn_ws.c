@@ -455,7 +455,12 @@ static void on_established(struct conn *c, struct lws *wsi)
 	c->carrier.ops = &carrier_ops;
 	c->carrier.peer = str_of(peer->text);
 	c->carrier.born_ns = peer->born_ns;
-	opening_begin(&c->carrier, who);
+	if (peer->unproven)
+		opening_prove(&c->carrier, str_of(peer->unproven));
+	else
+		opening_begin(&c->carrier, who);
+	free(peer->unproven);
+	peer->unproven = NULL;
 	principal_unref(&who);
 }
 

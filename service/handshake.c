@@ -1,5 +1,6 @@
 #include "service/handshake.h"
 
+#include "core/mem.h"
 #include "core/metrics.h"
 #include "service/authn.h"
 #include "service/quota.h"
@@ -70,8 +71,8 @@ static bool has_room(const struct peer *peer, struct refusal *ret_why)
 		!quota_opening(address, ret_why);
 }
 
-/* The check of a handshake's token answers at once or not at all: keys that would have to be
- * fetched first are, and the client comes again. */
+/* A handshake is answered at once. Where its token cannot be, because its issuer has to be asked, the
+ * WebSocket begins, and the check goes on there: nothing is refused only because keys have changed. */
 struct token_check {
 	struct authn authn; /* first */
 	bool done;
@@ -89,7 +90,7 @@ static void on_checked(struct authn *a, enum err err, struct principal *who, con
 }
 
 static bool check_token(
-	const struct http_request *in, struct principal **ret_who, struct handshake_refusal *out)
+	const struct http_request *in, struct peer *peer, struct handshake_refusal *out)
 {
 	struct str token = {0};
 	enum err err = authn_bearer_token(in->authorization, &token);
@@ -100,16 +101,18 @@ static bool check_token(
 			"Authorization must be one Bearer token.");
 	struct token_check c = {.authn = {.done = on_checked}};
 	authn_check(&c.authn, token, in->peer);
-	if (!c.done)
+	if (!c.done) {
 		authn_cancel(&c.authn);
-	if (!c.done || c.err == ERR_OVERLOADED) {
-		refuse(out, 503, NULL,
-			"The keys of the token's issuer are being fetched; try again.");
+		peer->unproven = mem_copy(token);
+		return true;
+	}
+	if (c.err == ERR_OVERLOADED) {
+		refuse(out, 503, NULL, "The token's issuer cannot be reached; try again.");
 		out->why.retry_after = 1;
 		return false;
 	}
 	if (!c.err) {
-		*ret_who = c.who;
+		peer->token = c.who;
 		return true;
 	}
 	if (c.err == ERR_RATE_LIMITED) {
@@ -141,5 +144,5 @@ bool handshake_check(
 		*ret_refusal = (struct handshake_refusal){.status = 429, .why = why};
 		return false;
 	}
-	return check_token(in, &peer->token, ret_refusal);
+	return check_token(in, peer, ret_refusal);
 }

@@ -27,7 +27,8 @@ struct handshake_refusal {
 	struct refusal why;    /* message and retry_after */
 };
 
-/* Whether it goes on. Then peer->token is who its token says, if it brought one; else *ret_refusal
- * says why not, in texts that stay. */
+/* Whether it goes on. Then peer->token is who its token says, if it brought one, or peer->unproven is
+ * a token whose issuer has to be asked first: for keys, or about it. Else *ret_refusal says why not,
+ * in texts that stay. */
 bool handshake_check(
 	const struct handshake *h, struct peer *peer, struct handshake_refusal *ret_refusal);

@@ -19,6 +19,8 @@ struct opening {
 	struct carrier *carrier;
 	uint64_t born_ms;
 	bool checking, over;
+	bool proving; /* the handshake's token is being checked, */
+	bool asked;   /* and session.open has come meanwhile */
 	struct authn check;
 	struct principal *upgrade; /* from the handshake's Authorization */
 	struct session_request request;
@@ -175,10 +177,31 @@ static void become(struct opening *o, struct principal *who)
 	}
 }
 
+/* The handshake's token is good: as if it had been known at once. */
+static void proven(struct opening *o, struct principal *who)
+{
+	o->upgrade = who;
+	o->proving = false;
+	if (o->asked)
+		become(o, o->upgrade);
+	o->asked = false;
+}
+
+/* To session.open, if it has come. */
+static void answer(struct opening *o, enum err err, const struct refusal *why)
+{
+	if (!o->proving || o->asked)
+		refuse(o, err, why);
+}
+
 static void on_checked(struct authn *a, enum err err, struct principal *who, const char *why)
 {
 	struct opening *o = (struct opening *)(void *)((char *)a - offsetof(struct opening, check));
 	o->checking = false;
+	if (!err && o->proving) {
+		proven(o, who);
+		return;
+	}
 	if (!err) {
 		become(o, who);
 		principal_unref(&who);
@@ -186,20 +209,20 @@ static void on_checked(struct authn *a, enum err err, struct principal *who, con
 	}
 	(void)why; /* the check has said it */
 	if (err == ERR_OVERLOADED) {
-		refuse(o, err,
+		answer(o, err,
 			&(struct refusal){.retry_after = 5,
 				.message = "The token cannot be checked now; try again."});
 		end(o, 3008, "try again");
 	} else if (err == ERR_RATE_LIMITED) {
 		struct refusal full = {.reason = "too_many_failures", .retry_after = 1};
 		quota_token(o->carrier->peer, &full);
-		refuse(o, err, &full);
+		answer(o, err, &full);
 		end(o, 3008, "try again later");
 	} else if (err == ERR_FORBIDDEN) {
-		refuse(o, err, &(struct refusal){0});
+		answer(o, err, &(struct refusal){0});
 		end(o, 3003, "forbidden");
 	} else {
-		refuse(o, ERR_UNAUTHENTICATED,
+		answer(o, ERR_UNAUTHENTICATED,
 			&(struct refusal){.reason = "invalid_token",
 				.message = "The token is not valid here; get a new one."});
 		end(o, 3000, "unauthorized");
@@ -218,13 +241,15 @@ static void open_session(struct opening *o, struct str params)
 			&(struct refusal){.message = message,
 				.field = problem.field,
 				.limit = problem.limit});
-	} else if (o->upgrade && token.n) {
+	} else if ((o->upgrade || o->proving) && token.n) {
 		refuse(o, ERR_PARAMS,
 			&(struct refusal){.field = STR("token"),
 				.reason = "two_credentials",
 				.message = "The handshake carried a token already; send one, not "
 					   "two."});
 		end(o, 3000, "two credentials");
+	} else if (o->proving) {
+		o->asked = true;
 	} else if (!o->upgrade && !token.n) {
 		refuse(o, ERR_UNAUTHENTICATED,
 			&(struct refusal){
@@ -243,7 +268,7 @@ static void on_text(struct carrier_owner *owner, struct str text)
 {
 	struct opening *o = (struct opening *)owner;
 	struct envelope e = {.err = ERR_PARSE};
-	if (o->checking) {
+	if (o->checking || o->asked) {
 		refuse(o, ERR_UNAUTHENTICATED,
 			&(struct refusal){.message = "Wait for the answer to session.open."});
 		end(o, 3000, "a call before the session was open");
@@ -298,6 +323,15 @@ static struct opening *opening_new(struct carrier *carrier, const struct princip
 void opening_begin(struct carrier *carrier, const struct principal *who)
 {
 	opening_new(carrier, who);
+}
+
+void opening_prove(struct carrier *carrier, struct str token)
+{
+	struct opening *o = opening_new(carrier, NULL);
+	if (!o)
+		return;
+	o->proving = true;
+	authn_check(&o->check, token, carrier->peer);
 }
 
 void opening_enter(

@@ -21,6 +21,10 @@ void opening_configure(const struct opening_options *options); /* by serve_confi
 /* A carrier that nobody owns yet. who: from the handshake, or NULL; a reference is taken. */
 void opening_begin(struct carrier *carrier, const struct principal *who);
 
+/* The same with a token of the handshake that has to be checked yet. What comes meanwhile waits; a
+ * token that is refused then ends the connection as one in session.open does. */
+void opening_prove(struct carrier *carrier, struct str token);
+
 /* The same when all that session.open would say is known already. */
 void opening_enter(
 	struct carrier *carrier, struct principal *who, const struct session_request *request);

@@ -52,6 +52,7 @@ void peer_free(struct peer **peer)
 	here--;
 	discount(p);
 	principal_unref(&p->token);
+	free(p->unproven);
 	free(p);
 }
 

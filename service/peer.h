@@ -15,6 +15,7 @@ struct peer {
 	bool counted;            /* by quota.h */
 	bool crowded;            /* its address has too many: what it asks is refused */
 	struct principal *token; /* the handshake's, until the WebSocket has it */
+	char *unproven; /* instead: its text, when only its issuer can tell what it is worth */
 };
 
 /* NULL: its address has so many that it is to be closed without a word. */

@@ -256,6 +256,50 @@ test("a token is asked about only where it may be one, and its text goes nowhere
 	assert.ok(!server.log.includes(token));
 });
 
+test("a handshake with a token whose issuer has to be asked first waits for it, and is refused only by it", async (t) => {
+	const issuer = await issuerOf(t, "handshake");
+	const server = await start(t, [issuer.asked()], { workers: 2 });
+	const who = async (token, headers = bearer(token)) => {
+		const c = await connect(server, { headers, open: false });
+		const session = await c.call("session.open", {});
+		await c.close();
+		return session.user.id;
+	};
+	assert.equal(await who(issuer.opaqueToken()), "handshake|sam");
+	// a new key, at once
+	const key = await issuer.addKey("ES256", "fresh");
+	server.ahead(COOLDOWN);
+	assert.equal(await who(await issuer.token({}, { key })), "handshake|sam");
+	// two credentials are one too many also while the first is being looked at
+	let release;
+	issuer.hold = new Promise((done) => (release = done));
+	const held = await connect(server, { headers: bearer(issuer.opaqueToken()), open: false });
+	await assert.rejects(held.call("session.open", { token: await issuer.token() }), { code: -32602, reason: "two_credentials" });
+	assert.equal((await held.closed).code, 3000);
+	// what comes before the answer waits, but only one session.open
+	const early = await connect(server, { headers: bearer(issuer.opaqueToken()), open: false });
+	const opened = early.call("session.open", {});
+	release();
+	assert.equal((await opened).user.id, "handshake|sam");
+	await early.close();
+	// refused: with a code, and with an answer where session.open was called
+	const silent = await connect(server, { headers: bearer("made-up"), open: false });
+	assert.equal((await silent.closed).code, 3000);
+	issuer.hold = new Promise((done) => (release = done));
+	const asking = await connect(server, { headers: bearer("made-up too"), open: false }).catch((error) => error);
+	assert.equal(asking.status, 400, "not one token");
+	const told = await connect(server, { headers: bearer("made-up-as-well"), open: false });
+	const refused = assert.rejects(told.call("session.open", {}), { code: -32001, reason: "invalid_token" });
+	release();
+	await refused;
+	assert.equal((await told.closed).code, 3000);
+	// known by now: refused as other bad tokens are
+	server.ahead(2 * COOLDOWN);
+	const made = await issuer.token({}, { key: { ...key, kid: "made-up" } });
+	await refuses(server, made);
+	assert.equal((await upgrade(server, bearer(await issuer.token({}, { key: { ...key, kid: "made-up-2" } })))).status, 401);
+});
+
 test("token verify --explain says what each step found and wanted", async (t) => {
 	const issuer = await issuerOf(t, "told");
 	const server = await start(t, [issuer.asked()]);
