@@ -43,6 +43,12 @@ static void end(struct fetch_private *own)
 	under_way--;
 }
 
+static const char *status_said(struct fetch_private *own, long status)
+{
+	snprintf(own->error, sizeof(own->error), "the answer's status is %ld, not 200", status);
+	return own->error;
+}
+
 static void finish(struct fetch_private *own, CURLcode code)
 {
 	struct fetch *f = own->fetch;
@@ -57,7 +63,7 @@ static void finish(struct fetch_private *own, CURLcode code)
 		f->done(f, ERR_OVERLOADED, STR(""),
 			own->error[0] ? own->error : curl_easy_strerror(code));
 	else if (status != 200)
-		f->done(f, ERR_OVERLOADED, STR(""), "the answer's status is not 200");
+		f->done(f, ERR_OVERLOADED, STR(""), status_said(own, status));
 	else
 		f->done(f, ERR_OK, buf_str(&own->body), "");
 	end(own);
