@@ -8,7 +8,7 @@ import test from "node:test";
 import { eventStream } from "../support/http-session.mjs";
 import { harms, startProxy } from "../support/proxy.mjs";
 import { SEED, randomFrom } from "../support/random.mjs";
-import { ResumingClient, webSocket } from "../support/resuming.mjs";
+import { ResumingClient, isFinal, webSocket } from "../support/resuming.mjs";
 import { anyPace, binary, startServer } from "../support/server.mjs";
 
 const CUTS = Number(process.env.CUTS ?? (binary.includes("tsan") ? 300 : 1000));
@@ -74,7 +74,7 @@ class Traveller {
 				await client.connect(undefined, pick(this.carriers));
 				failed = 0;
 			} catch (error) {
-				if (error.code < 0 || error.status) throw error; // an answer of the service, not the network's doing
+				if (isFinal(error)) throw error;
 				failed++;
 				continue;
 			}

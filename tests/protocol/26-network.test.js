@@ -5,7 +5,7 @@ import { after, before, beforeEach, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { eventStream } from "../support/http-session.mjs";
 import { heal, loseSome, renumber, secondHost, silence } from "../support/network.mjs";
-import { ResumingClient, webSocket } from "../support/resuming.mjs";
+import { ResumingClient, isFinal, webSocket } from "../support/resuming.mjs";
 import { anyPace, startServer } from "../support/server.mjs";
 import { within } from "../support/within.mjs";
 
@@ -136,7 +136,7 @@ async function holdOn(one, stop) {
 		if (one.received !== before || stop.now) continue;
 		one.cut();
 		await one.connect().catch((error) => {
-			if (error.code < 0) throw error; // the service's answer, not the network's doing
+			if (isFinal(error)) throw error;
 		});
 	}
 }

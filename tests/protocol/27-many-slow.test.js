@@ -17,7 +17,8 @@ const SPARE = 4 << 20; // of resident memory: what the allocator keeps in pieces
 
 const server = await startServer({
 	workers: 2,
-	config: { ...atOnce, limits: { ...anyPace, ...anyNumber, outbound_queue: "256KiB" } },
+	// who reads nothing is to be put out for that, not because its pong does not come
+	config: { session: { ...atOnce.session, ping_interval: "10m" }, limits: { ...anyPace, ...anyNumber, outbound_queue: "256KiB" } },
 	// freed memory is not to be held back here, where memory is measured
 	env: { ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ""}:quarantine_size_mb=1:thread_local_quarantine_size_kb=64` },
 });

@@ -111,13 +111,17 @@ test(`${SECONDS} seconds of coming, talking, losing connections and going: nothi
 	});
 
 	const end = performance.now() + SECONDS * 1000;
-	const going = () => performance.now() < end;
 	const failed = Promise.withResolvers();
+	let over = false;
+	const going = () => !over && performance.now() < end;
 	let rooms = 0;
 	const couples = Array.from({ length: COUPLES }, async () => {
 		while (going()) await couple(`room ${++rooms}`, going);
 	});
-	Promise.all(couples).catch(failed.reject);
+	Promise.all(couples).catch((error) => {
+		over = true;
+		failed.reject(error);
+	});
 
 	const rows = [];
 	const watch = async () => {

@@ -77,6 +77,10 @@ export async function webSocket(client, resume, on) {
 	}
 }
 
+/** An answer of the service that ends a client's tries: not the network's doing, and not "connect anew". */
+export const isFinal = ({ code, status, message, data }) =>
+	(code < 0 || status >= 400) && !/superseded/.test(data?.reason ?? message);
+
 export class ResumingClient {
 	events = [];
 	answers = new Map(); // id → answer
@@ -227,7 +231,7 @@ export class ResumingClient {
 				await this.connect(undefined, over());
 			} catch (error) {
 				// the service has refused it (503: it restarts), or the network has lost it again
-				if (error.code < 0 || (error.status && error.status !== 503)) throw error;
+				if (isFinal(error) && error.status !== 503) throw error;
 				await pause(RETRY_MS);
 				continue;
 			}
