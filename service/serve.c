@@ -234,6 +234,8 @@ static enum err start_issuer(const struct config *config, struct buf *why)
 		.access_token_lifetime = (int)(config->issuer.access_token_lifetime / 1000),
 		.key_rotation = config->issuer.key_rotation / 1000,
 		.on_keys = authn_embedded_keys,
+		.refresh_token_lifetime = config->issuer.refresh_token_lifetime / 1000,
+		.refresh_token_idle = config->issuer.refresh_token_idle / 1000,
 		.on_withdrawn = withdrawn_add};
 	char reason[ISSUER_WHY_MAX] = "";
 	enum err err = issuer_start(&options, reason);

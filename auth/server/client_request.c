@@ -225,6 +225,7 @@ void client_request_begin(struct http_exchange *x, void (*next)(struct client_re
 	r->x = x;
 	r->next = next;
 	r->now = time(NULL);
+	r->seen = withdrawals_seen();
 	r->text_n = 2 * (x->in.body.n + BASIC_MAX) + 1;
 	r->text = r->at = mem_alloc(r->text_n);
 	if (!str_starts(x->in.content_type, type))

@@ -19,10 +19,12 @@ struct client_request {
 	bool broken; /* a field was there twice, or badly encoded */
 	bool by_header;
 	struct str client_id, secret, assertion_text;
-	struct client_assertion *assertion;      /* NULL: another way */
-	struct client *client;                   /* proven, when next() is called */
-	int64_t now;                             /* Unix seconds, when it came */
-	struct str code, redirect_uri, verifier; /* fields that the endpoint has to remember */
+	struct client_assertion *assertion; /* NULL: another way */
+	struct client *client;              /* proven, when next() is called */
+	int64_t now;                        /* Unix seconds, when it came */
+	uint64_t seen;                      /* withdrawals_seen() then */
+	/* fields that an endpoint has to remember */
+	struct str code, redirect_uri, verifier, refresh, scope;
 };
 
 /* Reads who asks and goes on with next() when the client has proven itself by exactly one way: the one

@@ -10,7 +10,7 @@ struct issuer {
 	struct str audience;
 	bool secure; /* https: cookies are Secure and have the __Host- prefix */
 	bool sign_up_open, demo_client;
-	int64_t access_token_lifetime;
+	int64_t access_token_lifetime, refresh_token_lifetime, refresh_token_idle;
 	void (*on_withdrawn)(enum withdrawal_kind kind, struct str value, int64_t at); /* or NULL */
 };
 

@@ -1,7 +1,7 @@
 /* seal.h: secrets that have to be read again, and so cannot be kept as hashes (the second factor's):
  * AES-256-GCM with a key that lies in a file of its own, so that a copy of the database alone says
  * nothing. Made at the first start, readable by its owner alone. Who loses it loses the second
- * factors, and nothing else.
+ * factors and the refresh tokens, and nothing else.
  *
  * Thread: seal_start() and seal_stop() while no worker runs; the rest any. */
 #pragma once

@@ -10,9 +10,11 @@
 #include "auth/server/logout.h"
 #include "auth/server/pages.h"
 #include "auth/server/redirect.h"
+#include "auth/server/refresh_token.h"
 #include "auth/server/seal.h"
 #include "auth/server/signin.h"
 #include "auth/server/token.h"
+#include "auth/server/token_endpoints.h"
 #include "core/json_out.h"
 #include "core/mem.h"
 
@@ -52,9 +54,37 @@ static void write_scopes(struct json_out *o)
 	json_open(o, "scopes_supported", '[');
 	json_text(o, NULL, "openid");
 	json_text(o, NULL, "profile");
+	json_text(o, NULL, "offline_access");
 	for (unsigned i = 0; i < SCOPE_BITS; i++)
 		json_text(o, NULL, scope_word((enum scope)(1u << i)));
 	json_close(o, ']');
+}
+
+static void write_auth(struct json_out *o, const char *endpoint, bool public_too)
+{
+	char key[80];
+	static const char *const some[] = {
+		"client_secret_basic", "client_secret_post", "private_key_jwt", NULL};
+	static const char *const all[] = {
+		"client_secret_basic", "client_secret_post", "private_key_jwt", "none", NULL};
+	snprintf(key, sizeof(key), "%s_auth_methods_supported", endpoint);
+	write_list(o, key, public_too ? all : some);
+	snprintf(key, sizeof(key), "%s_auth_signing_alg_values_supported", endpoint);
+	json_open(o, key, '[');
+	for (unsigned alg = 0; alg < JWA_COUNT; alg++)
+		if (jwa_default() & JWA_BIT(alg))
+			json_text(o, NULL, jwa_info((enum jwa)alg)->word);
+	json_close(o, ']');
+}
+
+static void write_prompts(struct json_out *o)
+{
+	if (own.sign_up_open)
+		write_list(o, "prompt_values_supported",
+			LIST("none", "login", "consent", "select_account", "create"));
+	else
+		write_list(o, "prompt_values_supported",
+			LIST("none", "login", "consent", "select_account"));
 }
 
 /* Exactly what is there. One document answers for OpenID Connect and for RFC 8414. */
@@ -66,24 +96,26 @@ static void write_openid(struct json_out *o)
 	write_address(o, "token_endpoint", "/oauth/token");
 	write_address(o, "jwks_uri", "/oauth/jwks");
 	write_address(o, "end_session_endpoint", "/oauth/logout");
+	write_address(o, "userinfo_endpoint", "/oauth/userinfo");
+	write_address(o, "revocation_endpoint", "/oauth/revoke");
+	write_address(o, "introspection_endpoint", "/oauth/introspect");
+	write_address(o, "device_authorization_endpoint", "/oauth/device_authorization");
 	write_scopes(o);
 	write_list(o, "response_types_supported", LIST("code"));
 	write_list(o, "response_modes_supported", LIST("query"));
-	write_list(o, "grant_types_supported", LIST("authorization_code", "client_credentials"));
-	write_list(o, "token_endpoint_auth_methods_supported",
-		LIST("client_secret_basic", "client_secret_post", "none"));
+	write_list(o, "grant_types_supported",
+		LIST("authorization_code", "refresh_token", "client_credentials",
+			"urn:ietf:params:oauth:grant-type:device_code"));
+	write_auth(o, "token_endpoint", true);
+	write_auth(o, "revocation_endpoint", true);
+	write_auth(o, "introspection_endpoint", false);
 	write_list(o, "code_challenge_methods_supported", LIST("S256"));
 	write_list(o, "subject_types_supported", LIST("public"));
-	write_list(o, "id_token_signing_alg_values_supported", LIST("ES256"));
+	write_list(o, "id_token_signing_alg_values_supported", LIST("ES256", "RS256"));
 	write_list(o, "claims_supported",
 		LIST("iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "at_hash", "name",
 			"preferred_username"));
-	if (own.sign_up_open)
-		write_list(o, "prompt_values_supported",
-			LIST("none", "login", "consent", "select_account", "create"));
-	else
-		write_list(o, "prompt_values_supported",
-			LIST("none", "login", "consent", "select_account"));
+	write_prompts(o);
 	json_bool(o, "authorization_response_iss_parameter_supported", true);
 	json_bool(o, "claims_parameter_supported", false);
 	json_bool(o, "request_parameter_supported", false);
@@ -188,6 +220,13 @@ const struct http_route issuer_routes[] = {
 	{.path = "/oauth/colours.css", .verbs = HTTP_GET, .serve = serve_style},
 	CLIENT("/oauth/token", serve_token),
 	CLIENT("/oauth/device_authorization", serve_device_authorization),
+	CLIENT("/oauth/revoke", serve_revoke),
+	CLIENT("/oauth/introspect", serve_introspect),
+	{.path = "/oauth/userinfo",
+		.verbs = HTTP_GET | HTTP_POST,
+		.serve = serve_userinfo,
+		.body_max = FORM_MAX,
+		.cors = HTTP_CORS_LISTED},
 	{0},
 };
 
@@ -237,7 +276,16 @@ enum err issuer_start(const struct issuer_options *options, char *ret_why)
 		return err;
 	}
 	err = seal_start(options->key_file, ret_why);
+	if (!err) {
+		err = refresh_tokens_start();
+		if (err)
+			snprintf(ret_why, ISSUER_WHY_MAX,
+				"the secret of the refresh tokens cannot be read or made; the log "
+				"says "
+				"more");
+	}
 	if (err) {
+		seal_stop();
 		keys_stop();
 		return err;
 	}
@@ -250,6 +298,11 @@ enum err issuer_start(const struct issuer_options *options, char *ret_why)
 		.access_token_lifetime = options->access_token_lifetime
 			? options->access_token_lifetime
 			: ACCESS_TOKEN_LIFETIME,
+		.refresh_token_lifetime = options->refresh_token_lifetime
+			? options->refresh_token_lifetime
+			: REFRESH_TOKEN_LIFETIME,
+		.refresh_token_idle = options->refresh_token_idle ? options->refresh_token_idle
+								  : REFRESH_TOKEN_IDLE,
 		.on_withdrawn = options->on_withdrawn,
 	};
 	documents.openid = document(write_openid);
@@ -273,5 +326,6 @@ void issuer_stop(void)
 	guesses_stop();
 	seal_stop();
 	keys_stop();
+	refresh_tokens_stop();
 	forget();
 }

@@ -20,6 +20,8 @@ struct issuer_options {
 	bool demo_client;     /* a public client "demo" for pages of the issuer and of loopback */
 	const char *key_file; /* of auth/server/seal.h */
 	int access_token_lifetime; /* seconds; 0: ACCESS_TOKEN_LIFETIME */
+	/* How long a sign-in goes on by refresh tokens, at most and unused; 0: REFRESH_TOKEN_… */
+	int64_t refresh_token_lifetime, refresh_token_idle;
 	/* Tokens were withdrawn, the store has it: no worker takes them any more, and what they have
 	 * open is to end. On a worker; NULL: they are only refused. */
 	void (*on_withdrawn)(enum withdrawal_kind kind, struct str value, int64_t at);
@@ -30,6 +32,8 @@ struct issuer_options {
 
 enum {
 	ACCESS_TOKEN_LIFETIME = 3600,
+	REFRESH_TOKEN_LIFETIME = 90 * 24 * 3600,
+	REFRESH_TOKEN_IDLE = 14 * 24 * 3600,
 	EXPIRES_MAX = 366 * 24 * 3600, /* no token lives longer */
 	ISSUER_WHY_MAX = 256,
 };

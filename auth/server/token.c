@@ -1,144 +1,119 @@
-/* POST /oauth/token (RFC 6749 sections 3.2, 4.1.3, 4.4 and 5; RFC 7636 section 4.5). */
+/* POST /oauth/token (RFC 6749 sections 3.2, 4.4 and 5): which grant, and what is answered. */
 #include "auth/server/token.h"
 
 #include "auth/audit.h"
-#include "auth/server/client_request.h"
 #include "auth/server/issuer.h"
+#include "auth/server/refresh_token.h"
+#include "auth/server/token_give.h"
 #include "core/log.h"
-#include "store/store.h"
 
-#include <time.h>
+#include <openssl/crypto.h>
 
 enum { ANSWER_MAX = 4 * TOKEN_MAX_BYTES };
-enum { VERIFIER_MIN = 43, VERIFIER_MAX = 128 };
 
-static void refuse_grant(struct client_request *r)
+struct store_value token_lifetime(void)
 {
-	client_request_refuse(r, 400, "invalid_grant",
-		"The code is unknown, used, expired, or was given for another client, "
-		"redirect_uri or code_verifier. Sign in again.");
+	return STORE_INT(issuer->access_token_lifetime);
 }
 
-static void answer(struct client_request *r, struct mint_request *mint, struct id_token_request *id,
-	enum err err, struct buf *access)
+struct store_value token_idle(void)
 {
-	struct buf b = BUF_INIT(ANSWER_MAX), id_token = BUF_INIT(TOKEN_MAX_BYTES);
-	struct json_out o = JSON_OUT(&b);
-	if (!err && id) {
-		id->access_token = buf_str(access);
-		err = issuer_mint_id(id, &id_token);
+	return STORE_INT(issuer->refresh_token_idle);
+}
+
+struct store_value token_absolute(void)
+{
+	return STORE_INT(issuer->refresh_token_lifetime);
+}
+
+struct store_value token_hash(struct str secret, unsigned char out[SECRET_HASH])
+{
+	secret_hash(secret, out);
+	return STORE_BLOB(((struct str){(char *)out, SECRET_HASH}));
+}
+
+/* ---- what is answered ---- */
+
+/* What is given beside the access token. */
+struct gifts {
+	struct id_token_request *id; /* NULL: no ID token */
+	const char *refresh;         /* NULL: none */
+};
+
+static enum err write_answer(struct json_out *o, const struct mint_request *mint,
+	const struct gifts *gifts, struct str access)
+{
+	struct buf id_token = BUF_INIT(TOKEN_MAX_BYTES);
+	enum err err = ERR_OK;
+	json_open(o, NULL, '{');
+	json_str(o, "access_token", access);
+	json_text(o, "token_type", "Bearer");
+	json_int(o, "expires_in", issuer->access_token_lifetime);
+	json_str(o, "scope", mint->scope);
+	if (gifts->refresh)
+		json_text(o, "refresh_token", gifts->refresh);
+	if (gifts->id) {
+		gifts->id->access_token = access;
+		err = issuer_mint_id(gifts->id, &id_token);
+		json_str(o, "id_token", buf_str(&id_token));
 	}
-	json_open(&o, NULL, '{');
-	json_str(&o, "access_token", buf_str(access));
-	json_text(&o, "token_type", "Bearer");
-	json_int(&o, "expires_in", issuer->access_token_lifetime);
-	json_str(&o, "scope", mint->scope);
-	if (id)
-		json_str(&o, "id_token", buf_str(&id_token));
-	json_close(&o, '}');
+	json_close(o, '}');
+	buf_free(&id_token);
+	return err ? err : o->b->err;
+}
+
+static void give(
+	struct client_request *r, const struct mint_request *mint, const struct gifts *gifts)
+{
+	struct buf access = BUF_INIT(TOKEN_MAX_BYTES), b = BUF_INIT(ANSWER_MAX);
+	struct json_out o = JSON_OUT(&b);
+	enum err err = issuer_mint(mint, &access);
+	if (!err)
+		err = write_answer(&o, mint, gifts, buf_str(&access));
+	buf_free(&access);
 	if (err) {
 		log_error("token not signed", LOG_TEXT("why", err_info(err)->reason));
 		buf_free(&b);
 		client_request_failed(r);
-	} else {
-		http_reply_json(client_request_leave(&r), 200, &b);
-	}
-	buf_free(&id_token);
-}
-
-/* id: NULL, or what to say in an ID token. */
-static void give(struct client_request *r, struct mint_request *mint, struct id_token_request *id)
-{
-	struct buf access = BUF_INIT(TOKEN_MAX_BYTES);
-	enum err err = issuer_mint(mint, &access);
-	if (!err)
-		audit_add(.action = "token", .actor = mint->user, .user = mint->user,
-			.client = mint->client, .address = r->x->in.peer, .detail = mint->scope);
-	answer(r, mint, id, err, &access);
-	buf_free(&access);
-}
-
-/* ---- authorization_code ---- */
-
-static void looked_for_reuse(struct store_op *op)
-{
-	struct client_request *r = op->context;
-	if (!op->err)
-		audit_add(.action = "code.reuse", .outcome = "invalid_grant",
-			.user = store_str(op, 0, 1), .client = store_str(op, 0, 0),
-			.address = r->x->in.peer);
-	if (op->err && op->err != ERR_NOT_FOUND)
-		client_request_failed(r);
-	else
-		refuse_grant(r);
-}
-
-static bool fits(const struct client_request *r, struct str redirect_uri, struct str challenge)
-{
-	char computed[SECRET_TEXT + 1];
-	secret_challenge(r->verifier, computed);
-	return str_eq(r->redirect_uri, redirect_uri) && str_eq_secret(str_of(computed), challenge);
-}
-
-static struct store_value hash_value(struct str code, unsigned char out[SECRET_HASH])
-{
-	secret_hash(code, out);
-	return STORE_BLOB(((struct str){(char *)out, SECRET_HASH}));
-}
-
-static void redeemed(struct store_op *op)
-{
-	struct client_request *r = op->context;
-	unsigned char hash[SECRET_HASH];
-	if (op->err == ERR_NOT_FOUND) {
-		store_ask(
-			STORE_CODE_USED, looked_for_reuse, r, hash_value(r->code, hash), STORE_END);
 		return;
 	}
-	if (op->err) {
-		client_request_failed(r);
-		return;
-	}
-	if (!fits(r, store_str(op, 0, 2), store_str(op, 0, 5))) {
-		refuse_grant(r); /* the code is spent all the same: whoever guesses has one try */
-		return;
-	}
+	audit_add(.action = "token", .actor = mint->user, .user = mint->user,
+		.client = mint->client, .address = r->x->in.peer, .detail = mint->scope);
+	http_reply_json(client_request_leave(&r), 200, &b);
+}
+
+void token_give(struct client_request *r, const struct store_op *op, struct str scope)
+{
+	struct str sid = store_str(op, 0, 4);
+	int64_t generation = store_int(op, 0, 5);
+	char refresh[REFRESH_TOKEN_TEXT + 1];
 	struct mint_request mint = {.user = store_str(op, 0, 0),
 		.name = store_str(op, 0, 1),
 		.client = r->client->id,
-		.scope = store_str(op, 0, 3),
-		.issued_at = time(NULL)};
+		.scope = scope.n ? scope : store_str(op, 0, 2),
+		.sid = sid,
+		.seen = r->seen,
+		.issued_at = r->now};
 	struct id_token_request id = {.user = mint.user,
 		.name = mint.name,
 		.client = mint.client,
-		.nonce = store_str(op, 0, 4),
+		.nonce = store_str(op, 0, 6),
 		.profile = words_have(mint.scope, "profile"),
-		.auth_time = store_int(op, 0, 6),
-		.issued_at = mint.issued_at,
+		.auth_time = store_int(op, 0, 3),
+		.issued_at = r->now,
 		.alg = r->client->id_token_alg};
-	give(r, &mint, words_have(mint.scope, "openid") ? &id : NULL);
-}
-
-static void redeem(struct client_request *r)
-{
-	unsigned char hash[SECRET_HASH];
-	r->code = client_request_field(r, "code");
-	r->redirect_uri = client_request_field(r, "redirect_uri");
-	r->verifier = client_request_field(r, "code_verifier");
-	if (!r->code.n || !r->redirect_uri.n || r->broken)
-		client_request_refuse(
-			r, 400, "invalid_request", "code and redirect_uri are needed, once each.");
-	else if (r->verifier.n < VERIFIER_MIN || r->verifier.n > VERIFIER_MAX)
-		client_request_refuse(r, 400, "invalid_request",
-			"code_verifier (43 to 128 characters) is needed: PKCE is never optional.");
-	else
-		store_ask(STORE_CODE_USE, redeemed, r, hash_value(r->code, hash),
-			STORE_TEXT(r->client->id), STORE_INT(r->now), STORE_END);
+	struct gifts gifts = {words_have(mint.scope, "openid") ? &id : NULL, NULL};
+	if (generation) {
+		refresh_token_make(sid, generation, refresh);
+		gifts.refresh = refresh;
+	}
+	give(r, &mint, &gifts);
+	OPENSSL_cleanse(refresh, sizeof(refresh));
 }
 
 /* ---- client_credentials ---- */
 
-static void give_client(struct client_request *r)
+static void grant_by_client(struct client_request *r)
 {
 	char text[SCOPE_SET_TEXT_MAX];
 	struct scope_set scope = client_grant(r->client, client_request_field(r, "scope"));
@@ -154,29 +129,35 @@ static void give_client(struct client_request *r)
 	}
 	struct mint_request mint = {.name = r->client->name,
 		.client = r->client->id,
-		.scope = scope_set_text(scope, text)};
-	give(r, &mint, NULL);
+		.scope = scope_set_text(scope, text),
+		.seen = r->seen};
+	give(r, &mint, &(struct gifts){NULL, NULL});
 }
 
 /* ---- which grant ---- */
 
 static const struct {
-	const char *name;
+	const char *type, *registered;
 	void (*run)(struct client_request *r);
-} grants[] = {{"authorization_code", redeem}, {"client_credentials", give_client}};
+} grants[] = {
+	{"authorization_code", "authorization_code", grant_by_code},
+	{"refresh_token", "refresh_token", grant_by_refresh},
+	{"client_credentials", "client_credentials", grant_by_client},
+	{"urn:ietf:params:oauth:grant-type:device_code", "device_code", grant_by_device},
+};
 
 static void run_grant(struct client_request *r)
 {
-	struct str grant = client_request_field(r, "grant_type");
-	if (!grant.n) {
+	struct str type = client_request_field(r, "grant_type");
+	if (!type.n) {
 		client_request_refuse(
 			r, 400, "invalid_request", "grant_type is missing, or there twice.");
 		return;
 	}
 	for (size_t i = 0; i < sizeof(grants) / sizeof(*grants); i++) {
-		if (!str_is(grant, grants[i].name))
+		if (!str_is(type, grants[i].type))
 			continue;
-		if (client_may(r->client, grants[i].name))
+		if (client_may(r->client, grants[i].registered))
 			grants[i].run(r);
 		else
 			client_request_refuse(r, 400, "unauthorized_client",
@@ -184,7 +165,7 @@ static void run_grant(struct client_request *r)
 		return;
 	}
 	client_request_refuse(r, 400, "unsupported_grant_type",
-		"grant_type is authorization_code or client_credentials.");
+		"grant_type is one of grant_types_supported in the discovery document.");
 }
 
 void serve_token(struct http_exchange *x)

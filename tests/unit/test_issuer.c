@@ -129,11 +129,10 @@ static void documents_say_what_is_there(void **state)
 	assert_string_equal(member("issuer"), ISSUER_URL);
 	assert_string_equal(member("token_endpoint"), ISSUER_URL "/oauth/token");
 	assert_string_equal(member("code_challenge_methods_supported"), "[\"S256\"]");
-	assert_string_equal(
-		member("grant_types_supported"), "[\"authorization_code\",\"client_credentials\"]");
 	assert_string_equal(member("request_uri_parameter_supported"), "false");
-	static const char *const endpoints[] = {
-		"authorization_endpoint", "token_endpoint", "jwks_uri"};
+	static const char *const endpoints[] = {"authorization_endpoint", "token_endpoint",
+		"jwks_uri", "end_session_endpoint", "userinfo_endpoint", "revocation_endpoint",
+		"introspection_endpoint", "device_authorization_endpoint"};
 	for (size_t i = 0; i < sizeof(endpoints) / sizeof(*endpoints); i++)
 		route_of(member(endpoints[i]) + strlen(ISSUER_URL));
 	assert_int_equal(get("/.well-known/oauth-authorization-server", NULL), 200);
