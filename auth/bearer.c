@@ -1,11 +1,14 @@
 #include "auth/bearer.h"
 
+#include "auth/b64url.h"
 #include "core/json_scan.h"
 #include "core/map.h"
 #include "core/mem.h"
 
 #include <assert.h>
 #include <openssl/sha.h>
+
+enum { JTI_MADE = 64 };
 
 /* A token that passed. Those in use are in a ring, the one looked at last in front. */
 struct entry {
@@ -220,6 +223,22 @@ static enum err verify(
 	return err;
 }
 
+/* A token that has no name of its own gets one, so that it can be revoked: of what is signed, for a
+ * signature can be written in more than one way. */
+static struct str make_jti(struct str token, char *out)
+{
+	unsigned char digest[SHA256_DIGEST_LENGTH];
+	const char *dot = memrchr(token.p, '.', token.n);
+	struct buf b = BUF_INIT(JTI_MADE);
+	SHA256((const unsigned char *)token.p, dot ? (size_t)(dot - token.p) : token.n, digest);
+	buf_addc(&b, '~');
+	b64url_add(&b, digest, sizeof(digest));
+	size_t n = b.n;
+	memcpy(out, b.p, n);
+	buf_free(&b);
+	return (struct str){out, n};
+}
+
 /* All steps, without the cache. */
 static enum err check(struct bearer *b, struct str token, int64_t now, struct principal **ret,
 	struct bearer_fail *fail)
@@ -232,9 +251,13 @@ static enum err check(struct bearer *b, struct str token, int64_t now, struct pr
 	const struct issuer_rule *rule = &b->rules[fail->issuer];
 	err = claims_read(jws.payload, jws.typ, rule, now, &claims, &fail->why);
 	fail->step = claims.step;
-	if (!err)
-		*ret = claims_principal(&claims, rule);
-	return err;
+	if (err)
+		return err;
+	char jti[JTI_MADE];
+	if (!claims.jti.n)
+		claims.jti = make_jti(token, jti);
+	*ret = claims_principal(&claims, rule);
+	return ERR_OK;
 }
 
 enum err bearer_check(struct bearer *b, struct str token, int64_t now, struct principal **ret,

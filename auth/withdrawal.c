@@ -182,6 +182,14 @@ static struct str issuer_of(const struct principal *who)
 	return (struct str){who->user.p, n && who->user.p[n - 1] == '|' ? n : 0};
 }
 
+struct str withdrawal_jti(const struct principal *who, char *out)
+{
+	struct str before = issuer_of(who);
+	struct key k = key_of(WITHDRAWN_TOKEN, before, who->jti);
+	memcpy(out, k.bytes + 1, k.n - 1);
+	return (struct str){out, k.n - 1};
+}
+
 static bool fits(const struct principal *who, enum withdrawal_kind kind)
 {
 	struct str before = issuer_of(who);

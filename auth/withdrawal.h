@@ -33,6 +33,9 @@ const char *withdrawal_word(enum withdrawal_kind kind); /* "user": as in the tab
 /* What a client is told, and an operator: constant texts. */
 const char *withdrawal_reason(enum withdrawal_kind kind);
 
+/* The value for one token, put together in out, which has room for WITHDRAWAL_VALUE_MAX bytes. */
+struct str withdrawal_jti(const struct principal *who, char *out);
+
 /* Until when a row has to be kept: then no token can live that it fits. */
 int64_t withdrawal_until(enum withdrawal_kind kind, struct str value, int64_t at);
 

@@ -16,6 +16,8 @@ static const struct {
 	{"client_id", IS_CLIENT},
 	{"name", IS_OTHER},
 	{"scope", IS_OTHER},
+	{"session", IS_OTHER},
+	{"sid", IS_OTHER},
 	{"kid", IS_OTHER},
 	{"jti", IS_OTHER},
 	{"room", IS_OTHER},

@@ -27,9 +27,11 @@
 #include "service/rpc_http.h"
 #include "service/service_methods.h"
 #include "service/session.h"
+#include "service/session_admin.h"
 #include "service/site.h"
 #include "service/tls.h"
 #include "service/withdrawn.h"
+#include "service/withdrawn_methods.h"
 #include "signaling/signaling.h"
 #include "store/fault.h"
 #include "store/store.h"
@@ -361,6 +363,8 @@ static void add_methods_and_routes(const struct config *c)
 	methods_add(session_methods);
 	methods_add(signaling_methods);
 	methods_add(service_methods);
+	methods_add(withdrawn_methods);
+	methods_add(session_admin_methods);
 	methods_add(audit_methods);
 	routes_configure(c);
 	routes_add(rpc_routes);

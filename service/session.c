@@ -9,6 +9,7 @@
 #include "service/session_parts.h"
 
 #include <openssl/rand.h>
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -25,7 +26,7 @@ enum {
 static struct session_options options;
 static _Thread_local struct session *sessions;
 static _Thread_local struct session *ended; /* linked by next, not in sessions any more */
-static _Thread_local struct map by_id;
+static _Thread_local struct map by_handle;
 static _Thread_local uv_timer_t sweeper;
 static _Thread_local bool draining, sealed;
 
@@ -67,7 +68,7 @@ static void end(struct session *s, bool clean, uint16_t code, const char *reason
 	s->clean = clean;
 	s->code = code;
 	s->reason = reason;
-	map_remove(&by_id, str_of(s->id));
+	map_remove(&by_handle, str_of(s->handle));
 	quota_session_ended(s->caller.who->user);
 	unlink_from(s);
 	link_to(&ended, s);
@@ -90,8 +91,8 @@ static void bury(struct session *s)
 	authn_cancel(&s->check);
 	if (s->refreshing)
 		call_refuse(s->refreshing, ERR_GONE);
-	log_info("session ended", LOG_TEXT("session", s->id), LOG_STR("user", s->caller.who->user),
-		LOG_TEXT("why", s->reason));
+	log_info("session ended", LOG_TEXT("session", s->handle),
+		LOG_STR("user", s->caller.who->user), LOG_TEXT("why", s->reason));
 	directory_remove(s->caller.who->user, s->caller.endpoint.addr);
 	if (s->carrier)
 		carrier_close(s->carrier, s->code, s->reason);
@@ -115,11 +116,16 @@ void sessions_withdraw(void)
 	}
 }
 
+void session_end(struct session *s, uint16_t code, const char *reason)
+{
+	end(s, false, code, reason);
+}
+
 void session_end_at(struct addr session, uint16_t code, const char *reason)
 {
 	struct session *s = (struct session *)addr_find(session);
 	if (s)
-		end(s, false, code, reason);
+		session_end(s, code, reason);
 }
 
 /* From now on there is no connection: the session waits for another. */
@@ -130,7 +136,7 @@ static void go_away(struct session *s, uint16_t code)
 		s->lost_at_ms = worker_now_ms() + (uint64_t)options.resume_window_ms;
 		addr_connected(&s->caller.endpoint, false);
 	}
-	log_info("session away", LOG_TEXT("session", s->id), LOG_INT("code", code));
+	log_info("session away", LOG_TEXT("session", s->handle), LOG_INT("code", code));
 }
 
 /* Takes the connection away with a code after which the client may resume. */
@@ -299,6 +305,17 @@ static void send_opened(struct session *s, struct str id, bool resumed)
 	carrier_send(s->carrier, (struct outgoing){.frame = frame_take(&b), .alone = true});
 }
 
+/* The id's number of the worker, and of the whole id half a SHA-256. */
+static void make_handle(const char *id, char *ret_handle)
+{
+	unsigned char digest[SHA256_DIGEST_LENGTH];
+	SHA256((const unsigned char *)id, strlen(id), digest);
+	int n = (int)strcspn(id, ".");
+	n = snprintf(ret_handle, SESSION_HANDLE_MAX, "%.*s.", n, id);
+	for (size_t i = 0; i < sizeof(digest) / 2; i++)
+		n += snprintf(ret_handle + n, SESSION_HANDLE_MAX - (size_t)n, "%02x", digest[i]);
+}
+
 /* The worker's number, then what nobody can guess. */
 static void name_session(struct session *s)
 {
@@ -308,6 +325,7 @@ static void name_session(struct session *s)
 	int n = snprintf(s->id, sizeof(s->id), "%d.", worker_self()->index);
 	for (size_t i = 0; i < sizeof(random); i++)
 		n += snprintf(s->id + n, sizeof(s->id) - (size_t)n, "%02x", random[i]);
+	make_handle(s->id, s->handle);
 }
 
 struct worker *session_home(const char *id)
@@ -334,6 +352,7 @@ struct session *session_new(struct principal *who)
 	s->owner.events = &owner_events;
 	s->caller.is_session = true;
 	s->caller.pace = &s->pace;
+	s->opened_at = (int64_t)time(NULL);
 	caller_begin(&s->caller, &caller_ops, who);
 	metric_add(METRIC_SESSIONS, 1);
 	return s;
@@ -341,7 +360,7 @@ struct session *session_new(struct principal *who)
 
 void session_enter(struct session *s)
 {
-	map_put(&by_id, str_of(s->id), s);
+	map_put(&by_handle, str_of(s->handle), s);
 	directory_add(s->caller.who->user, s->caller.endpoint.addr);
 	link_to(&sessions, s);
 }
@@ -384,21 +403,23 @@ void session_begin(struct carrier *carrier, struct principal *who, const struct 
 	name_session(s);
 	session_enter(s);
 	attach(s, carrier, r->batch);
-	log_info("session opened", LOG_TEXT("session", s->id), LOG_STR("user", who->user),
+	log_info("session opened", LOG_TEXT("session", s->handle), LOG_STR("user", who->user),
 		LOG_STR("client", who->client), LOG_STR("address", carrier->peer));
 	send_opened(s, r->id, false);
 	end_withdrawn(s); /* between the check and now */
 }
 
-struct session *session_find(const char *id)
+struct session *session_find_handle(const char *handle)
 {
-	return map_get(&by_id, str_of(id));
+	return map_get(&by_handle, str_of(handle));
 }
 
 /* The caller's own session of that id, or NULL: of somebody else's it is as if there was none. */
 static struct session *own_session(const char *id, const struct principal *who)
 {
-	struct session *s = session_find(id);
+	char handle[SESSION_HANDLE_MAX];
+	make_handle(id, handle);
+	struct session *s = session_find_handle(handle);
 	bool own = s && str_eq(s->caller.who->issuer, who->issuer) &&
 		str_eq(s->caller.who->subject, who->subject) &&
 		str_eq(s->caller.who->user, who->user);
@@ -451,11 +472,13 @@ void session_resume(struct carrier *carrier, struct principal *who, const struct
 		carrier_close(s->carrier, 4003, "resumed elsewhere");
 	principal_unref(&s->caller.who);
 	s->caller.who = principal_ref(who);
+	memcpy(s->id, r->session, sizeof(s->id));
 	s->told_expiring = false;
 	attach(s, carrier, r->batch);
 	pace_resumed(&s->pace);
 	metric_add(METRIC_RESUMED, 1);
-	log_info("session resumed", LOG_TEXT("session", s->id), LOG_STR("address", carrier->peer));
+	log_info("session resumed", LOG_TEXT("session", s->handle),
+		LOG_STR("address", carrier->peer));
 	kept_ack(&s->kept, r->received);
 	s->received_told = s->received;
 	s->received_bytes = 0;
@@ -648,12 +671,12 @@ static void stop(struct worker *w)
 	turn(w);
 	for (struct session *s; (s = sessions);) {
 		unlink_from(s);
-		map_remove(&by_id, str_of(s->id));
+		map_remove(&by_handle, str_of(s->handle));
 		quota_session_ended(s->caller.who->user);
 		s->caller.endpoint.workers_called = 0;
 		session_free(s, false);
 	}
-	map_free(&by_id);
+	map_free(&by_handle);
 	uv_close((uv_handle_t *)&sweeper, NULL);
 }
 

@@ -21,7 +21,10 @@ struct session_options {
 
 void session_configure(const struct session_options *options); /* by serve_configure() */
 
-enum { SESSION_ID_MAX = 48 };
+/* A session's id is known to its client alone. Whoever else speaks of it (the log, administrators,
+ * what one process leaves for the next) uses its handle: a hash, with the number of the worker before
+ * it as in the id. */
+enum { SESSION_ID_MAX = 48, SESSION_HANDLE_MAX = SESSION_ID_MAX + 34 };
 
 /* What session.open asked for. */
 struct session_request {
@@ -46,7 +49,7 @@ void session_request_resume(struct session_request *r, struct str session, uint6
 void session_request_free(struct session_request *r);
 struct session_request session_request_copy(const struct session_request *from);
 
-/* Where the session of that id lives, if it does. */
+/* Where the session of that id or handle lives, if it does. */
 struct worker *session_home(const char *id);
 
 /* On that worker: whether the request can resume its session: it lives, is of the same issuer and

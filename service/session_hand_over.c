@@ -27,7 +27,8 @@ static void put_addr(struct buf *b, struct addr a)
 static void put_session(struct buf *b, const struct session *s)
 {
 	uint64_t now = worker_now_ms(), left_ms = s->lost_at_ms > now ? s->lost_at_ms - now : 0;
-	record_put_str(b, str_of(s->id));
+	record_put_str(b, str_of(s->handle));
+	record_put_int(b, (uint64_t)s->opened_at);
 	put_addr(b, s->caller.endpoint.addr);
 	principal_put(b, s->caller.who);
 	record_put_int(b, (uint64_t)clock_unix_ms() + left_ms);
@@ -123,17 +124,19 @@ static bool read_session(struct record_reader *r, struct session *s)
 	return !r->bad && r->p == r->end;
 }
 
-static enum err load(struct record_reader *r, const char *id, struct session_moved *ret_moved)
+static enum err load(struct record_reader *r, const char *handle, struct session_moved *ret_moved)
 {
+	int64_t opened_at = (int64_t)record_int(r, INT64_MAX);
 	struct addr old = read_addr(r);
 	struct principal *who = principal_read(r);
-	if (!who || session_find(id)) {
+	if (!who || session_find_handle(handle)) {
 		principal_unref(&who);
 		return ERR_PARSE;
 	}
 	struct session *s = session_new(who);
 	principal_unref(&who);
-	snprintf(s->id, sizeof(s->id), "%s", id);
+	snprintf(s->handle, sizeof(s->handle), "%s", handle);
+	s->opened_at = opened_at;
 	enum withdrawal_kind kind;
 	bool whole = read_session(r, s), welcome = !withdrawals_fit(s->caller.who, &kind);
 	if (!whole || !welcome) {
@@ -155,15 +158,15 @@ enum err sessions_load(struct str records, struct session_moved **ret_list, size
 	struct record_reader all = record_of(records);
 	while (err != ERR_PARSE && record_more(&all)) {
 		struct record_reader one = record_of(record_str(&all, RECORD_MAX_BYTES));
-		char id[SESSION_ID_MAX];
-		record_text(&one, id, sizeof(id));
-		if (!one.bad && session_home(id) != worker_self())
+		char handle[SESSION_HANDLE_MAX];
+		record_text(&one, handle, sizeof(handle));
+		if (!one.bad && session_home(handle) != worker_self())
 			continue;
 		if (count == room) {
 			room = room ? room * 2 : 64;
 			list = mem_resize(list, room, sizeof(*list));
 		}
-		err = one.bad ? ERR_PARSE : load(&one, id, &list[count]);
+		err = one.bad ? ERR_PARSE : load(&one, handle, &list[count]);
 		count += !err;
 	}
 	*ret_list = list;

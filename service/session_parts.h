@@ -17,7 +17,9 @@ struct session {
 	uint64_t lost_at_ms; /* of the loop; when nobody has come back by then */
 	bool closing;        /* ends when all calls are answered */
 	bool ending;         /* swept at the end of this turn */
-	char id[SESSION_ID_MAX];
+	char id[SESSION_ID_MAX]; /* "" after a hand-over, until its client has said it */
+	char handle[SESSION_HANDLE_MAX];
+	int64_t opened_at; /* Unix seconds */
 
 	/* counting */
 	uint64_t received, received_told; /* of those, how many the client knows of */
@@ -43,15 +45,18 @@ struct session {
 
 const struct session_options *session_limits(void);
 
-/* A session of somebody: registered, without an id, a connection or anything counted. */
+/* A session of somebody: registered, without a handle, a connection or anything counted. */
 struct session *session_new(struct principal *who);
-/* It can be found from now on, by its id and its user. The id is nobody else's. */
+/* It can be found from now on, by its id and its user. The handle is nobody else's. */
 void session_enter(struct session *s);
 /* One that is in no list (any more). */
 void session_free(struct session *s, bool clean);
 
-/* The one of that id, or NULL. */
-struct session *session_find(const char *id);
+/* The one of that handle, or NULL. */
+struct session *session_find_handle(const char *handle);
+
+/* Ends it at the end of the turn. */
+void session_end(struct session *s, uint16_t code, const char *reason);
 
 /* All of this worker's that have not ended, linked by next. */
 struct session *sessions_first(void);

@@ -32,9 +32,8 @@ static void run_notice(struct post *p)
 	free(n);
 }
 
-void withdrawn_add(enum withdrawal_kind kind, struct str value, int64_t at)
+void withdrawn_add(enum withdrawal_kind kind, struct str value)
 {
-	(void)at; /* the table says it */
 	metric_add(METRIC_WITHDRAWALS, 1);
 	for (int i = 0; i < workers_count(); i++) {
 		struct notice *n = mem_alloc(sizeof(*n) + value.n);

@@ -8,8 +8,7 @@
 #include "auth/withdrawal.h"
 #include "core/worker.h"
 
-/* The store has it. When this returns no worker takes such a token any more; what is open ends as soon
- * as each worker comes to it. */
-void withdrawn_add(enum withdrawal_kind kind, struct str value, int64_t at);
+/* The store and the table have it. What is open ends as soon as each worker comes to it. */
+void withdrawn_add(enum withdrawal_kind kind, struct str value);
 
 extern const struct worker_part withdrawn_part;

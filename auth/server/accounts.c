@@ -1,4 +1,4 @@
-/* user.add, user.list, user.disable, user.passwd. */
+/* user.add, user.list, user.passwd. */
 #include "auth/password.h"
 #include "auth/server/admin.h"
 #include "auth/server/issuer.h"
@@ -165,28 +165,6 @@ void user_factor_off_run(struct call *c)
 {
 	const struct user_name *p = c->params;
 	store_ask(STORE_TOTP_REMOVE, factor_off, c, STORE_TEXT(p->name), STORE_END);
-}
-
-/* ---- disable ---- */
-
-static void disabled(struct store_op *op)
-{
-	struct call *c = op->context;
-	if (op->err == ERR_NOT_FOUND) {
-		call_refuse(c, op->err, .message = "There is no user of this name.");
-	} else if (op->err) {
-		call_refuse(c, op->err);
-	} else {
-		issuer_withdrawn(WITHDRAWN_USER, store_str(op, 0, 0), WITHDRAWN_FOR_GOOD);
-		call_reply_empty(c);
-	}
-}
-
-void user_disable_run(struct call *c)
-{
-	const struct user_name *p = c->params;
-	store_ask(STORE_ACCOUNT_DISABLE, disabled, c, STORE_TEXT(p->name), STORE_INT(time(NULL)),
-		STORE_END);
 }
 
 /* ---- list ---- */

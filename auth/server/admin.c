@@ -21,11 +21,6 @@ static const struct field user_list_fields[] = {
 	{0},
 };
 
-static const struct field user_disable_fields[] = {
-	FIELD(struct user_name, name, STRING, true, 1, USER_NAME_MAX),
-	{0},
-};
-
 static const struct field user_factor_off_fields[] = {
 	FIELD(struct user_name, name, STRING, true, 1, USER_NAME_MAX),
 	{0},
@@ -92,7 +87,6 @@ static const struct field key_remove_fields[] = {
 const struct method issuer_methods[] = {
 	ADMIN("user.add", user_add, user_add),
 	ADMIN("user.list", admin_list, user_list, | METHOD_READS),
-	ADMIN("user.disable", user_name, user_disable),
 	ADMIN("user.passwd", user_passwd, user_passwd),
 	ADMIN("user.factor_off", user_name, user_factor_off),
 	ADMIN("client.add", client_add, client_add),

@@ -33,7 +33,6 @@ struct user_passwd {
 };
 void user_add_run(struct call *c);
 void user_list_run(struct call *c);
-void user_disable_run(struct call *c);
 void user_passwd_run(struct call *c);
 void user_factor_off_run(struct call *c);
 

@@ -1,5 +1,6 @@
 /* client.add, client.list, client.remove. */
 #include "auth/server/admin.h"
+#include "auth/server/issuer.h"
 #include "auth/jwk.h"
 #include "auth/server/redirect.h"
 #include "core/mem.h"
@@ -219,12 +220,17 @@ static void removed(struct store_op *op)
 		call_refuse(c, op->err, .message = "There is no client of this id.");
 	else if (op->err)
 		call_refuse(c, op->err);
-	else
+	else {
+		issuer_withdrawn(WITHDRAWN_CLIENT, op->args[0].bytes, op->args[1].number);
 		call_reply_empty(c);
+	}
 }
 
+/* Its tokens end with it. */
 void client_remove_run(struct call *c)
 {
 	const struct client_remove *p = c->params;
-	store_ask(STORE_CLIENT_REMOVE, removed, c, STORE_TEXT(p->client_id), STORE_END);
+	int64_t now = (int64_t)time(NULL);
+	store_ask(STORE_CLIENT_REMOVE, removed, c, STORE_TEXT(p->client_id), STORE_INT(now),
+		STORE_INT(withdrawal_until(WITHDRAWN_CLIENT, p->client_id, now)), STORE_END);
 }

@@ -11,7 +11,7 @@ struct issuer {
 	bool secure; /* https: cookies are Secure and have the __Host- prefix */
 	bool sign_up_open, demo_client;
 	int64_t access_token_lifetime, refresh_token_lifetime, refresh_token_idle;
-	void (*on_withdrawn)(enum withdrawal_kind kind, struct str value, int64_t at); /* or NULL */
+	void (*on_withdrawn)(enum withdrawal_kind kind, struct str value); /* or NULL */
 };
 
 extern const struct issuer *const issuer;
@@ -21,7 +21,7 @@ static inline void issuer_withdrawn(enum withdrawal_kind kind, struct str value,
 {
 	withdrawals_note(kind, value, at);
 	if (issuer->on_withdrawn)
-		issuer->on_withdrawn(kind, value, at);
+		issuer->on_withdrawn(kind, value);
 }
 
 enum { LOGIN_LIFETIME = 7 * 24 * 3600 }; /* seconds that a browser stays signed in */

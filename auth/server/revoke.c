@@ -37,7 +37,7 @@ static void token_withdrawn(struct store_op *op)
 		client_request_failed(r);
 		return;
 	}
-	issuer_withdrawn(WITHDRAWN_TOKEN, op->args[1].bytes, store_int(op, 0, 0));
+	issuer_withdrawn(WITHDRAWN_TOKEN, op->args[1].bytes, store_int(op, 0, 1));
 	written(r, STR(""), op->args[1].bytes);
 }
 

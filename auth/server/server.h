@@ -24,7 +24,7 @@ struct issuer_options {
 	int64_t refresh_token_lifetime, refresh_token_idle;
 	/* Tokens were withdrawn, the store has it: no worker takes them any more, and what they have
 	 * open is to end. On a worker; NULL: they are only refused. */
-	void (*on_withdrawn)(enum withdrawal_kind kind, struct str value, int64_t at);
+	void (*on_withdrawn)(enum withdrawal_kind kind, struct str value);
 	int64_t key_rotation; /* seconds that a signing key is used; 0: until somebody says so */
 	/* On each worker: the keys of tokens are these from now on. NULL: nobody minds. */
 	void (*on_keys)(struct jwk_set *keys);

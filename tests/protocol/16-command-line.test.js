@@ -37,9 +37,9 @@ async function fails(promise, code, pattern) {
 }
 
 const commands = [
-	"serve", "user add", "user list", "user disable", "user passwd", "user factor-off", "client add", "client list", "client remove",
+	"serve", "user add", "user list", "user disable", "user enable", "user passwd", "user factor-off", "client add", "client list", "client remove",
 	"room list", "room show", "audit list",
-	"key list", "key rotate", "key remove", "token mint", "token inspect", "token verify", "jws verify", "config check", "config show",
+	"key list", "key rotate", "key remove", "token mint", "token inspect", "token verify", "token revoke", "revocation list", "session list", "session end", "jws verify", "config check", "config show",
 	"config reference",
 ];
 

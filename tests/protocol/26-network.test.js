@@ -5,7 +5,7 @@ import { after, before, beforeEach, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { eventStream } from "../support/http-session.mjs";
 import { heal, loseSome, renumber, secondHost, silence } from "../support/network.mjs";
-import { ResumingClient, isFinal, webSocket } from "../support/resuming.mjs";
+import { handleOf, ResumingClient, isFinal, webSocket } from "../support/resuming.mjs";
 import { anyPace, startServer } from "../support/server.mjs";
 import { within } from "../support/within.mjs";
 
@@ -127,7 +127,7 @@ function moveOn() {
 }
 
 /** The session's client has come back from there. */
-const resumedFrom = (address, { opened }) => server.log.includes(`"session resumed" session=${opened.session} address=${address}\n`);
+const resumedFrom = (address, { opened }) => server.log.includes(`"session resumed" session=${handleOf(opened.session)} address=${address}\n`);
 
 /** Connects anew whenever nothing comes any more, as often as it takes, until it is to stop. */
 async function holdOn(one, stop) {

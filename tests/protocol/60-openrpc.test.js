@@ -233,7 +233,12 @@ test("every method and every event is seen as described", async () => {
 	await admin("key.remove", { kid: keys.find(({ state }) => state === "old").kid });
 	const { token } = await admin("token.mint", { user: "fay", expires: 60 });
 	await admin("token.verify", { token });
+	await admin("token.revoke", { token });
+	await admin("revocation.list", {});
 	await admin("user.disable", { name: "fay" });
+	await admin("user.enable", { name: "fay" });
+	await admin("session.list", {});
+	await admin("session.end", { user: "fay" });
 	const { client_id } = await admin("client.add", { name: "Page", grants: ["client_credentials"] });
 	await admin("client.list", {});
 	await admin("client.remove", { client_id });

@@ -6,6 +6,7 @@
 // It calls on.opened(result, carrier) the moment the answer is there, then on.message(frame) with each
 // message or array that comes behind it (false: nobody listens any more). A carrier has send(text, counted),
 // cut(), pause(), resume(), close(code), closed, a promise of {code, reason}, and port, that of its connection.
+import { createHash } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import WebSocket from "ws";
 import { within } from "./client.mjs";
@@ -15,6 +16,9 @@ const WAIT_MS = 10_000;
 const RETRY_MS = 100;
 const ACK_EVERY = 16;
 const PING = "ping"; // the id of session.ping, whose answers do not count
+
+/** What the log and administrators call a session, whose id is its client's secret. */
+export const handleOf = (id) => `${id.split(".")[0]}.${createHash("sha256").update(id).digest("hex").slice(0, 32)}`;
 
 const request = (id, method, params) => JSON.stringify({ jsonrpc: "2.0", id, method, params });
 

@@ -290,6 +290,27 @@ static inline enum err run_method(const char *name, const char *params)
 	return caller.outcome;
 }
 
+static struct {
+	size_t count;
+	enum err err;
+} put_out;
+
+static inline void was_put_out(struct store_op *op)
+{
+	put_out.count++;
+	put_out.err = op->err;
+}
+
+/* As user.disable does it (service/withdrawn_methods.c). */
+static inline enum err disable(const char *name)
+{
+	size_t want = put_out.count + 1;
+	store_ask(STORE_USER_PUT_OUT, was_put_out, NULL, STORE_TEXT(str_of(name)),
+		STORE_INT(time(NULL)), STORE_INT(0), STORE_END);
+	lone_run_until(&put_out.count, want);
+	return put_out.err;
+}
+
 /* ---- setting up ---- */
 
 static char folder[256];

@@ -712,12 +712,12 @@ static void accounts_are_administered(void **state)
 	assert_int_equal(post("/oauth/login", query, "ida", "new horses"), 303);
 	char code[64];
 	snprintf(code, sizeof(code), "%s", redirected("code"));
-	assert_int_equal(run_method("user.disable", "{\"name\":\"IDA\"}"), ERR_OK);
+	assert_int_equal(disable("IDA"), ERR_OK);
 	assert_int_equal(redeem("demo", DEMO_URI, code, VERIFIER), 400);
 	assert_int_equal(authorize(query), 200);
 	assert_int_equal(post("/oauth/login", query, "ida", "new horses"), 403);
 	assert_true(on_page("The name or the password is wrong"));
-	assert_int_equal(run_method("user.disable", "{\"name\":\"nobody\"}"), ERR_NOT_FOUND);
+	assert_int_equal(disable("nobody"), ERR_NOT_FOUND);
 	assert_int_equal(run_method("user.passwd", "{\"name\":\"nobody\"}"), ERR_NOT_FOUND);
 	assert_int_equal(run_method("user.list", "{\"limit\":2}"), ERR_OK);
 	assert_string_not_equal(member("cursor"), "");

@@ -34,7 +34,7 @@ static unsigned chance(unsigned below)
 
 /* What a session was made of. */
 struct model {
-	char id[SESSION_ID_MAX];
+	char id[SESSION_HANDLE_MAX];
 	struct principal *who;
 	struct addr old;
 	bool posts, told_expiring;
@@ -68,7 +68,9 @@ static void make_model(struct model *m, int i)
 		.dataset_count = chance(4),
 		.rooms = globs,
 		.datasets = globs,
-		.expires_at = (int64_t)chance(1u << 30) << chance(32)};
+		.sid = word(),
+		.expires_at = (int64_t)chance(1u << 30) << chance(32),
+		.issued_at = (int64_t)chance(1u << 30) << chance(32)};
 	m->who = principal_new(&p);
 	snprintf(m->id, sizeof(m->id), "%u.%08x%04d", chance(9), chance(1u << 30), i);
 	m->posts = chance(2);
@@ -106,7 +108,7 @@ static void make_sessions(struct worker *w, void *context)
 	for (int i = w->index; i < SESSIONS; i += workers_count()) {
 		struct model *m = &models[i];
 		struct session *s = session_new(m->who);
-		memcpy(s->id, m->id, sizeof(s->id));
+		memcpy(s->handle, m->id, sizeof(m->id));
 		s->posts = m->posts;
 		s->told_expiring = m->told_expiring;
 		s->received = m->received;
@@ -147,9 +149,9 @@ static void assert_principal(const struct principal *a, const struct principal *
 {
 	assert_true(str_eq(a->user, b->user) && str_eq(a->name, b->name) &&
 		str_eq(a->issuer, b->issuer) && str_eq(a->subject, b->subject) &&
-		str_eq(a->client, b->client) && str_eq(a->jti, b->jti));
+		str_eq(a->client, b->client) && str_eq(a->jti, b->jti) && str_eq(a->sid, b->sid));
 	assert_int_equal(a->scopes, b->scopes);
-	assert_true(a->expires_at == b->expires_at);
+	assert_true(a->expires_at == b->expires_at && a->issued_at == b->issued_at);
 	assert_int_equal(a->rooms_limited, b->rooms_limited);
 	assert_int_equal(a->datasets_limited, b->datasets_limited);
 	assert_globs(a->rooms, a->room_count, b->rooms, b->room_count);
@@ -158,9 +160,9 @@ static void assert_principal(const struct principal *a, const struct principal *
 
 static void assert_session(const struct session *s, const struct session_moved *moved)
 {
-	const struct model *m = model_of(s->id);
+	const struct model *m = model_of(s->handle);
 	assert_non_null(m);
-	assert_ptr_equal(session_home(s->id), worker_self());
+	assert_ptr_equal(session_home(s->handle), worker_self());
 	assert_true(addr_eq(moved->old, m->old) && addr_eq(moved->now, s->caller.endpoint.addr));
 	assert_principal(s->caller.who, m->who);
 	assert_true(s->posts == m->posts && s->told_expiring == m->told_expiring);

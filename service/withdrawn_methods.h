@@ -1,0 +1,7 @@
+/* withdrawn_methods.h: who administers takes tokens back: token.revoke, revocation.list, user.disable and
+ * user.enable, for the users, clients and tokens of every issuer. */
+#pragma once
+
+#include "core/call.h"
+
+extern const struct method withdrawn_methods[];
