@@ -62,8 +62,8 @@ static void revoked(struct store_op *op)
 static void begin(struct revoking *r, struct str value, int64_t until)
 {
 	int64_t now = (int64_t)time(NULL);
-	store_ask(STORE_WITHDRAW, revoked, r,
-		STORE_TEXT(str_of(withdrawal_word(r->kind))), STORE_TEXT(value), STORE_INT(now),
+	store_ask(STORE_WITHDRAW, revoked, r, STORE_TEXT(str_of(withdrawal_word(r->kind))),
+		STORE_TEXT(value), STORE_INT(now),
 		STORE_INT(until ? until : withdrawal_until(r->kind, value, now)), STORE_END);
 }
 
@@ -89,8 +89,9 @@ static void run_revoke(struct call *c)
 	const struct {
 		struct str value;
 		enum withdrawal_kind kind;
-	} ways[] = {{p->token, WITHDRAWN_TOKEN}, {p->jti, WITHDRAWN_TOKEN}, {p->sid, WITHDRAWN_GRANT},
-		{p->user, WITHDRAWN_USER}, {p->client, WITHDRAWN_CLIENT}};
+	} ways[] = {{p->token, WITHDRAWN_TOKEN}, {p->jti, WITHDRAWN_TOKEN},
+		{p->sid, WITHDRAWN_GRANT}, {p->user, WITHDRAWN_USER},
+		{p->client, WITHDRAWN_CLIENT}};
 	enum { WAYS = sizeof(ways) / sizeof(*ways) };
 	unsigned given = 0, way = 0;
 	for (unsigned i = 0; i < WAYS; i++)
@@ -247,14 +248,14 @@ static void run_revoked(struct call *c)
 			.message = "This cursor comes from no list.");
 		return;
 	}
-	store_ask(STORE_WITHDRAWALS, listed, c, STORE_INT(now), STORE_TEXT(kind),
-		STORE_TEXT(value), STORE_INT((int64_t)page_of(c) + 1), STORE_INT(0), STORE_END);
+	store_ask(STORE_WITHDRAWALS, listed, c, STORE_INT(now), STORE_TEXT(kind), STORE_TEXT(value),
+		STORE_INT((int64_t)page_of(c) + 1), STORE_INT(0), STORE_END);
 }
 
 #define ADMIN(name, flags, type, run) \
 	{ \
-		name, SCOPE_ADMIN, HOME_CALLER, flags, type##_fields, sizeof(struct type##_params), \
-			run \
+		name, SCOPE_ADMIN, HOME_CALLER, flags, type##_fields, \
+			sizeof(struct type##_params), run \
 	}
 
 const struct method withdrawn_methods[] = {
