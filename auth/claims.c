@@ -214,6 +214,9 @@ static enum err check_typ(struct str payload, struct str typ, const struct issue
 	if (json_get(payload, "nonce", &value) || json_get(payload, "at_hash", &value) ||
 		json_get(payload, "c_hash", &value))
 		return refuse("this is an ID token, not an access token", ret_why);
+	if (json_get(payload, "typ", &value) &&
+		(json_kind(value) != JSON_STRING || !typ_is(inner(value), "Bearer")))
+		return refuse("the claim typ says that this is no access token", ret_why);
 	return ERR_OK;
 }
 

@@ -177,8 +177,8 @@ static void types(void **state)
 		assert_int_equal(read_typ(STR(FOREIGN "}"), other[i], &foreign),
 			i < 3 ? ERR_OK : ERR_UNAUTHENTICATED);
 	}
-	static const char *const of_id_tokens[] = {
-		"\"nonce\":\"n\"", "\"at_hash\":\"h\"", "\"c_hash\":\"h\"", "\"nonc\\u0065\":null"};
+	static const char *const of_id_tokens[] = {"\"nonce\":\"n\"", "\"at_hash\":\"h\"",
+		"\"c_hash\":\"h\"", "\"nonc\\u0065\":null", "\"typ\":\"ID\"", "\"typ\":1"};
 	for (size_t i = 0; i < COUNT(of_id_tokens); i++) {
 		struct buf b = BUF_INIT(4096);
 		buf_addf(&b, FOREIGN ",%s}", of_id_tokens[i]);
