@@ -312,6 +312,10 @@ test("an issuer's answer that is no key set changes nothing", async (t) => {
 		empty: (request, response) => response.end(),
 		"status 500": (request, response) => response.writeHead(500).end(odd.jwks),
 		"too large": (request, response) => response.end(Buffer.alloc(300 * 1024, 32)),
+		endless: (request, response) => {
+			const more = () => response.destroyed || response.write(Buffer.alloc(65536, 32), more);
+			more();
+		},
 		"two of a kid": (request, response) =>
 			response.end(JSON.stringify({ keys: [odd.keys[0].jwk, odd.keys[0].jwk] })),
 		"never ends": (request, response) => response.write("{"),
