@@ -248,7 +248,10 @@ static void a_disabled_account_and_another_password_end_it(void **state)
 	assert_int_equal(run_method("user.passwd", "{\"name\":\"ann\"}"), ERR_OK);
 	assert_int_equal(refresh("demo", token, ""), 400);
 	start_family(token);
-	assert_int_equal(run_method("user.disable", "{\"name\":\"ann\"}"), ERR_OK);
+	struct store_op *op = store_ask_now(STORE_USER_PUT_OUT, STORE_TEXT(STR("ann")),
+		STORE_INT(time(NULL)), STORE_INT(0), STORE_END);
+	assert_int_equal(op->err, ERR_OK);
+	store_op_free(&op);
 	assert_int_equal(refresh("demo", token, ""), 400);
 }
 
