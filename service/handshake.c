@@ -1,10 +1,12 @@
 #include "service/handshake.h"
 
 #include "core/mem.h"
+#include "core/form.h"
 #include "core/metrics.h"
 #include "service/authn.h"
 #include "service/quota.h"
 #include "service/routes.h"
+#include "service/ticket.h"
 
 static bool lists_protocol(struct str list)
 {
@@ -127,22 +129,45 @@ static bool check_token(
 	return refuse(out, 401, "Bearer error=\"invalid_token\"", "The token is not valid here.");
 }
 
+static bool check_ticket(
+	const struct http_request *in, struct peer *peer, struct handshake_refusal *out)
+{
+	static const char one[] = "Send one ticket, or one token, not two credentials.";
+	struct http_ticket t = http_ticket(in);
+	if (t.err == ERR_REQUEST)
+		return refuse(out, 400, "Bearer error=\"invalid_request\"", one);
+	if (t.err == ERR_RATE_LIMITED) {
+		refuse(out, 429, NULL, "");
+		out->why = t.why;
+		out->why.retry_after = t.why.retry_after ? t.why.retry_after : 1;
+		return false;
+	}
+	if (t.err)
+		return refuse(out, 401, "Bearer error=\"invalid_token\"",
+			"The ticket is not valid here (any more).");
+	peer->token = t.who;
+	return true;
+}
+
 bool handshake_check(
 	const struct handshake *h, struct peer *peer, struct handshake_refusal *ret_refusal)
 {
 	const struct http_request *in = h->request;
 	const char *wrong = fault(h, peer->internal);
+	struct str other;
 	if (wrong)
 		return refuse(ret_refusal, 400, NULL, wrong);
 	if (in->origin.n && !origin_allowed(in->origin, in->host))
 		return refuse(ret_refusal, 403, NULL, origin_refused);
-	if (in->query.n)
+	if (!form_has_only(in->query, (const char *const[]){"ticket", NULL}, &other))
 		return refuse(ret_refusal, 400, NULL,
-			"No token belongs into an address: send it in session.open.");
+			"In the address only a ticket is taken; a token belongs into "
+			"session.open.");
 	struct refusal why;
 	if (!has_room(peer, &why)) {
 		*ret_refusal = (struct handshake_refusal){.status = 429, .why = why};
 		return false;
 	}
-	return check_token(in, peer, ret_refusal);
+	return in->query.n ? check_ticket(in, peer, ret_refusal)
+			   : check_token(in, peer, ret_refusal);
 }

@@ -9,6 +9,7 @@
 #include "service/opening.h"
 #include "service/quota.h"
 #include "service/session.h"
+#include "service/ticket.h"
 
 #include <stdio.h>
 
@@ -119,15 +120,13 @@ static bool read_query(struct http_exchange *x, struct session_request *r)
 {
 	static const char *const names[] = {"batch", "session", "received", "ticket", NULL};
 	struct str query = x->in.query, other, value = {0};
+	bool good = true;
 	if (!form_has_only(query, names, &other)) {
 		http_refuse(x, ERR_PARAMS, .field = other,
 			.message = "This field of the address is not known.");
 		return false;
 	}
 	char *text = mem_alloc(query.n + 1);
-	bool good = true;
-	if (form_get(query, "ticket", text, &value) != ERR_NOT_FOUND)
-		good = refuse_field(x, "ticket", "There are no tickets yet: send Authorization.");
 	enum err err = form_get(query, "batch", text, &value);
 	r->batch = !err && str_is(value, "1");
 	if (good && err != ERR_NOT_FOUND && (err || (!r->batch && !str_is(value, "0"))))
@@ -147,6 +146,30 @@ static void on_caller(struct http_bearer *b, struct principal *who)
 	free(e);
 }
 
+static bool has_ticket(const struct http_exchange *x)
+{
+	struct str value;
+	char *text = mem_alloc(x->in.query.n + 1);
+	bool has = form_get(x->in.query, "ticket", text, &value) != ERR_NOT_FOUND;
+	free(text);
+	return has;
+}
+
+/* False: answered with a refusal. It is the last thing that is looked at: it is spent by that. */
+static bool enter_by_ticket(struct http_exchange *x, const struct session_request *request)
+{
+	struct http_ticket t = http_ticket(&x->in);
+	if (t.err == ERR_REQUEST)
+		return refuse_field(
+			x, "ticket", "Send one ticket, or Authorization, not two credentials.");
+	if (t.err)
+		http_refuse_why(x, t.err, &t.why);
+	else
+		opening_enter(event_stream_new(x), t.who, request);
+	principal_unref(&t.who);
+	return !t.err;
+}
+
 static void serve_events(struct http_exchange *x)
 {
 	struct session_request request = {0};
@@ -159,7 +182,12 @@ static void serve_events(struct http_exchange *x)
 			STR("Here are events: send Accept: text/event-stream.\n"));
 	} else if (quota_handshake(x->in.peer, &why) || quota_opening(x->in.peer, &why)) {
 		http_refuse_why(x, ERR_RATE_LIMITED, &why);
-	} else if (read_query(x, &request)) {
+	} else if (!read_query(x, &request)) {
+		session_request_free(&request);
+	} else if (has_ticket(x)) {
+		enter_by_ticket(x, &request);
+		session_request_free(&request);
+	} else {
 		struct entry *e = mem_new(struct entry);
 		e->bearer = (struct http_bearer){.x = x, .done = on_caller};
 		e->request = request;

@@ -2,7 +2,7 @@
 
 #include <assert.h>
 
-enum { TABLES_MAX = 8 };
+enum { TABLES_MAX = 16 };
 
 static const struct http_route *tables[TABLES_MAX];
 static size_t table_count;

@@ -29,6 +29,7 @@
 #include "service/session.h"
 #include "service/session_admin.h"
 #include "service/site.h"
+#include "service/ticket.h"
 #include "service/tls.h"
 #include "service/withdrawn.h"
 #include "service/withdrawn_methods.h"
@@ -369,6 +370,7 @@ static void add_methods_and_routes(const struct config *c)
 	routes_configure(c);
 	routes_add(rpc_routes);
 	routes_add(http_session_routes);
+	routes_add(ticket_routes);
 	if (c->issuer.enabled) {
 		methods_add(issuer_methods);
 		routes_add(issuer_routes);
@@ -553,6 +555,7 @@ void serve_stop(const struct config *config)
 		issuer_stop();
 	authn_finish();
 	withdrawals_finish();
+	tickets_finish();
 	quota_finish();
 	methods_free();
 	routes_free();
