@@ -62,8 +62,12 @@ struct config {
 };
 /* clang-format on */
 
-enum config_sign_up { CONFIG_SIGN_UP_OPEN, CONFIG_SIGN_UP_CLOSED }; /* issuer.sign_up */
-enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };        /* log.format */
+enum config_sign_up {
+	CONFIG_SIGN_UP_OPEN,
+	CONFIG_SIGN_UP_INVITATION,
+	CONFIG_SIGN_UP_CLOSED
+};                                                           /* issuer.sign_up */
+enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON }; /* log.format */
 /* log.level is an enum log_level (core/log.h). */
 
 enum {

@@ -232,7 +232,7 @@ static enum err start_issuer(const struct config *config, struct buf *why)
 	struct issuer_options options = {.url = str_of(issuer_url),
 		.key_file = key_file,
 		.audience = str_of(config->issuer.audience),
-		.sign_up_open = config->issuer.sign_up == CONFIG_SIGN_UP_OPEN,
+		.sign_up = (enum issuer_sign_up)config->issuer.sign_up,
 		.demo_client = config->server.demo,
 		.access_token_lifetime = (int)(config->issuer.access_token_lifetime / 1000),
 		.key_rotation = config->issuer.key_rotation / 1000,

@@ -6,6 +6,7 @@
 #include "auth/server/server.h"
 #include "store/users.h"
 
+enum { INVITATION_NOTE_MAX = 128, INVITATION_USES_MAX = 10000, INVITATION_ID_MAX = 64 };
 enum { AUDIENCE_MAX = 512, CLAIM_MAX = 4096 };
 
 static const struct field user_add_fields[] = {
@@ -29,6 +30,24 @@ static const struct field user_factor_off_fields[] = {
 static const struct field user_passwd_fields[] = {
 	FIELD(struct user_passwd, name, STRING, true, 1, USER_NAME_MAX),
 	FIELD(struct user_passwd, password, STRING, false, PASSWORD_MIN, PASSWORD_MAX),
+	{0},
+};
+
+static const struct field invitation_add_fields[] = {
+	FIELD(struct invitation_add, note, STRING, false, 0, INVITATION_NOTE_MAX),
+	FIELD(struct invitation_add, uses, INT, false, 1, INVITATION_USES_MAX),
+	FIELD(struct invitation_add, expires, INT, false, 60, EXPIRES_MAX),
+	{0},
+};
+
+static const struct field invitation_list_fields[] = {
+	FIELD(struct admin_list, cursor, STRING, false, 0, INVITATION_ID_MAX),
+	FIELD(struct admin_list, limit, INT, false, 1, ADMIN_LIST_MAX),
+	{0},
+};
+
+static const struct field invitation_remove_fields[] = {
+	FIELD(struct invitation_remove, invitation, STRING, true, 1, INVITATION_ID_MAX),
 	{0},
 };
 
@@ -89,6 +108,9 @@ const struct method issuer_methods[] = {
 	ADMIN("user.list", admin_list, user_list, | METHOD_READS),
 	ADMIN("user.passwd", user_passwd, user_passwd),
 	ADMIN("user.factor_off", user_name, user_factor_off),
+	ADMIN("invitation.add", invitation_add, invitation_add),
+	ADMIN("invitation.list", admin_list, invitation_list, | METHOD_READS),
+	ADMIN("invitation.remove", invitation_remove, invitation_remove),
 	ADMIN("client.add", client_add, client_add),
 	ADMIN("client.list", admin_list, client_list, | METHOD_READS),
 	ADMIN("client.remove", client_remove, client_remove),

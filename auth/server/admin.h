@@ -36,6 +36,18 @@ void user_list_run(struct call *c);
 void user_passwd_run(struct call *c);
 void user_factor_off_run(struct call *c);
 
+/* invitations.c */
+struct invitation_add {
+	struct str note;
+	struct param_int uses, expires;
+};
+struct invitation_remove {
+	struct str invitation;
+};
+void invitation_add_run(struct call *c);
+void invitation_list_run(struct call *c);
+void invitation_remove_run(struct call *c);
+
 /* clients_admin.c */
 struct client_add {
 	struct str name, grants, redirect_uris, post_logout_redirect_uris, scope, jwks,

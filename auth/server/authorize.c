@@ -193,7 +193,7 @@ static void decide(struct authorize *a)
 		authorize_settle(a);
 	else if (a->prompt & PROMPT_NONE)
 		authorize_refuse(a, "login_required", "Nobody who would do is signed in.");
-	else if ((a->prompt & PROMPT_CREATE) && issuer->sign_up_open)
+	else if ((a->prompt & PROMPT_CREATE) && issuer->sign_up != ISSUER_SIGN_UP_CLOSED)
 		show_sign_up(a, 200, NULL);
 	else
 		show_sign_in(a, 200, NULL);

@@ -63,8 +63,9 @@ struct authorize {
 	bool signed_up;                        /* their account was made by this request */
 	/* of a form */
 	struct posted posted;
-	struct str name, display_name, password, half, code;
-	bool has_factor; /* the account has a second one */
+	struct str name, display_name, password, half, code, invitation;
+	const char *field; /* of the form: what is wrong is wrong with it; may be NULL */
+	bool has_factor;   /* the account has a second one */
 	char half_made[SECRET_TEXT + 1];
 	char login[SECRET_TEXT + 1]; /* the new cookie */
 };

@@ -113,6 +113,7 @@ static const char *read_rest(struct authorize *a, struct reading *r, const char 
 	a->nonce = read_one(r, "nonce");
 	a->challenge = read_one(r, "code_challenge");
 	a->login_hint = read_one(r, "login_hint");
+	a->invitation = read_one(r, "invitation");
 	if (r->broken || a->nonce.n > VALUE_MAX)
 		return "A parameter is there twice, too long, or badly encoded.";
 	if (type.n && !str_is(type, "code"))
@@ -197,6 +198,7 @@ static void begin_own_page(struct authorize *a, struct reading *r, struct str pa
 	a->user_code = read_one(r, "user_code");
 	a->max_age = -1;
 	a->login_hint = read_one(r, "login_hint");
+	a->invitation = read_one(r, "invitation");
 	for (enum own_page i = OWN_PAGE_NONE + 1; i < OWN_PAGES; i++)
 		if (str_is(page, own_pages[i].word))
 			a->page = i;

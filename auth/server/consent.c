@@ -38,6 +38,7 @@ void scope_set_describe(struct buf *b, struct scope_set s)
 		s.profile ? "Know your name and the name that others see" : "Know your name");
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
 		add_line(b, s.scopes & rows[i].scope, rows[i].sentence);
+	add_line(b, s.offline, "Stay connected while you are away");
 	buf_addf(b, "</ul>\n");
 }
 
@@ -102,7 +103,7 @@ static bool covers(struct scope_set given, struct scope_set asked)
 {
 	struct scope_set common = scope_set_common(given, asked);
 	return common.scopes == asked.scopes && common.openid == asked.openid &&
-		common.profile == asked.profile;
+		common.profile == asked.profile && common.offline == asked.offline;
 }
 
 static void got_consent(struct store_op *op)

@@ -9,7 +9,8 @@ struct issuer {
 	struct str url; /* without a slash at the end */
 	struct str audience;
 	bool secure; /* https: cookies are Secure and have the __Host- prefix */
-	bool sign_up_open, demo_client;
+	enum issuer_sign_up sign_up;
+	bool demo_client;
 	int64_t access_token_lifetime, refresh_token_lifetime, refresh_token_idle;
 	void (*on_withdrawn)(enum withdrawal_kind kind, struct str value); /* or NULL */
 };

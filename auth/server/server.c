@@ -79,7 +79,7 @@ static void write_auth(struct json_out *o, const char *endpoint, bool public_too
 
 static void write_prompts(struct json_out *o)
 {
-	if (own.sign_up_open)
+	if (own.sign_up != ISSUER_SIGN_UP_CLOSED)
 		write_list(o, "prompt_values_supported",
 			LIST("none", "login", "consent", "select_account", "create"));
 	else
@@ -293,7 +293,7 @@ enum err issuer_start(const struct issuer_options *options, char *ret_why)
 		.url = keep(origin),
 		.audience = keep(options->audience.n ? options->audience : origin),
 		.secure = str_starts(origin, STR("https://")),
-		.sign_up_open = options->sign_up_open,
+		.sign_up = options->sign_up,
 		.demo_client = options->demo_client,
 		.access_token_lifetime = options->access_token_lifetime
 			? options->access_token_lifetime

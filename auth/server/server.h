@@ -13,10 +13,13 @@
 #include "core/http.h"
 #include "core/worker.h"
 
+/* Who may make an account on the pages. */
+enum issuer_sign_up { ISSUER_SIGN_UP_OPEN, ISSUER_SIGN_UP_INVITATION, ISSUER_SIGN_UP_CLOSED };
+
 struct issuer_options {
 	struct str url;      /* "https://chat.example": an origin, without path */
 	struct str audience; /* of access tokens; n 0: the issuer */
-	bool sign_up_open;
+	enum issuer_sign_up sign_up;
 	bool demo_client;     /* a public client "demo" for pages of the issuer and of loopback */
 	const char *key_file; /* of auth/server/seal.h */
 	int access_token_lifetime; /* seconds; 0: ACCESS_TOKEN_LIFETIME */

@@ -26,7 +26,10 @@ static struct form_page form_page(struct authorize *a, int status, const char *p
 					  : str_of(a->wanted),
 		.display_name = a->display_name,
 		.problem = problem,
-		.sign_up = issuer->sign_up_open,
+		.field = problem ? a->field : NULL,
+		.sign_up = issuer->sign_up != ISSUER_SIGN_UP_CLOSED,
+		.by_invitation = issuer->sign_up == ISSUER_SIGN_UP_INVITATION,
+		.invitation = a->invitation,
 	};
 }
 
@@ -54,15 +57,16 @@ void show_sign_up(struct authorize *a, int status, const char *problem)
 
 /* ---- reading a form ---- */
 
-/* False: the form is no form of ours. */
-static bool read_form(struct authorize *a)
+bool sign_in_read_form(struct authorize *a)
 {
-	static const char *const names[] = {"name", "display_name", "password", NULL};
-	struct str fields[3];
+	static const char *const names[] = {"name", "display_name", "password", "invitation", NULL};
+	struct str fields[4];
 	bool ours = posted_read(&a->posted, a->x, names, fields);
 	a->name = fields[0];
 	a->display_name = fields[1];
 	a->password = fields[2];
+	if (fields[3].n)
+		a->invitation = fields[3];
 	return ours;
 }
 
@@ -70,7 +74,7 @@ static bool read_form(struct authorize *a)
 void show_form_again(struct authorize *a)
 {
 	if (!a->posted.text && !str_is(a->x->in.path, "/oauth/second"))
-		read_form(a);
+		sign_in_read_form(a);
 	http_header(a->x, "Retry-After", STR("5"));
 	if (a->signed_up)
 		show_sign_in(a, 503,
@@ -84,8 +88,7 @@ void show_form_again(struct authorize *a)
 		show_sign_in(a, 503, page_cannot_now);
 }
 
-/* Where somebody wanted to sign in; empty: at a page of our own. */
-static struct str client_of(const struct authorize *a)
+struct str sign_in_client(const struct authorize *a)
 {
 	return a->client ? a->client->id : STR("");
 }
@@ -103,7 +106,7 @@ static void login_added(struct store_op *op)
 	page_set_login_cookie(a->x, str_of(a->login));
 	if (!a->signed_up)
 		audit_add(.action = "sign-in", .actor = str_of(a->user), .user = str_of(a->user),
-			.client = client_of(a), .address = a->x->in.peer);
+			.client = sign_in_client(a), .address = a->x->in.peer);
 	authorize_settle(a);
 }
 
@@ -126,8 +129,7 @@ void sign_in_let_in(struct authorize *a)
 		STORE_TEXT(browser_words(a->x)), STORE_END);
 }
 
-/* Never past its end: names that come here are checked ones. */
-static void set_user(struct authorize *a, struct str name)
+void sign_in_set_user(struct authorize *a, struct str name)
 {
 	size_t n = name.n < sizeof(a->user) ? name.n : sizeof(a->user) - 1;
 	memcpy(a->user, name.p, n);
@@ -140,6 +142,7 @@ static void checked(void *context, const struct password_outcome *outcome)
 {
 	struct authorize *a = context;
 	char wait[PAGE_WAIT_TEXT];
+	a->field = "password";
 	if (outcome->err == ERR_OK && a->has_factor) {
 		sign_in_second(a);
 		return;
@@ -150,7 +153,7 @@ static void checked(void *context, const struct password_outcome *outcome)
 	}
 	/* only an account's name: what was typed there may be a password */
 	audit_add(.action = "sign-in", .outcome = err_info(outcome->err)->reason,
-		.user = str_of(a->user), .client = client_of(a), .address = a->x->in.peer);
+		.user = str_of(a->user), .client = sign_in_client(a), .address = a->x->in.peer);
 	if (outcome->err == ERR_RATE_LIMITED)
 		show_sign_in(a, 429, page_wait(a->x, outcome->retry_after, wait));
 	else if (outcome->err == ERR_UNAUTHENTICATED)
@@ -170,7 +173,7 @@ static void got_user(struct store_op *op)
 	enum err err = op->err == ERR_NOT_FOUND ? ERR_OK : op->err;
 	if (!op->err) {
 		struct user_record user = user_record_of(op, 0);
-		set_user(a, user.name);
+		sign_in_set_user(a, user.name);
 		a->has_factor = user.second_factor;
 		if (!user.disabled_at)
 			attempt.hash = user.password;
@@ -183,7 +186,7 @@ static void got_user(struct store_op *op)
 
 static void login_posted(struct authorize *a)
 {
-	if (!read_form(a)) {
+	if (!sign_in_read_form(a)) {
 		show_sign_in(a, 403, posted_expired);
 		return;
 	}
@@ -200,80 +203,4 @@ static void login_asked(struct authorize *a)
 void serve_login(struct http_exchange *x)
 {
 	authorize_begin(x, x->in.verb == HTTP_POST ? login_posted : login_asked);
-}
-
-/* ---- signing up ---- */
-
-static const char taken[] = "This name is taken. Choose another one.";
-
-static void user_added(struct store_op *op)
-{
-	struct authorize *a = op->context;
-	a->signed_up = !op->err;
-	if (!op->err || op->err == ERR_CONFLICT)
-		audit_add(.action = "sign-up", .outcome = op->err ? "name_taken" : NULL,
-			.actor = str_of(op->err ? "" : a->user), .user = str_of(a->user),
-			.client = client_of(a), .address = a->x->in.peer);
-	if (op->err == ERR_CONFLICT)
-		show_sign_up(a, 409, taken);
-	else if (op->err)
-		authorize_fail(a);
-	else
-		sign_in_let_in(a);
-}
-
-static void hashed(void *context, const struct password_outcome *outcome)
-{
-	struct authorize *a = context;
-	if (outcome->err) {
-		authorize_fail(a);
-		return;
-	}
-	set_user(a, a->name);
-	store_ask(STORE_USER_ADD, user_added, a, STORE_TEXT(a->name),
-		STORE_TEXT(a->display_name.n ? a->display_name : a->name),
-		STORE_TEXT(outcome->hash), STORE_INT(time(NULL)), STORE_END);
-}
-
-static const char *wrong_with(const struct authorize *a)
-{
-	if (!user_name_valid(a->name))
-		return USER_NAME_RULE;
-	if (a->display_name.n && !user_display_name_valid(a->display_name))
-		return USER_DISPLAY_NAME_RULE;
-	if (password_fit(a->password))
-		return "A password has 8 to 256 characters. Choose a longer one.";
-	return NULL;
-}
-
-static void signup_posted(struct authorize *a)
-{
-	bool ours = read_form(a);
-	const char *wrong = ours ? wrong_with(a) : posted_expired;
-	if (wrong) {
-		show_sign_up(a, ours ? 400 : 403, wrong);
-		return;
-	}
-	if (client_reserves_name(a->name)) {
-		show_sign_up(a, 409, taken);
-		return;
-	}
-	enum err err = password_hash(a->password, hashed, a);
-	if (err)
-		authorize_fail(a);
-}
-
-static void signup_asked(struct authorize *a)
-{
-	show_sign_up(a, 200, NULL);
-}
-
-void serve_signup(struct http_exchange *x)
-{
-	if (issuer->sign_up_open)
-		authorize_begin(x, x->in.verb == HTTP_POST ? signup_posted : signup_asked);
-	else
-		page_error(x, 403, "Sign-up is closed",
-			"Accounts are made by the operator here. Ask them for one, then go back "
-			"and sign in.");
 }

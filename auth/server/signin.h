@@ -12,6 +12,13 @@ void show_sign_up(struct authorize *a, int status, const char *problem);
  * the password. */
 void show_form_again(struct authorize *a);
 
+/* Reads the form that was posted. False: it is no form of ours. */
+bool sign_in_read_form(struct authorize *a);
+/* Where somebody wanted to sign in; empty: at a page of our own. */
+struct str sign_in_client(const struct authorize *a);
+/* Never past its end: names that come here are checked ones. */
+void sign_in_set_user(struct authorize *a, struct str name);
+
 /* Somebody has shown all that has to be shown: a new login of this browser, then on with the request. */
 void sign_in_let_in(struct authorize *a);
 

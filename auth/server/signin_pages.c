@@ -45,7 +45,8 @@ void page_sign_in(struct http_exchange *x, const struct form_page *p)
 		NULL, p->name.n > 0);
 	buf_addf(&b, "<button type=\"submit\">Sign in</button>\n</form>\n");
 	if (p->sign_up)
-		page_link(&b, "/oauth/signup", p->query, "No account yet? Sign up");
+		page_link(&b, "/oauth/signup", p->query,
+			p->by_invitation ? "Invited? Sign up" : "No account yet? Sign up");
 	page_end(x, p->status, &b, p->redirect_uri);
 }
 
@@ -54,11 +55,16 @@ void page_sign_up(struct http_exchange *x, const struct form_page *p)
 	struct buf b = BUF_INIT(PAGE_MAX_BYTES);
 	page_begin(&b, "Sign up");
 	begin_form(&b, p, "/oauth/signup");
+	if (p->by_invitation)
+		add_input(&b, p, "invitation", "Your invitation", p->invitation,
+			"type=\"text\" autocomplete=\"off\" autocapitalize=\"none\" "
+			"spellcheck=\"false\" maxlength=\"64\" required",
+			NULL, !p->invitation.n);
 	add_input(&b, p, "name", "Name", p->name,
 		"type=\"text\" autocomplete=\"username\" autocapitalize=\"none\" "
 		"spellcheck=\"false\" maxlength=\"64\" pattern=\"[A-Za-z0-9][A-Za-z0-9._\\-]*\" "
 		"required",
-		"name-hint", true);
+		"name-hint", !p->by_invitation || p->invitation.n);
 	buf_addf(&b,
 		"<p class=\"hint\" id=\"name-hint\">Up to %d letters, digits, dots, _ and -. "
 		"It stays the same for ever.</p>\n",

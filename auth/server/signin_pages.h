@@ -14,6 +14,8 @@ struct form_page {
 	const char *problem;           /* a sentence above the form, or NULL */
 	const char *field;             /* the id of the field that it is about, or NULL */
 	bool sign_up;                  /* there is a way to sign up */
+	bool by_invitation;            /* but only with one: */
+	struct str invitation;
 };
 void page_sign_in(struct http_exchange *x, const struct form_page *p);
 void page_sign_up(struct http_exchange *x, const struct form_page *p);

@@ -37,7 +37,8 @@ async function fails(promise, code, pattern) {
 }
 
 const commands = [
-	"serve", "user add", "user list", "user disable", "user enable", "user passwd", "user factor-off", "client add", "client list", "client remove",
+	"serve", "user add", "user list", "user disable", "user enable", "user passwd", "user factor-off", "invitation add",
+	"invitation list", "invitation remove", "client add", "client list", "client remove",
 	"room list", "room show", "audit list",
 	"key list", "key rotate", "key remove", "token mint", "token inspect", "token verify", "token revoke", "revocation list", "session list", "session end", "jws verify", "config check", "config show",
 	"config reference",
@@ -98,6 +99,15 @@ for (const [where, sb] of [["a running service", cli], ["no service running", al
 		assert.deepEqual([first.trusted, first.post_logout_redirect_uris], [true, ["https://app.example/bye"]]);
 		assert.ok(clients.some(({ client_id }) => client_id === client.client_id));
 		assert.doesNotMatch(JSON.stringify(clients), new RegExp(client.client_secret));
+
+		const invited = JSON.parse(await done(sb("invitation add --note gil --uses 3 --expires 2h --json")));
+		assert.match(invited.url, /\/oauth\/signup\?page=account&invitation=[\w-]{43}$/);
+		const listed = await done(sb("invitation list --json"));
+		const [{ note, uses_left }] = JSON.parse(listed).invitations;
+		assert.deepEqual([note, uses_left], ["gil", 3]);
+		assert.ok(!listed.includes(invited.code));
+		await done(sb(`invitation remove ${invited.invitation}`));
+		await fails(sb(`invitation remove ${invited.invitation}`), REFUSED, /no invitation/);
 
 		const token = (await done(sb("token mint --user carol --scope rooms:join --expires 2h"))).trim();
 		const claims = decodeJwt(token);

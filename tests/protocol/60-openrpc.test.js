@@ -225,6 +225,9 @@ test("every method and every event is seen as described", async () => {
 	const { password } = await admin("user.passwd", { name: "fay" });
 	await turnOnFactor(`http://localhost:${server.port}`, "fay", password);
 	await admin("user.factor_off", { name: "fay" });
+	const { invitation } = await admin("invitation.add", { note: "for gil", uses: 2, expires: 60 });
+	await admin("invitation.list", {});
+	await admin("invitation.remove", { invitation });
 	await admin("user.list", { limit: 1 });
 	await admin("audit.list", { limit: 1 });
 	await admin("key.list");

@@ -324,7 +324,7 @@ static inline void start_issuer(bool sign_up_open, const char *plan)
 	if (!driver || store_open(driver, place, 1000, why))
 		fail_msg("%s", why);
 	struct issuer_options options = {.url = STR(ISSUER_URL),
-		.sign_up_open = sign_up_open,
+		.sign_up = sign_up_open ? ISSUER_SIGN_UP_OPEN : ISSUER_SIGN_UP_CLOSED,
 		.demo_client = true,
 		.key_file = key_file};
 	if (issuer_start(&options, why))

@@ -94,7 +94,7 @@ static const struct {
 	{"log.level", "loud", "`loud` is none of debug, info, warn, error", ""},
 	{"log.level", "err", "`err` is none of debug, info, warn, error", "error"},
 	{"log.format", "text|json", "`text|json` is none of text, json", "text"},
-	{"issuer.sign_up", "close", "`close` is none of open, closed", "closed"},
+	{"issuer.sign_up", "close", "`close` is none of open, invitation, closed", "closed"},
 	{"server.listen", "localhost:8080",
 		"`localhost:8080` is not an address: write it as in 127.0.0.1:8080 or [::1]:808"
 		"0",
