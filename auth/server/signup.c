@@ -10,8 +10,9 @@
 #include <time.h>
 
 static const char taken[] = "This name is taken. Choose another one.";
-static const char uninvited[] = "This invitation is not known, was used, or is too old. Ask for another "
-				"one.";
+static const char uninvited[] =
+	"This invitation is not known, was used, or is too old. Ask for another "
+	"one.";
 
 static void refuse(struct authorize *a, int status, const char *field, const char *problem)
 {
@@ -21,9 +22,8 @@ static void refuse(struct authorize *a, int status, const char *field, const cha
 
 static void audit(const struct authorize *a, const char *outcome)
 {
-	audit_add(.action = "sign-up", .outcome = outcome,
-		.actor = str_of(outcome ? "" : a->user), .user = str_of(a->user),
-		.client = sign_in_client(a), .address = a->x->in.peer);
+	audit_add(.action = "sign-up", .outcome = outcome, .actor = str_of(outcome ? "" : a->user),
+		.user = str_of(a->user), .client = sign_in_client(a), .address = a->x->in.peer);
 }
 
 static void user_added(struct store_op *op)
