@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import * as openid from "openid-client";
-import { connect } from "../support/client.mjs";
+import { connect, within } from "../support/client.mjs";
 import { Browser } from "../support/page.mjs";
 import { startServer } from "../support/server.mjs";
 
@@ -355,6 +355,7 @@ describe("signing out", () => {
 		const code = at(browser, "code");
 		await browser.open(leaving({ id_token_hint: opened[0].id_token }));
 		assert.equal(title(browser), "Signed out");
+		assert.equal((await within(opened[0].client.closed, 5000, "the close")).code, 4501);
 		await opened[1].client.call("room.list");
 		await assert.rejects(tokens(own, code), "a code that is still on its way is worth nothing");
 		await opened[1].client.close();

@@ -1,6 +1,7 @@
 // /oauth/device: what somebody has to do before their device gets anything, and what others cannot do for them.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { connect, within } from "../support/client.mjs";
 import { Browser } from "../support/page.mjs";
 import { startServer } from "../support/server.mjs";
 
@@ -26,6 +27,8 @@ const post = async (path, form) => {
 	});
 	return response.json();
 };
+const token = (device_code) =>
+	post("/oauth/token", { grant_type: "urn:ietf:params:oauth:grant-type:device_code", device_code });
 const waiting = () => post("/oauth/device_authorization", { scope: "rooms:join" });
 
 async function arrive(name, path = "/oauth/device") {
@@ -38,7 +41,7 @@ async function arrive(name, path = "/oauth/device") {
 }
 
 test("the code is typed in any way, and what is asked for is shown", async () => {
-	const { user_code } = await waiting();
+	const { user_code, device_code } = await waiting();
 	const browser = await arrive("ann");
 	assert.equal(title(browser), "Connect a device");
 	await browser.submit({ user_code: ` ${user_code.toLowerCase().replace("-", "")} ` });
@@ -52,12 +55,24 @@ test("the code is typed in any way, and what is asked for is shown", async () =>
 	await browser.open(new URL(`/oauth/device?user_code=${user_code}`, base));
 	assert.equal(browser.status, 404, "a code is good for one answer");
 	assert.match(server.log, /audit.*action="?device"? outcome="?ok"? actor="?ann/);
+
+	const { access_token } = await token(device_code);
+	const session = await connect(server, { token: access_token });
+	assert.equal(session.user, "ann");
+	await browser.open(new URL("/oauth/logout", base));
+	await browser.submit({ decision: "yes" });
+	await session.call("room.list"); // the device is not this browser
+	await browser.open(new URL("/oauth/login?page=account", base));
+	await browser.submit({ name: "ann", password: PASSWORD });
 	await browser.open(new URL("/oauth/account", base));
 	assert.match(browser.html, /Take its access away/);
+	await browser.submit({});
+	assert.equal((await within(session.closed, 5000, "the close")).code, 4501);
+	assert.equal((await token(device_code)).error, "invalid_grant");
 });
 
 test("a link decides nothing, nor does a form from elsewhere", async () => {
-	const { user_code, verification_uri_complete } = await waiting();
+	const { user_code, device_code, verification_uri_complete } = await waiting();
 	const browser = await arrive("bob", `/oauth/device?user_code=${user_code}&decision=allow`);
 	assert.equal(title(browser), "Connect this device?", "the code has come along through the sign-in");
 	await browser.open(`${verification_uri_complete}&decision=allow`);
@@ -70,6 +85,7 @@ test("a link decides nothing, nor does a form from elsewhere", async () => {
 	assert.equal(title(browser), "Connect this device?", "it waits still");
 	await browser.submit({ decision: "deny" });
 	assert.equal(title(browser), "Device refused");
+	assert.equal((await token(device_code)).error, "access_denied");
 	assert.match(server.log, /audit.*action="?device"? outcome="?access_denied"? actor="?bob/);
 });
 
