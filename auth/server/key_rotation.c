@@ -20,7 +20,7 @@ struct wish {
 	struct wish *next;
 	struct call *call;
 	int worker; /* the call's */
-	enum { ROTATE, ROTATE_NOW, REMOVE } what;
+	enum wish_kind { ROTATE, ROTATE_NOW, REMOVE } what;
 	bool open[KEYS_ALGORITHMS]; /* not done yet; of REMOVE the first */
 	char kid[KEYPAIR_KID_MAX];
 	enum err err;
@@ -360,7 +360,7 @@ static void run_wish(struct post *p)
 	step();
 }
 
-static void ask(struct call *c, int what, struct str kid)
+static void ask(struct call *c, enum wish_kind what, struct str kid)
 {
 	struct wish *w = mem_new(struct wish);
 	*w = (struct wish){.post = {.run = run_wish},
