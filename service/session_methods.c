@@ -119,7 +119,7 @@ static void on_refreshed(struct authn *a, enum err err, struct principal *who, c
 		call_refuse(c, ERR_FORBIDDEN, .reason = "other_subject",
 			.message = "The new token is somebody else's.");
 	} else if (err) {
-		log_warn("refresh refused", LOG_TEXT("why", why), LOG_TEXT("session", s->handle));
+		log_debug("refresh refused", LOG_TEXT("why", why), LOG_TEXT("session", s->handle));
 		if (err == ERR_UNAUTHENTICATED && s->carrier)
 			quota_token_failed(s->carrier->peer);
 		call_refuse(c, err, .message = "The new token is not valid here.");
