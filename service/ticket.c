@@ -126,9 +126,8 @@ enum err ticket_issue(const struct principal *who, struct str origin, char *ret_
 		abort();
 	b64url_add(&text, random, sizeof(random));
 	struct ticket *t = mem_alloc(sizeof(*t) + origin.n);
-	*t = (struct ticket){.who = principal_ref(who),
-		.born_ms = clock_steady_ms(),
-		.origin_n = origin.n};
+	*t = (struct ticket){
+		.who = principal_ref(who), .born_ms = clock_steady_ms(), .origin_n = origin.n};
 	if (origin.n)
 		memcpy(t->origin, origin.p, origin.n);
 	SHA256((const unsigned char *)text.p, text.n, t->digest);
