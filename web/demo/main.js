@@ -5,7 +5,7 @@ import { Lobby } from "./lobby.js";
 import { RoomView } from "./room-view.js";
 import { watchStatus } from "./status.js";
 
-const CLIENT = { clientId: "demo", scope: "openid profile rooms:join rooms:create" };
+const CLIENT = { clientId: "demo", scope: "openid profile offline_access rooms:join rooms:create" };
 const SIGNED_OUT = "signalbox.demo.signed-out";
 
 let issuer = "";
@@ -114,7 +114,7 @@ function ended({ reason, message }) {
 	leaveView();
 	const lost = box;
 	box = null;
-	if (reason === "page_gone" || (reason === "done" && lost.leaving)) return;
+	if (reason === "page_gone" || lost?.leaving) return; // signing out may be faster than the goodbye
 	if (reason === "unauthenticated" || reason === "expired") {
 		signOut();
 		welcome(message);

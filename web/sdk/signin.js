@@ -4,7 +4,9 @@
  *     if (!(await completeSignIn())) button.onclick = () => signIn({ issuer, clientId });
  *     const box = new Signalbox({ url, token });
  *
- * Tokens are kept in sessionStorage: they live as long as the tab.
+ * Tokens are kept in sessionStorage: they live as long as the tab. A tab that was duplicated has a copy of
+ * them, and a refresh token is good for one renewal: so the tabs that share a sign-in renew it one after
+ * the other (Web Locks), and tell each other what they got.
  */
 import { SignalboxError } from "./errors.js";
 
@@ -16,15 +18,18 @@ import { SignalboxError } from "./errors.js";
  *   issuer: string, authorization_endpoint: string, token_endpoint: string,
  *   authorization_response_iss_parameter_supported?: boolean,
  *   code_challenge_methods_supported?: string[], end_session_endpoint?: string,
+ *   revocation_endpoint?: string,
  * }} Metadata
  * @typedef {{
  *   issuer: string, clientId: string, redirectUri: string, scope: string,
  *   state: string, nonce: string, verifier: string, hash: string, issRequired: boolean,
+ *   revocation?: string,
  * }} Pending
  * @typedef {{
  *   issuer: string, clientId: string, redirectUri: string, scope: string,
  *   accessToken: string, refreshToken?: string, idToken?: string, expiresAt: number,
  *   user: {id: string, name: string} | null,
+ *   id: string, renewals: number, revocation?: string,
  * }} SignedIn
  */
 
@@ -72,10 +77,67 @@ export function signedIn() {
 	return /** @type {SignedIn | null} */ (read(TOKENS));
 }
 
-/** Forgets the tokens of this tab. */
-export function signOut() {
+/**
+ * Forgets the tokens, here and in the tabs that have a copy, and tells the issuer that nobody will use
+ * them any more (RFC 7009). The first is done at once, the second when this resolves, as far as it can be.
+ */
+export async function signOut() {
+	const tokens = signedIn();
+	forget();
+	if (!tokens) return;
+	tabs?.postMessage({ out: tokens.id });
+	if (!tokens.revocation) return;
+	const body = new URLSearchParams({
+		client_id: tokens.clientId,
+		token: tokens.refreshToken ?? tokens.accessToken,
+		token_type_hint: tokens.refreshToken ? "refresh_token" : "access_token",
+	});
+	// the page may be on its way elsewhere; and what cannot be revoked runs out by itself
+	await fetch(tokens.revocation, { method: "POST", body, keepalive: true }).catch(() => {});
+}
+
+function forget() {
 	sessionStorage.removeItem(TOKENS);
 	sessionStorage.removeItem(PENDING);
+}
+
+/* ---- other tabs with the same sign-in ---- */
+
+const ASK_MS = 100;
+const tabs = globalThis.document && globalThis.BroadcastChannel ? new BroadcastChannel("signalbox.signin") : null;
+if (tabs) tabs.onmessage = ({ data }) => hear(data);
+
+/** @param {{tokens?: SignedIn, out?: string, ask?: {id: string, renewals: number}}} message */
+function hear({ tokens, out, ask }) {
+	const own = signedIn();
+	if (!own) return;
+	if (tokens?.id === own.id && tokens.renewals > own.renewals) write(TOKENS, tokens);
+	if (out === own.id) forget();
+	if (ask?.id === own.id && own.renewals > ask.renewals) tabs?.postMessage({ tokens: own });
+}
+
+/**
+ * The newest tokens of this sign-in that any open tab has.
+ * @param {SignedIn} tokens
+ */
+async function newest({ id, renewals }) {
+	if (tabs) {
+		tabs.postMessage({ ask: { id, renewals } });
+		await new Promise((done) => setTimeout(done, ASK_MS));
+	}
+	const own = signedIn();
+	if (own?.id !== id) throw SignalboxError.signInNeeded();
+	return own;
+}
+
+/**
+ * One tab at a time.
+ * @template T
+ * @param {string} name @param {() => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+async function alone(name, work) {
+	return await (globalThis.navigator?.locks ? navigator.locks.request(name, work) : work());
 }
 
 /** @type {Promise<SignedIn> | null} */
@@ -93,7 +155,7 @@ export async function token({ fresh = false } = {}) {
 	const left = tokens.expiresAt - Date.now();
 	if (!fresh && left > RENEW_MS) return tokens.accessToken;
 	try {
-		renewing ??= renew(tokens).finally(() => (renewing = null));
+		renewing ??= alone(`signalbox.signin ${tokens.id}`, () => renew(tokens)).finally(() => (renewing = null));
 		return (await renewing).accessToken;
 	} catch (error) {
 		if (!fresh && left > 5_000) return tokens.accessToken;
@@ -130,6 +192,7 @@ function newPending(options, metadata) {
 		verifier: randomText(),
 		hash: location.hash,
 		issRequired: metadata.authorization_response_iss_parameter_supported === true,
+		revocation: metadata.revocation_endpoint,
 	};
 }
 
@@ -200,7 +263,7 @@ function fetchTokens(metadata, client, parameters) {
 }
 
 /**
- * @param {Pick<SignedIn, "issuer"|"clientId"|"redirectUri"|"scope"> & Partial<SignedIn>} who
+ * @param {Pick<SignedIn, "issuer"|"clientId"|"redirectUri"|"scope"|"revocation"> & Partial<SignedIn>} who
  * @param {any} answer
  * @param {string | null} nonce
  * @returns {SignedIn}
@@ -223,8 +286,12 @@ function keep(who, answer, nonce) {
 		user: claims
 			? { id: claims.sub, name: claims.name ?? claims.preferred_username ?? claims.sub }
 			: who.user ?? null,
+		id: who.id ?? randomText(),
+		renewals: (who.renewals ?? 0) + 1,
+		revocation: who.revocation,
 	};
 	write(TOKENS, tokens);
+	tabs?.postMessage({ tokens });
 	return tokens;
 }
 
@@ -249,8 +316,10 @@ export function checkIdToken(idToken, expected, nonce) {
 
 /* ---- renewing ---- */
 
-/** @param {SignedIn} tokens @returns {Promise<SignedIn>} */
-async function renew(tokens) {
+/** @param {SignedIn} before @returns {Promise<SignedIn>} */
+async function renew(before) {
+	const tokens = await newest(before);
+	if (tokens.renewals > before.renewals) return tokens; // another tab was faster
 	const metadata = await discover(tokens.issuer);
 	if (!tokens.refreshToken) return renewSilently(metadata, tokens);
 	try {
