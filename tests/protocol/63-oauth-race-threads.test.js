@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import * as jose from "jose";
+import { connect, within } from "../support/client.mjs";
 import { Browser } from "../support/page.mjs";
 import { anyNumber, startServer } from "../support/server.mjs";
 
@@ -107,8 +108,14 @@ test("past its half minute a used refresh token ends the sign-in, on all workers
 	const second = await refresh(first.refresh_token);
 	server.ahead(29);
 	assert.equal((await refresh(first.refresh_token)).refresh_token, second.refresh_token);
+	// by what both its tokens gave there are sessions; another sign-in of the same person has one, too
+	const sessions = await Promise.all([first, second, first, second].map(({ access_token: token }) => connect(server, { token })));
+	const other = await connect(server, { token: (await redeem(await code())).access_token });
 	server.ahead(62);
 	assert.equal((await refresh(first.refresh_token)).error, "invalid_grant");
+	for (const { closed } of sessions) assert.equal((await within(closed, 5000, "the end of a session")).code, 4501);
+	assert.ok((await other.call("session.ping", {})).time);
+	other.close();
 	assert.deepEqual(new Set(await many(40, () => userinfo(second.access_token))), new Set([401]));
 	assert.deepEqual(counted(await many(40, () => refresh(second.refresh_token))), { invalid_grant: 40 });
 });
