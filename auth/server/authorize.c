@@ -11,7 +11,7 @@
 #include <openssl/crypto.h>
 #include <time.h>
 
-enum { LOCATION_MAX = 8 * 1024 };
+enum { LOCATION_MAX = 8 * 1024, QUERY_MAX = 6 * 1024 };
 
 struct http_exchange *authorize_leave(struct authorize **ret_a)
 {
@@ -207,7 +207,29 @@ static void look_for_login(struct authorize *a)
 		authorize_find_login(a, decide);
 }
 
+/* A client may send its request as a form as well (OpenID Connect Core section 3.1.2.1). It goes on as
+ * the address that it would have been: a page of ours has its request in the query. */
+static void to_query(struct http_exchange *x)
+{
+	struct str type = STR("application/x-www-form-urlencoded"), body = x->in.body;
+	bool plain = str_starts(x->in.content_type, type) && body.n && body.n <= QUERY_MAX;
+	for (size_t i = 0; plain && i < body.n; i++)
+		plain = body.p[i] > ' ' && body.p[i] < 0x7f && body.p[i] != '#';
+	if (!plain) {
+		page_error(x, 400, "Bad request",
+			"The program that sent you here did not send a form, or too much.");
+		return;
+	}
+	struct buf location = BUF_INIT(LOCATION_MAX);
+	buf_addf(&location, "/oauth/authorize?" STR_FMT, STR_ARG(body));
+	http_redirect(x, buf_str(&location));
+	buf_free(&location);
+}
+
 void serve_authorize(struct http_exchange *x)
 {
-	authorize_begin(x, look_for_login);
+	if (x->in.verb == HTTP_POST)
+		to_query(x);
+	else
+		authorize_begin(x, look_for_login);
 }

@@ -198,7 +198,7 @@ const struct http_route issuer_routes[] = {
 	DOCUMENT("/.well-known/oauth-authorization-server", serve_openid),
 	DOCUMENT("/.well-known/oauth-protected-resource", serve_resource),
 	DOCUMENT("/oauth/jwks", serve_jwks),
-	{.path = "/oauth/authorize", .verbs = HTTP_GET, .serve = serve_authorize},
+	PAGE("/oauth/authorize", serve_authorize),
 	PAGE("/oauth/login", serve_login),
 	PAGE("/oauth/signup", serve_signup),
 	{.path = "/oauth/consent",
