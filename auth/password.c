@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
+#include <stdatomic.h>
 
 enum {
 	PASSES = 2,
@@ -76,17 +77,38 @@ enum err password_fit(struct str password)
 	return fits ? ERR_OK : ERR_PARAMS;
 }
 
+static atomic_int hashing, hashing_most;
+
+/* Around each hash, wherever it is computed: what the metrics say is what happened. */
+static void begin_hash(void)
+{
+	int now = atomic_fetch_add(&hashing, 1) + 1, most = atomic_load(&hashing_most);
+	metric_add(METRIC_PASSWORDS_HASHING, 1);
+	while (now > most && !atomic_compare_exchange_weak(&hashing_most, &most, now)) {
+	}
+	if (now > most)
+		metric_add(METRIC_PASSWORDS_HASHING_MOST, now - most);
+}
+
+static void end_hash(void)
+{
+	atomic_fetch_sub(&hashing, 1);
+	metric_add(METRIC_PASSWORDS_HASHING, -1);
+	metric_add(METRIC_PASSWORDS_HASHED, 1);
+}
+
 static void run_hash(struct job *job)
 {
 	struct password_job *j = (struct password_job *)job;
 	unsigned char salt[SALT_BYTES];
 	j->outcome.err = ERR_INTERNAL;
+	begin_hash();
 	if (RAND_bytes(salt, sizeof(salt)) == 1 &&
 		argon2id_hash_encoded(PASSES, MEMORY_KIB, LANES, j->password, j->password_n, salt,
 			sizeof(salt), HASH_BYTES, j->hash, sizeof(j->hash)) == ARGON2_OK)
 		j->outcome.err = ERR_OK;
 	j->outcome.hash = str_of(j->hash);
-	metric_add(METRIC_PASSWORDS_HASHED, 1);
+	end_hash();
 }
 
 static int64_t must_wait(struct str account, struct str address, int64_t now)
@@ -106,8 +128,9 @@ static void run_check(struct job *job)
 		j->outcome.err = ERR_RATE_LIMITED;
 		return;
 	}
+	begin_hash();
 	bool same = argon2id_verify(j->hash, j->password, j->password_n) == ARGON2_OK;
-	metric_add(METRIC_PASSWORDS_HASHED, 1);
+	end_hash();
 	if (same && j->known) {
 		j->outcome.err = ERR_OK;
 		throttle_forget(own.accounts, account);
