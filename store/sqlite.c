@@ -348,6 +348,9 @@ static enum err open_writer(struct store_db *db, const char *place, char *ret_wh
 	err = migrate_apply(db->handle, place, version, ret_why);
 	if (err)
 		return err;
+	/* what is deleted may have been a key: it is not to stay in a page that nobody uses */
+	if (sqlite3_exec(db->handle, "PRAGMA secure_delete = ON", NULL, NULL, NULL) != SQLITE_OK)
+		return say_why(db, place, ret_why);
 	if (sqlite3_exec(db->handle, "PRAGMA foreign_keys = ON", NULL, NULL, NULL) != SQLITE_OK)
 		return say_why(db, place, ret_why);
 	return ERR_OK;
