@@ -155,6 +155,30 @@ operations() {
 	done
 }
 
+# Each test that the threat model names, as `FILE: NAME`, is there: NAME stands in tests/*/FILE.
+threats() {
+	[ -f docs/SECURITY.md ] || return 0
+	grep -noE '`[0-9a-z_-]+: [^`]+`' docs/SECURITY.md | tr -d '`' |
+		while IFS= read -r found; do
+			local line=${found%%:*} rest=${found#*:} files
+			files=$(git ls-files "tests/*/${rest%%: *}.test.js" "tests/*/${rest%%: *}.test.mjs" "tests/*/${rest%%: *}.c" \
+				"tests/*/${rest%%: *}.test.py")
+			[ -n "$files" ] && grep -qF -- "${rest#*: }" $files ||
+				echo "docs/SECURITY.md:$line: there is no test \"${rest#*: }\" in tests/*/${rest%%: *}; name the one that shows it"
+		done
+}
+
+# Migrations are numbered without holes, and each number is one file's.
+migrations() {
+	local expected=1 name number
+	for name in $(git ls-files 'schema/sql/*.sql' | sed 's|.*/||' | sort); do
+		number=$((10#${name%%_*}))
+		[ "$number" = "$expected" ] ||
+			echo "schema/sql/$name:1: should have the number $expected; a new one takes the next that is free"
+		expected=$((number + 1))
+	done
+}
+
 scripts() {
 	tracked dev .ci/run '*.sh' '*/run' |
 		xargs -0 -r awk 'FNR == 1 && /^#!.*[/ ](ba)?sh/ { print FILENAME }' |
@@ -189,6 +213,8 @@ check 'no banned calls' banned
 check 'no paths of one machine' paths
 check 'a README.md in each folder' readmes
 check 'operations are explained' operations
+check 'threats have their tests' threats
+check 'migrations in a row' migrations
 check 'shell scripts' scripts
 check 'types of the SDK' types
 [ "${1-}" != --tidy ] || check 'clang-tidy' tidy

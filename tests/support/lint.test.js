@@ -117,6 +117,28 @@ test("a metric or a limit that the operator's page does not name", () => {
 	);
 });
 
+test("a test that the threat model names and nobody has", () => {
+	const lines = mustFind(
+		{
+			"tests/README.md": "tests",
+			"tests/unit/test_a.c": "cmocka_unit_test(holds)",
+			"tests/protocol/10-b.test.js": 'test("is refused", () => {});',
+			"docs/SECURITY.md": "| `test_a: holds` `10-b: is refused` | `10-b: is taken`\n| `11-b: is refused` `word`",
+		},
+		/^docs\/SECURITY\.md:1: there is no test "is taken" in tests\/\*\/10-b;/,
+		/^docs\/SECURITY\.md:2: there is no test "is refused" in tests\/\*\/11-b;/,
+	);
+	assert.equal(lines.filter((line) => line.includes("there is no test")).length, 2);
+});
+
+test("migrations with a hole or a number twice", () => {
+	mustFind(
+		{ "schema/README.md": "schema", "schema/sql/001_a.sql": "", "schema/sql/002_b.sql": "", "schema/sql/002_c.sql": "", "schema/sql/004_d.sql": "" },
+		/^schema\/sql\/002_c\.sql:1: should have the number 3/,
+		/^schema\/sql\/004_d\.sql:1: should have the number 3/,
+	);
+});
+
 test("libwebsockets outside its files", () => {
 	const header = "#include <libwebsockets.h>";
 	const lines = mustFind(
