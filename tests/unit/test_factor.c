@@ -13,7 +13,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-static const unsigned char secret[TOTP_SECRET + 1] = "12345678901234567890"; /* RFC 6238, appendix B */
+static const unsigned char secret[TOTP_SECRET + 1] =
+	"12345678901234567890"; /* RFC 6238, appendix B */
 
 static void codes_are_the_published_ones(void **state)
 {

@@ -42,8 +42,10 @@ static void sign_in(const char *name)
 
 static void prepare(void)
 {
-	assert_int_equal(run_method("user.add", "{\"name\":\"ann\",\"password\":\"" PASSWORD "\"}"), ERR_OK);
-	assert_int_equal(run_method("user.add", "{\"name\":\"tom\",\"password\":\"" PASSWORD "\"}"), ERR_OK);
+	assert_int_equal(
+		run_method("user.add", "{\"name\":\"ann\",\"password\":\"" PASSWORD "\"}"), ERR_OK);
+	assert_int_equal(
+		run_method("user.add", "{\"name\":\"tom\",\"password\":\"" PASSWORD "\"}"), ERR_OK);
 	assert_int_equal(run_method("client.add",
 				 "{\"name\":\"app\",\"grants\":[\"authorization_code\"],"
 				 "\"redirect_uris\":[\"" BACK "\"]}"),
@@ -59,7 +61,8 @@ static void each_page_says_so(void **state)
 {
 	(void)state;
 	static const struct {
-		const char *plan, *path, *query, *fields; /* fields NULL: a GET; query "": the client's */
+		const char *plan, *path, *query,
+			*fields; /* fields NULL: a GET; query "": the client's */
 	} rows[] = {
 		{"LOGIN_GET:*:internal", "/oauth/authorize", "", NULL},
 		{"CONSENT_GET:*:internal", "/oauth/authorize", "", NULL},
@@ -112,7 +115,8 @@ static void a_factor_that_cannot_be_read_lets_nobody_in(void **state)
 	const char *half = strstr(reply.body, "name=\"half\" value=\"");
 	assert_non_null(half);
 	char fields[128];
-	snprintf(fields, sizeof(fields), "half=%.43s&code=123456", half + strlen("name=\"half\" value=\""));
+	snprintf(fields, sizeof(fields), "half=%.43s&code=123456",
+		half + strlen("name=\"half\" value=\""));
 	assert_int_equal(post_form("/oauth/second", "page=account", fields), 403);
 	assert_string_equal(jar.login, "");
 }
