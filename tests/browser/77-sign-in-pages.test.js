@@ -229,6 +229,25 @@ test("a device is connected, by its code and by its link", async (t) => {
 	await sees(other, "Device refused");
 });
 
+test("an invitation is a link, and a page that is filled in", async (t) => {
+	const invited = await startServer({ workers: 1, config: { issuer: { sign_up: "invitation" } } });
+	t.after(() => invited.stop());
+	const { url } = await invited.rpc("invitation.add", { note: "for wes" });
+	const page = await arrive(t);
+	await page.goto(url);
+	await sees(page, "Sign up", "Sign up by invitation");
+	await page.fill("[name=invitation]", "guessed");
+	await page.fill("[name=name]", "wes");
+	await page.fill("[name=password]", PASSWORD);
+	await press(page, "Sign up");
+	await sees(page, "Sign up", "Sign up, not invited");
+	await page.goto(url);
+	await page.fill("[name=name]", "wes");
+	await page.fill("[name=password]", PASSWORD);
+	await press(page, "Sign up");
+	await sees(page, "Your account", "Your account, new");
+});
+
 test("what goes wrong is said on a page", async (t) => {
 	const page = await arrive(t);
 	await page.goto(`${site}oauth/authorize?client_id=nobody&redirect_uri=http://localhost/`);
