@@ -97,14 +97,18 @@ static void add_list(struct visit *v, struct buf *b, const struct store_op *op, 
 	void (*add)(struct visit *, struct buf *, const struct store_op *, size_t))
 {
 	bool any = false;
-	buf_addf(b, "<h2>%s</h2>\n<ul class=\"rows\">\n", title);
-	for (size_t i = 0; i < op->rows; i++)
-		if (is(op, i, kind)) {
-			add(v, b, op, i);
-			any = true;
-		}
-	buf_addf(b, "</ul>\n");
-	if (!any)
+	buf_addf(b, "<h2>%s</h2>\n", title);
+	for (size_t i = 0; i < op->rows; i++) {
+		if (!is(op, i, kind))
+			continue;
+		if (!any)
+			buf_addf(b, "<ul class=\"rows\">\n");
+		add(v, b, op, i);
+		any = true;
+	}
+	if (any)
+		buf_addf(b, "</ul>\n");
+	else
 		buf_addf(b, "<p class=\"hint\">%s</p>\n", nothing);
 }
 
