@@ -8,8 +8,6 @@
 #include <assert.h>
 #include <openssl/sha.h>
 
-enum { JTI_MADE = 64 };
-
 /* A token that passed. Those in use are in a ring, the one looked at last in front. */
 struct entry {
 	struct entry *before, *behind;
@@ -229,10 +227,15 @@ static struct str make_jti(struct str token, char *out)
 {
 	unsigned char digest[SHA256_DIGEST_LENGTH];
 	const char *dot = memrchr(token.p, '.', token.n);
-	struct buf b = BUF_INIT(JTI_MADE);
 	SHA256((const unsigned char *)token.p, dot ? (size_t)(dot - token.p) : token.n, digest);
+	return bearer_made_jti(digest, out);
+}
+
+struct str bearer_made_jti(const unsigned char digest[32], char out[BEARER_JTI_MADE])
+{
+	struct buf b = BUF_INIT(BEARER_JTI_MADE);
 	buf_addc(&b, '~');
-	b64url_add(&b, digest, sizeof(digest));
+	b64url_add(&b, digest, SHA256_DIGEST_LENGTH);
 	size_t n = b.n;
 	memcpy(out, b.p, n);
 	buf_free(&b);
@@ -253,7 +256,7 @@ static enum err check(struct bearer *b, struct str token, int64_t now, struct pr
 	fail->step = claims.step;
 	if (err)
 		return err;
-	char jti[JTI_MADE];
+	char jti[BEARER_JTI_MADE];
 	if (!claims.jti.n)
 		claims.jti = make_jti(token, jti);
 	*ret = claims_principal(&claims, rule);

@@ -43,6 +43,10 @@ enum err bearer_check(struct bearer *b, struct str token, int64_t now, struct pr
 
 enum bearer_match { BEARER_ALL, BEARER_JTI, BEARER_SID, BEARER_USER, BEARER_CLIENT };
 
+/* The name by which a token without one is revoked, from a SHA-256 of it. */
+enum { BEARER_JTI_MADE = 64 };
+struct str bearer_made_jti(const unsigned char digest[32], char out[BEARER_JTI_MADE]);
+
 /* Whether that is the principal's jti, user, client or sign-in. */
 bool bearer_matches(const struct principal *p, enum bearer_match match, struct str value);
 

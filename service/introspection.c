@@ -228,6 +228,9 @@ static void on_answer(struct fetch *f, enum err err, struct str body, const char
 		fail_lookup(l, why);
 		return;
 	}
+	char jti[BEARER_JTI_MADE];
+	if (!claims.jti.n)
+		claims.jti = bearer_made_jti(l->answer.digest, jti);
 	l->answer.who = claims_principal(&claims, rule);
 	tell_waiting(l);
 	int64_t until = now + options.max_age_s;

@@ -168,6 +168,20 @@ test("opaque tokens: the issuer is asked once, its answer is the grant, and is b
 	assert.equal(metrics.signalbox_introspections_total, 3);
 });
 
+test("opaque tokens: one that is taken back here stays so, whatever its issuer says; its session ends with 4501", async (t) => {
+	const issuer = await issuerOf(t, "taken");
+	const server = await start(t, [issuer.asked()], { workers: 2 });
+	const [token, other] = [issuer.opaqueToken(), issuer.opaqueToken()]; // without a jti
+	const [c, d] = [await connect(server, { token }), await connect(server, { token: other })];
+	await server.rpc("token.revoke", { token });
+	assert.equal((await c.closed).code, 4501);
+	await refuses(server, token);
+	server.ahead(61);
+	await refuses(server, token);
+	await opens(server, other);
+	await d.close();
+});
+
 test("opaque tokens: an answer never outlives the token", async (t) => {
 	const issuer = await issuerOf(t, "brief");
 	const server = await start(t, [issuer.asked()]);
