@@ -1,6 +1,7 @@
 #include "core/addr.h"
 
 #include "core/mem.h"
+#include "core/principal.h"
 #include "core/worker.h"
 
 #include <assert.h>
@@ -98,6 +99,31 @@ static void post_state(struct endpoint *e, void (*run)(struct post *p), bool yes
 void addr_connected(struct endpoint *e, bool yes)
 {
 	post_state(e, run_connected, yes);
+}
+
+struct grant_post {
+	struct post post;
+	struct addr endpoint;
+	struct principal *who;
+};
+
+static void run_granted(struct post *p)
+{
+	struct grant_post *g = (struct grant_post *)p;
+	worker_granted(worker_self(), g->endpoint, g->who);
+	principal_unref(&g->who);
+	free(g);
+}
+
+void addr_granted(struct endpoint *e, const struct principal *who)
+{
+	for (int i = 0; i < workers_count(); i++) {
+		if (!(e->workers_called & UINT64_C(1) << i))
+			continue;
+		struct grant_post *g = mem_new(struct grant_post);
+		*g = (struct grant_post){{.run = run_granted}, e->addr, principal_ref(who)};
+		worker_post(worker_at(i), &g->post);
+	}
 }
 
 void addr_release(struct endpoint *e, bool clean)

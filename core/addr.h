@@ -49,6 +49,11 @@ void addr_release(struct endpoint *e, bool clean);
  * one again (worker_part.connected). */
 void addr_connected(struct endpoint *e, bool yes);
 
+/* Tells the same workers, behind the same calls, what the endpoint may do from now on
+ * (worker_part.granted). */
+struct principal;
+void addr_granted(struct endpoint *e, const struct principal *who);
+
 /* NULL when gone. Only on the worker of the address. */
 struct endpoint *addr_find(struct addr a);
 

@@ -83,6 +83,14 @@ void worker_connected(struct worker *w, struct addr endpoint, bool yes)
 			(*part)->connected(endpoint, yes);
 }
 
+void worker_granted(struct worker *w, struct addr endpoint, const struct principal *who)
+{
+	(void)w;
+	for (const struct worker_part *const *part = set.options.parts; *part; part++)
+		if ((*part)->granted)
+			(*part)->granted(endpoint, who);
+}
+
 static void run_inbox(struct worker *w)
 {
 	for (struct post *p = inbox_take(&w->inbox), *next; p; p = next) {

@@ -11,6 +11,7 @@
 #include <uv.h>
 
 struct lws_context;
+struct principal;
 
 enum { WORKERS_MAX = 64 };
 
@@ -33,6 +34,9 @@ struct worker_part {
 	void (*turn)(struct worker *w);    /* the end of each loop turn, before it waits */
 	/* An endpoint has lost its connection and may come back, or has. */
 	void (*connected)(struct addr endpoint, bool yes);
+	/* An endpoint may do other things from now on, behind all of its calls to this worker so far:
+	 * what it has and may not have any more ends. */
+	void (*granted)(struct addr endpoint, const struct principal *who);
 	/* An endpoint ended (clean: because it wanted to); behind all of its calls to this worker. */
 	void (*gone)(struct addr endpoint, bool clean);
 };
@@ -83,3 +87,4 @@ enum err worker_post_call(struct worker *w, struct post *p); /* ERR_OVERLOADED: 
 /* For core/addr.c: tells every part of this worker. */
 void worker_gone(struct worker *w, struct addr endpoint, bool clean);
 void worker_connected(struct worker *w, struct addr endpoint, bool yes);
+void worker_granted(struct worker *w, struct addr endpoint, const struct principal *who);

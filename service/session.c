@@ -116,6 +116,17 @@ void sessions_withdraw(void)
 	}
 }
 
+void session_grant(struct session *s, struct principal *who)
+{
+	bool other = who != s->caller.who;
+	principal_ref(who);
+	principal_unref(&s->caller.who);
+	s->caller.who = who;
+	s->told_expiring = false;
+	if (other) /* the rooms, and whatever else the parts of a worker have of it */
+		addr_granted(&s->caller.endpoint, who);
+}
+
 void session_end(struct session *s, uint16_t code, const char *reason)
 {
 	end(s, false, code, reason);
@@ -470,10 +481,8 @@ void session_resume(struct carrier *carrier, struct principal *who, const struct
 	bool was_away = !s->carrier;
 	if (s->carrier)
 		carrier_close(s->carrier, 4003, "resumed elsewhere");
-	principal_unref(&s->caller.who);
-	s->caller.who = principal_ref(who);
 	memcpy(s->id, r->session, sizeof(s->id));
-	s->told_expiring = false;
+	session_grant(s, who);
 	attach(s, carrier, r->batch);
 	pace_resumed(&s->pace);
 	metric_add(METRIC_RESUMED, 1);

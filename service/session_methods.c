@@ -124,13 +124,12 @@ static void on_refreshed(struct authn *a, enum err err, struct principal *who, c
 			quota_token_failed(s->carrier->peer);
 		call_refuse(c, err, .message = "The new token is not valid here.");
 	} else {
-		principal_unref(&s->caller.who);
-		s->caller.who = who;
-		s->told_expiring = false;
+		session_grant(s, who);
+		principal_unref(&who);
 		struct json_out *o = call_result(c);
 		json_open(o, NULL, '{');
-		json_int(o, "expires_at", who->expires_at);
-		write_scopes(o, who->scopes);
+		json_int(o, "expires_at", s->caller.who->expires_at);
+		write_scopes(o, s->caller.who->scopes);
 		json_close(o, '}');
 		call_reply(c);
 	}

@@ -55,6 +55,10 @@ void session_free(struct session *s, bool clean);
 /* The one of that handle, or NULL. */
 struct session *session_find_handle(const char *handle);
 
+/* It has this token of the same user from now on (a reference is taken). What is sent from now on
+ * may do what it allows; rooms that it does not allow are left. */
+void session_grant(struct session *s, struct principal *who);
+
 /* Ends it at the end of the turn. */
 void session_end(struct session *s, uint16_t code, const char *reason);
 

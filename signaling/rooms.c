@@ -10,10 +10,12 @@
 
 enum { ROLES_PAGE = 500, SWEEP_MIN_MS = 10, SWEEP_MAX_MS = 10000 };
 
-/* What happens to an endpoint: it ended, or has no connection, or has one again. */
+/* What happens to an endpoint: it ended, or has no connection, or has one again, or may do other things
+ * than before. */
 struct fate {
 	struct addr endpoint;
-	enum { FATE_LEFT, FATE_LOST, FATE_AWAY, FATE_BACK } kind;
+	enum { FATE_LEFT, FATE_LOST, FATE_AWAY, FATE_BACK, FATE_GRANT } kind;
+	const struct principal *who; /* of a grant; one that waits has a reference */
 };
 
 /* What waits at a place: a call, or the fate of an endpoint. */
@@ -137,9 +139,35 @@ static struct waiting take(struct place *p)
 	return w;
 }
 
+/* Whether the member may still be in its room. What only the rules say is asked where they are there. */
+static bool may_stay(const struct place *p, const struct principal *who)
+{
+	if (!(who->scopes & SCOPE_ROOMS_JOIN) || !principal_sees_room(who, p->name))
+		return false;
+	return p->kind == PLACE_UNKNOWN || rules_role(p->rules, who) > ROLE_BANNED;
+}
+
+/* Another token, of the same user: what it does not allow ends, and the member is told of it as of a
+ * room that is over. */
+static void meet_grant(struct member *m, const struct principal *who)
+{
+	struct place *p = map_get(&here.places, m->room->name);
+	if (!may_stay(p, who)) {
+		announce_closed(m);
+		rooms_end_membership(m, "left");
+		return;
+	}
+	principal_unref(&m->who);
+	m->who = principal_ref(who);
+	if (p->kind != PLACE_UNKNOWN)
+		m->role = rules_role(p->rules, who);
+}
+
 static void meet_fate(struct member *m, struct fate fate)
 {
-	if (fate.kind == FATE_LEFT || fate.kind == FATE_LOST) {
+	if (fate.kind == FATE_GRANT) {
+		meet_grant(m, fate.who);
+	} else if (fate.kind == FATE_LEFT || fate.kind == FATE_LOST) {
 		rooms_end_membership(m, fate.kind == FATE_LEFT ? "left" : "lost");
 	} else if (m->connected != (fate.kind == FATE_BACK)) {
 		announce_before(m->room);
@@ -153,6 +181,10 @@ static void meet_fate_here(struct place *p, struct fate fate)
 	struct member *m = p->room ? room_by_endpoint(p->room, fate.endpoint) : NULL;
 	if (m)
 		meet_fate(m, fate);
+	if (fate.who) {
+		struct principal *who = (struct principal *)(uintptr_t)fate.who;
+		principal_unref(&who);
+	}
 }
 
 /* Nothing runs or waits here any more: is the place still of use? */
@@ -346,8 +378,11 @@ static bool waits_here(const struct place *p, struct addr endpoint)
 static void tell_fate(struct fate fate)
 {
 	for (struct place *p = here.listed; p; p = p->next)
-		if (waits_here(p, fate.endpoint))
+		if (waits_here(p, fate.endpoint)) {
+			if (fate.who)
+				principal_ref(fate.who);
 			append(p, (struct waiting){.fate = fate});
+		}
 	struct member *m = attendance_first(fate.endpoint), *next;
 	for (; m; m = next) {
 		next = m->next_of_endpoint;
@@ -362,13 +397,18 @@ static void tell_fate(struct fate fate)
 
 void rooms_gone(struct addr endpoint, bool clean)
 {
-	tell_fate((struct fate){endpoint, clean ? FATE_LEFT : FATE_LOST});
+	tell_fate((struct fate){.endpoint = endpoint, .kind = clean ? FATE_LEFT : FATE_LOST});
 	attendance_forget(endpoint);
 }
 
 void rooms_connected(struct addr endpoint, bool yes)
 {
-	tell_fate((struct fate){endpoint, yes ? FATE_BACK : FATE_AWAY});
+	tell_fate((struct fate){.endpoint = endpoint, .kind = yes ? FATE_BACK : FATE_AWAY});
+}
+
+void rooms_granted(struct addr endpoint, const struct principal *who)
+{
+	tell_fate((struct fate){.endpoint = endpoint, .kind = FATE_GRANT, .who = who});
 }
 
 /* From before */

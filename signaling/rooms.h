@@ -80,6 +80,10 @@ void rooms_gone(struct addr endpoint, bool clean);
 /* Members hear that it has no connection just now, or has one again. */
 void rooms_connected(struct addr endpoint, bool yes);
 
+/* Its session has another token from now on: rooms that this does not allow are left, behind what the
+ * endpoint sent before; the others know what it may do there. */
+void rooms_granted(struct addr endpoint, const struct principal *who);
+
 enum err rooms_start(struct worker *w);
 bool rooms_drained(struct worker *w); /* nothing waits for the store */
 void rooms_stop(struct worker *w);

@@ -40,4 +40,5 @@ const struct worker_part signaling_part = {
 	.stop = rooms_stop,
 	.gone = rooms_gone,
 	.connected = rooms_connected,
+	.granted = rooms_granted,
 };

@@ -62,6 +62,11 @@ void worker_connected(struct worker *w, struct addr endpoint, bool yes)
 	(void)yes;
 }
 
+void worker_granted(struct worker *w, struct addr endpoint, const struct principal *who)
+{
+	(void)w, (void)endpoint, (void)who;
+}
+
 struct http_exchange_private {
 	struct http_exchange x;
 	char *body, *query, *cookie;
