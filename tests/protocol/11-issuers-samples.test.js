@@ -9,7 +9,7 @@ import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { connect } from "../support/client.mjs";
 import { Issuer } from "../support/issuer.mjs";
-import { ownDirectory, startServer } from "../support/server.mjs";
+import { ownDirectory, run, startServer } from "../support/server.mjs";
 
 const root = resolve(import.meta.dirname, "../..");
 const CALLER = ["datasets:read", "datasets:write", "rooms:create", "rooms:join", "rpc:call"];
@@ -46,6 +46,16 @@ async function refuses(server, token, rule) {
 	await c.closed;
 	assert.match(server.log.slice(before), new RegExp(`token refused" rule=${rule}`));
 }
+
+test("each sample is a configuration as it lies there", async () => {
+	for (const name of ["keycloak", "auth0", "entra", "zitadel", "supabase"]) {
+		const { code, stderr } = await run(["config", "check", "--config", join(root, `deploy/issuers/${name}.yaml`)]);
+		assert.equal(code, 0, stderr);
+	}
+	const own = await run(["config", "check", "--config", join(root, "deploy/issuers/own-key.yaml")]);
+	assert.match(own.stderr, /shop\.jwks\.json` cannot be read/); // and nothing else
+	assert.equal(own.stderr.match(/issuers\./g).length, 1);
+});
 
 test("keycloak.yaml", async (t) => {
 	const { issuer, server } = await startWith(t, "keycloak", "https://login.example.com", "/realms/calls");
