@@ -12,6 +12,7 @@ import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import WebSocket from "ws";
 import { startCrowd } from "../support/crowd.mjs";
+import { handshakeCosts, signInCosts } from "./tokens.mjs";
 
 const { values: options } = parseArgs({
 	options: { quick: { type: "boolean" }, json: { type: "string" } },
@@ -31,7 +32,7 @@ const env = Object.fromEntries(
 	Object.entries(process.env).filter(([name]) => !name.startsWith("SIGNALBOX_")),
 );
 
-async function startServer(data, prefix = []) {
+async function startServer(data, prefix = [], more = []) {
 	const began = performance.now();
 	const [command, ...args] = [
 		...prefix,
@@ -51,6 +52,7 @@ async function startServer(data, prefix = []) {
 		"--limits.unopened_per_address=0",
 		"--limits.handshakes_per_second=0",
 		"--limits.sessions_per_user=0",
+		...more,
 	];
 	const child = spawn(command, args, { env, stdio: ["ignore", "ignore", "pipe"] });
 	running.add(child);
@@ -239,6 +241,9 @@ try {
 	const start = await startUp();
 	const cost = await instructions();
 	const slow = await slowReaders();
+	const tools = { startServer, stopServer, control, scratch, quick: options.quick };
+	const shaken = await handshakeCosts(tools);
+	const signedIn = await signInCosts(tools);
 	const rows = [
 		["start, new data directory", start.first.toFixed(0), "ms (median)"],
 		["start, existing data directory", start.again.toFixed(0), "ms (median)"],
@@ -247,10 +252,17 @@ try {
 		["one directed signal", cost.signal.toLocaleString("en"), "instructions"],
 		["1 % read nothing: wait of the others", slow.p50.toFixed(2), "times (median)"],
 		["  of that, the slowest hundredth", slow.p99.toFixed(2), "times (99th percentile)"],
+		["handshake without a token", shaken.none.toFixed(0), "µs of processor time"],
+		...["ES256", "RS256"].flatMap((alg) => [
+			[`  ${alg}, another token each time`, (shaken[alg].distinct / shaken.none).toFixed(2), "times"],
+			[`  ${alg}, the same token again`, (shaken[alg].repeated / shaken.none).toFixed(2), "times"],
+		]),
+		[`${signedIn.aMinute.toFixed(0)} sign-ins a minute: wait of others`, signedIn.p50.toFixed(2), "times (median)"],
+		["  of that, the slowest hundredth", signedIn.p99.toFixed(2), "times (99th percentile)"],
 	];
 	for (const [what, value, unit] of rows)
 		console.log(`${options.quick ? "ok " : ""}${what.padEnd(38)} ${value.padStart(12)} ${unit}`);
-	if (options.json) writeFileSync(options.json, JSON.stringify({ start, cost, slow }, null, 2));
+	if (options.json) writeFileSync(options.json, JSON.stringify({ start, cost, slow, shaken, signedIn }, null, 2));
 } finally {
 	for (const child of running) child.kill("SIGKILL");
 	rmSync(scratch, { recursive: true, force: true });
