@@ -56,7 +56,7 @@ static int help(int argc, char **argv)
 	       "usage: signalbox COMMAND [OPTION...]\n\n");
 	for (unsigned i = 0; i < COMMANDS; i++)
 		if (commands[i].summary)
-			printf("  %-16s %s\n", commands[i].words, commands[i].summary);
+			printf("  %-18s %s\n", commands[i].words, commands[i].summary);
 	cli_admin_list();
 	printf("\nEvery command has --help. `signalbox serve` alone is enough to begin.\n");
 	return EXIT_DONE;

@@ -18,6 +18,7 @@ enum { OPTIONS_MAX = 12, INPUT_MAX = 64 * 1024 };
 enum kind {
 	AS_TEXT,
 	AS_YES,      /* no value */
+	AS_NO,       /* the same, says false */
 	AS_LIST,     /* may be there several times: an array */
 	AS_DURATION, /* "1h": seconds */
 	AS_SINCE,    /* "1h" ago or "2026-01-31", UTC: the time, as Unix seconds */
@@ -51,6 +52,7 @@ static const struct command commands[] = {
 			{"--display-name", "display_name", AS_TEXT, "how others see the name"}},
 		NULL, NULL, "add an account; without a password one is made and printed"},
 	{"user list", "user.list", NULL, NULL, {{0}}, "users", NULL, "list the accounts"},
+	{"user show", "user.get", "name", "NAME", {{0}}, NULL, NULL, "show an account"},
 	{"user disable", "user.disable", "name", "NAME", {{0}}, NULL, NULL,
 		"disable a user of any issuer: nothing of theirs is accepted, and their sessions "
 		"end"},
@@ -87,6 +89,20 @@ static const struct command commands[] = {
 			{"--id-token-alg", "id_token_alg", AS_TEXT, "ES256 or RS256"}},
 		NULL, NULL, "add an OAuth2 client; prints client_id and client_secret"},
 	{"client list", "client.list", NULL, NULL, {{0}}, "clients", NULL, "list the clients"},
+	{"client show", "client.get", "client_id", "ID", {{0}}, NULL, NULL, "show a client"},
+	{"client update", "client.update", "client_id", "ID",
+		{{"--name", "name", AS_TEXT, "what people see"},
+			{"--redirect", "redirect_uris", AS_LIST,
+				"where a sign-in may return to: all of them"},
+			{"--post-logout", "post_logout_redirect_uris", AS_LIST,
+				"where a sign-out may return to: all of them"},
+			{"--scope", "scope", AS_TEXT,
+				"\"A B\": the most that its tokens may allow"},
+			{"--trusted", "trusted", AS_YES, "nobody is asked whether it may"},
+			{"--not-trusted", "trusted", AS_NO, "everybody is"}},
+		NULL, NULL, "change a client: what is not given stays as it is"},
+	{"client secret", "client.secret", "client_id", "ID", {{0}}, NULL, NULL,
+		"give a client another secret, and print it; the one before ends"},
 	{"client remove", "client.remove", "client_id", "ID", {{0}}, NULL, NULL, "remove a client"},
 	{"key list", "key.list", NULL, NULL, {{0}}, "keys", NULL,
 		"list the issuer's signing keys: next, active, old"},
@@ -148,7 +164,7 @@ enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
 void cli_admin_list(void)
 {
 	for (unsigned i = 0; i < COMMANDS; i++)
-		printf("  %-16s %s\n", commands[i].words, commands[i].summary);
+		printf("  %-18s %s\n", commands[i].words, commands[i].summary);
 }
 
 const char *cli_admin_words(unsigned index)
@@ -241,6 +257,8 @@ static json_t *value_of(const struct option *o, const char *text)
 		return json_string(text);
 	case AS_YES:
 		return json_true();
+	case AS_NO:
+		return json_false();
 	case AS_DURATION:
 		return not_negative(seconds(text));
 	case AS_SINCE:
@@ -275,7 +293,7 @@ static int take_option(struct line *l, int argc, char **argv)
 		usage_error(l->command, "there is no option", argv[0]);
 		return 0;
 	}
-	bool alone = o->kind == AS_YES || o->kind == AS_INPUT;
+	bool alone = o->kind == AS_YES || o->kind == AS_NO || o->kind == AS_INPUT;
 	if (!alone && argc < 2) {
 		usage_error(l->command, "a value is missing after", argv[0]);
 		return 0;

@@ -167,6 +167,36 @@ void user_factor_off_run(struct call *c)
 	store_ask(STORE_TOTP_REMOVE, factor_off, c, STORE_TEXT(p->name), STORE_END);
 }
 
+/* ---- get ---- */
+
+static void got(struct store_op *op)
+{
+	struct call *c = op->context;
+	if (op->err == ERR_NOT_FOUND) {
+		call_refuse(c, op->err, .message = "There is no user of this name.");
+	} else if (op->err) {
+		call_refuse(c, op->err);
+	} else {
+		struct user_record user = user_record_of(op, 0);
+		struct json_out *o = call_result(c);
+		json_open(o, NULL, '{');
+		json_str(o, "name", user.name);
+		json_str(o, "display_name", user.display_name);
+		json_int(o, "created_at", user.created_at);
+		json_bool(o, "disabled", user.disabled_at != 0);
+		json_bool(o, "password", user.password.n != 0);
+		json_bool(o, "second_factor", store_int(op, 0, 5) != 0);
+		json_close(o, '}');
+		call_reply(c);
+	}
+}
+
+void user_get_run(struct call *c)
+{
+	const struct user_name *p = c->params;
+	store_ask(STORE_USER_GET, got, c, STORE_TEXT(p->name), STORE_END);
+}
+
 /* ---- list ---- */
 
 static void write_user(struct json_out *o, const struct store_op *op, size_t row)

@@ -97,6 +97,21 @@ static const struct field key_remove_fields[] = {
 	{0},
 };
 
+static const struct field client_update_fields[] = {
+	FIELD(struct client_update, client_id, STRING, true, 1, CLIENT_ID_MAX),
+	FIELD(struct client_update, name, STRING, false, 1, CLIENT_NAME_MAX),
+	FIELD(struct client_update, redirect_uris, ARRAY, false, 0, CLIENT_URIS_MAX),
+	FIELD(struct client_update, post_logout_redirect_uris, ARRAY, false, 0, CLIENT_URIS_MAX),
+	FIELD(struct client_update, scope, STRING, false, 0, SCOPE_SET_TEXT_MAX),
+	FIELD(struct client_update, trusted, BOOL, false, 0, 0),
+	{0},
+};
+
+/* These name one, and say no more. */
+#define user_get_fields user_factor_off_fields
+#define client_get_fields client_remove_fields
+#define client_secret_fields client_remove_fields
+
 #define ADMIN(name, type, run, ...) \
 	{ \
 		name, SCOPE_ADMIN, HOME_CALLER, 0 __VA_ARGS__, run##_fields, sizeof(struct type), \
@@ -106,6 +121,7 @@ static const struct field key_remove_fields[] = {
 const struct method issuer_methods[] = {
 	ADMIN("user.add", user_add, user_add),
 	ADMIN("user.list", admin_list, user_list, | METHOD_READS),
+	ADMIN("user.get", user_name, user_get, | METHOD_READS),
 	ADMIN("user.passwd", user_passwd, user_passwd),
 	ADMIN("user.factor_off", user_name, user_factor_off),
 	ADMIN("invitation.add", invitation_add, invitation_add),
@@ -114,6 +130,9 @@ const struct method issuer_methods[] = {
 	ADMIN("client.add", client_add, client_add),
 	ADMIN("client.list", admin_list, client_list, | METHOD_READS),
 	ADMIN("client.remove", client_remove, client_remove),
+	ADMIN("client.get", client_remove, client_get, | METHOD_READS),
+	ADMIN("client.update", client_update, client_update),
+	ADMIN("client.secret", client_remove, client_secret),
 	{"key.list", SCOPE_ADMIN, HOME_CALLER, METHOD_READS, key_list_fields, 0, key_list_run},
 	ADMIN("key.rotate", key_rotate, key_rotate),
 	ADMIN("key.remove", key_remove, key_remove),

@@ -33,6 +33,7 @@ struct user_passwd {
 };
 void user_add_run(struct call *c);
 void user_list_run(struct call *c);
+void user_get_run(struct call *c);
 void user_passwd_run(struct call *c);
 void user_factor_off_run(struct call *c);
 
@@ -60,6 +61,20 @@ struct client_remove {
 void client_add_run(struct call *c);
 void client_list_run(struct call *c);
 void client_remove_run(struct call *c);
+/* Words of an array of redirect URIs; n 0: none. False: one of them is none, or there are too many. */
+bool client_join_uris(struct str array, struct buf *words);
+extern const char client_uri_rule[];
+/* A client as the list has it. */
+void client_write(struct json_out *o, const struct store_op *op, size_t row);
+
+/* clients_change.c; client.get and client.secret have the params of client.remove */
+struct client_update {
+	struct str client_id, name, redirect_uris, post_logout_redirect_uris, scope;
+	struct param_bool trusted;
+};
+void client_get_run(struct call *c);
+void client_update_run(struct call *c);
+void client_secret_run(struct call *c);
 
 /* token_mint.c */
 struct token_mint {

@@ -135,10 +135,15 @@ static void add(struct call *c, struct str grant_words, struct str uris, struct 
 		STORE_END);
 }
 
-static const char uri_rule[] =
+const char client_uri_rule[] =
 	"A redirect URI is https, http on this machine (localhost, 127.0.0.1, [::1]) or of a "
 	"scheme "
 	"with a dot, without fragment, and at most 512 bytes; at most 16 of them.";
+
+bool client_join_uris(struct str array, struct buf *words)
+{
+	return join(array, redirect_valid, words);
+}
 
 void client_add_run(struct call *c)
 {
@@ -151,10 +156,11 @@ void client_add_run(struct call *c)
 			.message = "Grants are authorization_code, refresh_token, "
 				   "client_credentials and device_code.");
 	else if (!join(p->redirect_uris, redirect_valid, &uris))
-		call_refuse(c, ERR_PARAMS, .field = STR("redirect_uris"), .message = uri_rule);
+		call_refuse(
+			c, ERR_PARAMS, .field = STR("redirect_uris"), .message = client_uri_rule);
 	else if (!join(p->post_logout_redirect_uris, redirect_valid, &logout_uris))
 		call_refuse(c, ERR_PARAMS, .field = STR("post_logout_redirect_uris"),
-			.message = uri_rule);
+			.message = client_uri_rule);
 	else if (!scopes_known(p->scope))
 		call_refuse(c, ERR_PARAMS, .field = STR("scope"),
 			.message = "One of these words is not a scope.");
@@ -184,7 +190,7 @@ static void write_words(struct json_out *o, const char *key, struct str words)
 	json_close(o, ']');
 }
 
-static void write_client(struct json_out *o, const struct store_op *op, size_t row)
+void client_write(struct json_out *o, const struct store_op *op, size_t row)
 {
 	json_open(o, NULL, '{');
 	json_str(o, "client_id", store_str(op, row, 0));
@@ -203,7 +209,7 @@ static void write_client(struct json_out *o, const struct store_op *op, size_t r
 
 static void listed(struct store_op *op)
 {
-	admin_reply_list(op, "clients", write_client);
+	admin_reply_list(op, "clients", client_write);
 }
 
 void client_list_run(struct call *c)

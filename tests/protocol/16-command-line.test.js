@@ -40,7 +40,7 @@ const commands = [
 	"serve", "user add", "user list", "user disable", "user enable", "user passwd", "user factor-off", "invitation add",
 	"invitation list", "invitation remove", "client add", "client list", "client remove",
 	"room list", "room show", "audit list",
-	"key list", "key rotate", "key remove", "token mint", "token inspect", "token verify", "token revoke", "revocation list", "session list", "session end", "jws verify", "config check", "config show",
+	"user show", "client show", "client update", "client secret", "key list", "key rotate", "key remove", "token mint", "token inspect", "token verify", "token revoke", "revocation list", "session list", "session end", "jws verify", "config check", "config show",
 	"config reference",
 ];
 

@@ -244,6 +244,10 @@ test("every method and every event is seen as described", async () => {
 	await admin("session.end", { user: "fay" });
 	const { client_id } = await admin("client.add", { name: "Page", grants: ["client_credentials"] });
 	await admin("client.list", {});
+	await admin("client.get", { client_id });
+	await admin("client.update", { client_id, name: "Another", trusted: true });
+	await admin("client.secret", { client_id });
+	await admin("user.get", { name: "fay" });
 	await admin("client.remove", { client_id });
 
 	const missing = (all, some) => all.filter((name) => !some.has(name));
