@@ -2,7 +2,7 @@
  * answers as a naive model of the rules does. */
 #include "issuer_tokens.h"
 
-enum { FAMILIES = 6, GENERATIONS = 400, STEPS = 1200, DAY = 24 * 3600 };
+enum { FAMILIES = 3, GENERATIONS = 400, STEPS = 1200, DAY = 24 * 3600 };
 
 struct family {
 	bool alive;
@@ -156,6 +156,39 @@ static void a_refresh_gives_less_never_more(void **state)
 	assert_true(*member("id_token"));
 }
 
+static void asking_again_does_not_prolong_the_half_minute(void **state)
+{
+	(void)state;
+	char token[REFRESH_TOKEN_TEXT + 1];
+	start_family(token);
+	assert_int_equal(refresh("demo", token, ""), 200);
+	ahead += REFRESH_GRACE;
+	assert_int_equal(refresh("demo", token, ""), 200);
+	ahead += 1;
+	assert_int_equal(refresh("demo", token, ""), 400);
+}
+
+static void a_sign_in_ends_however_often_it_is_used(void **state)
+{
+	(void)state;
+	char token[REFRESH_TOKEN_TEXT + 1];
+	start_family(token);
+	for (int days = 10; days < 90; days += 10) {
+		ahead += 10 * DAY;
+		assert_int_equal(refresh("demo", token, ""), 200);
+		snprintf(token, sizeof(token), "%s", member("refresh_token"));
+	}
+	ahead += 10 * DAY - 1;
+	assert_int_equal(refresh("demo", token, ""), 200);
+	ahead += 1;
+	assert_int_equal(refresh("demo", member("refresh_token"), ""), 400);
+	start_family(token);
+	ahead += 14 * DAY - 1; /* nor does it wait for ever */
+	assert_int_equal(refresh("demo", token, ""), 200);
+	ahead += 14 * DAY;
+	assert_int_equal(refresh("demo", member("refresh_token"), ""), 400);
+}
+
 static void only_who_asks_for_it_gets_one(void **state)
 {
 	(void)state;
@@ -267,6 +300,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_refresh_gives_less_never_more),
+		cmocka_unit_test(asking_again_does_not_prolong_the_half_minute),
+		cmocka_unit_test(a_sign_in_ends_however_often_it_is_used),
 		cmocka_unit_test(only_who_asks_for_it_gets_one),
 		cmocka_unit_test(a_token_of_another_client_is_worth_nothing),
 		cmocka_unit_test(what_was_not_made_here_is_no_token),
