@@ -2,6 +2,7 @@
 // refuses to start, and ends.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { generateKeyPairSync } from "node:crypto";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -93,11 +94,23 @@ for (const [where, sb] of [["a running service", cli], ["no service running", al
 			await done(sb("client add page --grant authorization_code --redirect https://app.example/cb --post-logout https://app.example/bye --public --trusted --json")),
 		);
 		assert.equal(page.client_secret ?? null, null);
+		const jwk = generateKeyPairSync("ec", { namedCurve: "P-256" });
+		const keys = (key) => {
+			const file = join(ownDirectory(), "jwks.json");
+			writeFileSync(file, JSON.stringify({ keys: [key.export({ format: "jwk" })] }));
+			return file;
+		};
+		const signer = JSON.parse(await done(sb(`client add signer --grant client_credentials --id-token-alg RS256 --jwks ${keys(jwk.publicKey)} --json`)));
+		assert.deepEqual(Object.keys(signer), ["client_id"]); // it has its key, and gets no secret
+		await fails(sb(`client add signer --grant client_credentials --jwks ${keys(jwk.privateKey)}`), REFUSED, /private/);
+		await fails(sb("client add signer --grant client_credentials --jwks /nowhere.json"), USAGE, /no value/);
 		await fails(sb("client add bad --grant password"), REFUSED, /grant/);
 		const { clients } = JSON.parse(await done(sb("client list --json")));
 		const first = clients.find(({ client_id }) => client_id === page.client_id);
 		assert.deepEqual([first.trusted, first.post_logout_redirect_uris], [true, ["https://app.example/bye"]]);
 		assert.ok(clients.some(({ client_id }) => client_id === client.client_id));
+		const keyed = clients.find(({ client_id }) => client_id === signer.client_id);
+		assert.deepEqual([keyed.keys, keyed.public, keyed.id_token_alg], [true, false, "RS256"]);
 		assert.doesNotMatch(JSON.stringify(clients), new RegExp(client.client_secret));
 
 		const invited = JSON.parse(await done(sb("invitation add --note gil --uses 3 --expires 2h --json")));

@@ -359,6 +359,52 @@ static void device_requests_are_refused(void **state)
 	assert_int_equal(begin_device(secret_id, secret, ""), 200);
 }
 
+/* ---- trouble ---- */
+
+/* What is asked while the store cannot answer is refused as a passing thing, and nothing is lost by it. */
+static void a_failing_store_costs_nobody_a_sign_in(void **state)
+{
+	(void)state;
+	static const char *const plans[] = {"GRANT_REFRESH:1:internal", "commit:1:internal",
+		"GRANT_REFRESH:1:commit", "CLIENT_GET:1:overloaded"};
+	struct pair p;
+	char more[128], token[REFRESH_TOKEN_TEXT + 1];
+	snprintf(more, sizeof(more), "&client_secret=%s", secret);
+	sign_in(secret_id, secret, "openid offline_access", &p);
+	snprintf(token, sizeof(token), "%s", p.refresh);
+	for (size_t i = 0; i < sizeof(plans) / sizeof(*plans); i++) {
+		stop_issuer();
+		start_issuer(true, plans[i]);
+		if (refresh(secret_id, token, more) != 503)
+			fail_msg("%s: %d %s", plans[i], reply.status, reply.body);
+		assert_string_equal(member("error"), "temporarily_unavailable");
+		assert_string_equal(header("Retry-After"), "2");
+		ahead += 60;
+		assert_int_equal(refresh(secret_id, token, more), 200);
+		snprintf(token, sizeof(token), "%s", member("refresh_token"));
+	}
+	static const struct {
+		const char *plan, *path;
+	} rows[] = {{"GRANT_GET:*:internal", "/oauth/introspect"},
+		{"GRANT_GET:*:internal", "/oauth/revoke"},
+		{"GRANT_END:*:internal", "/oauth/revoke"}};
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		stop_issuer();
+		start_issuer(true, rows[i].plan);
+		assert_int_equal(show(rows[i].path, secret_id, secret, token), 503);
+	}
+	stop_issuer();
+	start_issuer(true, "WITHDRAW:*:internal,USER_GET:*:internal,DEVICE_ADD:*:internal");
+	sign_in(secret_id, secret, "openid", &p);
+	assert_int_equal(show("/oauth/revoke", secret_id, secret, p.access), 503);
+	assert_int_equal(userinfo(p.access), 503);
+	assert_int_equal(begin_device(secret_id, secret, ""), 503);
+	stop_issuer();
+	start_issuer(true, NULL);
+	assert_int_equal(userinfo(p.access), 200);
+	assert_true(is_active(token));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -375,6 +421,7 @@ int main(void)
 		cmocka_unit_test(a_device_waits_for_a_person),
 		cmocka_unit_test(a_person_can_say_no_or_nothing),
 		cmocka_unit_test(device_requests_are_refused),
+		cmocka_unit_test(a_failing_store_costs_nobody_a_sign_in),
 	};
 	return cmocka_run_group_tests_name("issuer: tokens", tests, begin_tokens, end_tests);
 }
