@@ -22,8 +22,9 @@ import { GIVEN_UP, Ways } from "./ways.js";
  *   failure is tried again.
  *
  * @typedef {import("./ways.js").WayOptions & {
- *   url: string, token: TokenCallback, client?: {name: string, version: string}, timeout?: number,
- * }} ConnectionOptions
+ *   url: string, token?: TokenCallback, ticket?: TokenCallback, client?: {name: string, version: string}, timeout?: number,
+ * }} ConnectionOptions `token`, or `ticket` where the page is not to have the token: its backend asks
+ *   `POST /v1/tickets` for one each time
  */
 
 /** How long it may take to answer a ping before the connection counts as dead. */
@@ -36,6 +37,8 @@ const STEADY_MS = 5_000;
 const OFFLINE_MS = 60_000;
 /** The close code that ends the session, and not only this connection. */
 const DONE = 1000;
+/** Tokens that are short-lived are not renewed more often than this, but at the middle of what is left. */
+const RENEW_MS = 10_000;
 /** This many refused tokens in a row end it. */
 const MAX_REFUSED = 2;
 
@@ -77,6 +80,8 @@ export class Connection extends Emitter {
 	#attempts = 0;
 	#refused = 0;
 	#freshToken = false;
+	/** When the token was renewed last, on the clock of `performance.now()`. */
+	#renewedAt = -Infinity;
 	/** Seconds, from a session.closing that came on this connection. @type {number | null} */
 	#returnAfter = null;
 	/** The server said when to come back: that is not cut short by itself. */
@@ -85,8 +90,8 @@ export class Connection extends Emitter {
 	#neverOffline = false;
 	/** A ping must be answered by then, on the clock of `performance.now()`; 0: there is none. */
 	#pongBy = 0;
-	/** @type {Record<"retry"|"open"|"ack"|"ping"|"pong"|"steady"|"pace", any>} */
-	#timers = { retry: 0, open: 0, ack: 0, ping: 0, pong: 0, steady: 0, pace: 0 };
+	/** @type {Record<"retry"|"open"|"ack"|"ping"|"pong"|"steady"|"pace"|"renew", any>} */
+	#timers = { retry: 0, open: 0, ack: 0, ping: 0, pong: 0, steady: 0, pace: 0, renew: 0 };
 	/** @type {{promise: Promise<SessionResult>, resolve: Function, reject: Function} | null} */
 	#opening = null;
 	#unwatch = () => {};
@@ -94,6 +99,8 @@ export class Connection extends Emitter {
 	/** @param {ConnectionOptions} options */
 	constructor(options) {
 		super();
+		if (!options.token === !options.ticket)
+			throw new TypeError("Give Signalbox either `token` or `ticket`.");
 		this.#options = options;
 		this.#timeout = options.timeout ?? 30_000;
 		this.#backoff = new Backoff(options.random);
@@ -191,24 +198,26 @@ export class Connection extends Emitter {
 		}
 		if (this.state !== "connecting") return;
 		this.#freshToken = false;
-		const socket = this.#dial(transport);
+		const ticket = this.#options.ticket ? token : undefined;
+		const socket = this.#dial(transport, ticket);
 		if (!socket) return;
 		this.#carryBy(socket, transport);
-		socket.onopen = () => this.#socket === socket && this.#sendOpen(token);
+		socket.onopen = () => this.#socket === socket && this.#sendOpen(ticket ? undefined : token);
 		this.#mustOpen(socket, this.#ways.patience);
 	}
 
-	/** @param {boolean} fresh another one than the last */
+	/** A token, or a ticket in its place. @param {boolean} fresh another one than the last */
 	async #token(fresh) {
-		const token = await this.#options.token({ fresh });
+		const ask = this.#options.token ?? this.#options.ticket;
+		const token = await ask?.({ fresh });
 		if (!token) throw SignalboxError.signInNeeded();
 		return token;
 	}
 
-	/** @param {Transport} transport @returns {Socket | null} null: it has all ended */
-	#dial(transport) {
+	/** @param {Transport} transport @param {string} [ticket] @returns {Socket | null} null: it has all ended */
+	#dial(transport, ticket) {
 		try {
-			return this.#ways.dial(transport);
+			return this.#ways.dial(transport, ticket);
 		} catch (cause) {
 			const message = `${this.#ways.url} cannot be opened from here (${text(cause)}). ` +
 				"Check the address; a page served by https needs a server with https.";
@@ -249,11 +258,11 @@ export class Connection extends Emitter {
 		this.#retry({ code: 0, reason: "token", message }, this.#backoff.next());
 	}
 
-	/** @param {string} token */
+	/** @param {string} [token] none, where a ticket has said who it is */
 	#sendOpen(token) {
 		if (this.#socket) this.#mustOpen(this.#socket, this.#ways.openTimeout);
 		const params = {
-			token,
+			...(token && { token }),
 			batch: true,
 			client: this.#options.client ?? { name: "signalbox-js", version: "0.1.0" },
 			...(this.session && {
@@ -566,7 +575,7 @@ export class Connection extends Emitter {
 			this.#closing(params);
 		} else if (method === "session.expiring") {
 			this.emit("expiring", { expires_at: params.expires_at, message: SENTENCE.expiring });
-			void this.#refresh();
+			this.#renewSoon(params.expires_at);
 		}
 		this.emit("notification", { method, params });
 	}
@@ -581,10 +590,24 @@ export class Connection extends Emitter {
 		this.emit("closing", { reason, delay: this.#returnAfter * 1000, message: SENTENCE.closing });
 	}
 
+	/**
+	 * At once; but each token may be so short-lived that it is about to end when it comes. With tickets
+	 * the session ends its connection in time, and is resumed with another.
+	 * @param {number} expiresAt seconds since 1970
+	 */
+	#renewSoon(expiresAt) {
+		if (this.#options.ticket) return;
+		const left = Math.max(0, expiresAt * 1000 - Date.now());
+		const wait = performance.now() - this.#renewedAt < RENEW_MS ? left / 2 : 0;
+		clearTimeout(this.#timers.renew);
+		this.#timers.renew = setTimeout(() => void this.#refresh(), wait);
+	}
+
 	async #refresh() {
 		try {
 			const token = await this.#token(true);
 			const result = await this.request("session.refresh", { token });
+			this.#renewedAt = performance.now();
 			this.expiresAt = result.expires_at;
 		} catch (error) {
 			if (this.state === "closed") return;

@@ -383,7 +383,7 @@ function each(params) {
 const LEFT = {
 	kicked: "You were taken out of the room. You can join again in a minute.",
 	banned: "You were banned from this room. Ask its owner.",
-	closed: "The room was closed. Choose another one.",
+	closed: "The room was closed, or your sign-in does not allow it any more. Choose another one.",
 	replaced: "You joined this room elsewhere. Close the other window, or join again here.",
 	lost: "The connection was away for too long. Join again.",
 };

@@ -10,10 +10,10 @@ import { SUBPROTOCOL } from "./protocol.js";
  *
  * @typedef {{
  *   transport?: "auto"|Transport, openTimeout?: number, retryWebSocket?: number,
- *   random?: () => number,
+ *   random?: () => number, ticket?: unknown,
  *   WebSocket?: typeof globalThis.WebSocket, fetch?: typeof globalThis.fetch,
  * }} WayOptions `openTimeout`: ms; `retryWebSocket`: ms after which it is tried again, where HTTP was
- *   the way around
+ *   the way around. With a ticket there is only WebSocket: a POST needs the token
  */
 
 /** How long the server may take to answer `session.open`. */
@@ -68,7 +68,7 @@ export class Ways {
 		this.#renew = renew;
 		this.openTimeout = options.openTimeout ?? OPEN_MS;
 		this.#retry = this.#pause = options.retryWebSocket ?? RETRY_MS;
-		const wanted = options.transport ?? "auto";
+		const wanted = options.ticket ? "websocket" : (options.transport ?? "auto");
 		const able = (options.WebSocket ?? globalThis.WebSocket) !== undefined; // Node 20 has none
 		this.#choice = wanted === "auto" && able;
 		this.current = wanted === "http" || (wanted === "auto" && !able) ? "http" : "websocket";
@@ -90,11 +90,16 @@ export class Ways {
 		return mayFallBack ? (this.openTimeout * 2) / 3 : this.openTimeout;
 	}
 
-	/** @param {Transport} transport @returns {Socket} @throws what the browser says of a bad address */
-	dial(transport) {
+	/**
+	 * @param {Transport} transport @param {string} [ticket] @returns {Socket}
+	 * @throws what the browser says of a bad address
+	 */
+	dial(transport, ticket) {
 		if (transport === "http") return new HttpSocket(httpBase(this.url), this.#renew, this.#options);
 		const WebSocket = this.#options.WebSocket ?? globalThis.WebSocket;
-		return new WebSocket(this.url, [SUBPROTOCOL]);
+		const url = new URL(this.url);
+		if (ticket) url.searchParams.set("ticket", ticket);
+		return new WebSocket(url.href, [SUBPROTOCOL]);
 	}
 
 	/** An attempt by this one never got as far as open. @param {Transport} transport */
