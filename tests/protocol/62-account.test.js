@@ -205,6 +205,25 @@ describe("the second factor", () => {
 		assert.ok(answers.filter((status) => status === 403).length <= 6, answers.join());
 	});
 
+	test("of many who come with the same right code at once one gets in", async () => {
+		const browser = await arrive("ivy");
+		const { secret, codes } = await turnOn(browser);
+		nextCode();
+		for (const code of [totp(secret, now()), codes[0]]) {
+			const thief = await signIn("ivy");
+			const filled = thief.filled();
+			const action = /action="([^"]*)"/.exec(thief.html)[1].replaceAll("&amp;", "&");
+			const answers = await Promise.all(
+				Array.from({ length: 5 }, async () => {
+					const one = new Browser();
+					one.cookies = new Map(thief.cookies);
+					return (await one.open(new URL(action, base), { ...filled, code })).status;
+				}),
+			);
+			assert.equal(answers.filter((status) => status === 303).length, 1, answers.join());
+		}
+	});
+
 	test("recovery codes sign in once each, and new ones end the old", async () => {
 		const browser = await arrive("rex");
 		const { codes } = await turnOn(browser);
