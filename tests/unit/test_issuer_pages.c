@@ -121,6 +121,25 @@ static void a_factor_that_cannot_be_read_lets_nobody_in(void **state)
 	assert_string_equal(jar.login, "");
 }
 
+static enum err use_step(int64_t step)
+{
+	struct store_op *op =
+		store_ask_now(STORE_TOTP_USED, STORE_TEXT(STR("tom")), STORE_INT(step), STORE_END);
+	enum err err = op->err;
+	store_op_free(&op);
+	return err;
+}
+
+/* Also when two have read the same state before. */
+static void a_step_is_used_once_and_none_before_it(void **state)
+{
+	(void)state;
+	assert_int_equal(use_step(100), ERR_OK);
+	assert_int_equal(use_step(100), ERR_NOT_FOUND);
+	assert_int_equal(use_step(99), ERR_NOT_FOUND);
+	assert_int_equal(use_step(101), ERR_OK);
+}
+
 static int begin(void **state)
 {
 	int failed = begin_tests(state);
@@ -132,6 +151,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_page_says_so),
+		cmocka_unit_test(a_step_is_used_once_and_none_before_it),
 		cmocka_unit_test(a_factor_that_cannot_be_read_lets_nobody_in),
 	};
 	return cmocka_run_group_tests(tests, begin, end_tests);
