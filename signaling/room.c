@@ -142,6 +142,20 @@ void room_remove(struct member **member)
 	free(m);
 }
 
+/* The map's key may be the old one's: it goes with it. */
+void member_set_who(struct member *m, const struct principal *who)
+{
+	struct map *users = &m->room->by_user;
+	assert(str_eq(m->who->user, who->user));
+	bool first = map_get(users, who->user) == m;
+	if (first)
+		map_remove(users, who->user);
+	principal_unref(&m->who);
+	m->who = principal_ref(who);
+	if (first)
+		map_put(users, m->who->user, m);
+}
+
 void member_set_state(struct member *m, struct str state)
 {
 	free((char *)(uintptr_t)m->state.p);

@@ -60,6 +60,8 @@ struct member *room_add_again(struct room *room, const struct principal *who, st
 /* Takes the member out and frees it; tells nobody. */
 void room_remove(struct member **member);
 
+/* Another token of the same user; it is referenced. */
+void member_set_who(struct member *m, const struct principal *who);
 void member_set_state(struct member *m, struct str state); /* copied */
 
 struct member *room_by_endpoint(const struct room *room, struct addr addr);

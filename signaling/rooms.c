@@ -157,8 +157,7 @@ static void meet_grant(struct member *m, const struct principal *who)
 		rooms_end_membership(m, "left");
 		return;
 	}
-	principal_unref(&m->who);
-	m->who = principal_ref(who);
+	member_set_who(m, who);
 	if (p->kind != PLACE_UNKNOWN)
 		m->role = rules_role(p->rules, who);
 }

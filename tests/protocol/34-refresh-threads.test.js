@@ -16,7 +16,7 @@ const ROUNDS = 5;
 let server, corp;
 before(async () => {
 	corp = await foreignIssuer("corp");
-	server = await startServer({ workers: WORKERS, config: { issuers: [corp.config], limits: { ...anyPace, ...anyNumber } } });
+	server = await startServer({ workers: WORKERS, config: { issuers: [corp.config], auth: { cached_tokens: 0 }, limits: { ...anyPace, ...anyNumber } } });
 });
 after(() => server.stop());
 
