@@ -1,11 +1,35 @@
 /* What a command answers, for a person at a terminal or as JSON. */
 #include "service/cli.h"
 
+#include "core/buf.h"
 #include "core/mem.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+
+enum { WORDS_MAX = 64 * 1024 };
+
+/* An array of texts without spaces (names, addresses) is read more easily as words. */
+static bool all_words(const json_t *value)
+{
+	size_t i;
+	json_t *item;
+	json_array_foreach(value, i, item)
+	{
+		if (!json_is_string(item) || strchr(json_string_value(item), ' '))
+			return false;
+	}
+	return json_is_array(value);
+}
+
+static char *words_text(const json_t *value)
+{
+	struct buf b = BUF_INIT(WORDS_MAX);
+	for (size_t i = 0; i < json_array_size(value); i++)
+		buf_addf(&b, "%s%s", i ? " " : "", json_string_value(json_array_get(value, i)));
+	return b.n ? buf_take(&b) : mem_copy(STR(""));
+}
 
 /* What stands in a cell; the caller frees it. */
 static char *cell_text(const char *key, const json_t *value)
@@ -22,8 +46,8 @@ static char *cell_text(const char *key, const json_t *value)
 		return mem_copy(str_of(json_string_value(value)));
 	if (!value || json_is_null(value))
 		return mem_copy(STR(""));
-	if (json_is_array(value) && !json_array_size(value))
-		return mem_copy(STR(""));
+	if (all_words(value))
+		return words_text(value);
 	return json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
 }
 

@@ -97,7 +97,7 @@ test("without the scope admin every one of them is refused", async () => {
 
 test("at the command line: readable, and JSON for programs", async () => {
 	const { client_id, client_secret } = (await cli("client", "add", "Shop", "--grant", "client_credentials", "--json")).json();
-	assert.match((await cli("client", "show", client_id)).stdout, /^client_id: _\w+\nname: Shop\n/);
+	assert.match((await cli("client", "show", client_id)).stdout, /^client_id: _\w+\nname: Shop\n(.+\n)*grants: client_credentials\n/);
 	assert.match((await cli("client", "update", client_id, "--name", "Shop 2", "--trusted")).stdout, /\nname: Shop 2\n/);
 	assert.equal((await cli("client", "update", client_id, "--not-trusted", "--json")).json().trusted, false);
 	const renewed = (await cli("client", "secret", client_id, "--json")).json();
