@@ -155,6 +155,13 @@ async function everything(server, suffix) {
 	note("session id", c.session.session);
 	await c.call("session.refresh", { token: again });
 	await c.close();
+	// a ticket, made and used; an invitation
+	const asked = await fetch(`${base}/v1/tickets`, { method: "POST", headers: { authorization: `Bearer ${again}` } });
+	const ticket = note("ticket", (await asked.json()).ticket);
+	await (await connect(server, { url: `${server.wsUrl}?ticket=${ticket}` })).close();
+	await assert.rejects(connect(server, { url: `${server.wsUrl}?ticket=${ticket}` }));
+	const invitation = await server.rpc("invitation.add", {});
+	note("invitation", invitation.code);
 	await assert.rejects(connect(server, { token: note("bad token", `${again.slice(0, -8)}AAAAAAAA`) }));
 	return again;
 }
