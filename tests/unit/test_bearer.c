@@ -44,7 +44,7 @@ static int make_keys(void **state)
 	assert_int_equal(keypair_generate(JWA_ES256, &other_key), ERR_OK);
 	own_set = made_set(own, 1);
 	corp_set = made_set(corp, 1);
-	return jwk_set_of_secret(str_of(secret), &shared_set);
+	return (int)jwk_set_of_secret(str_of(secret), &shared_set);
 }
 
 static int free_keys(void **state)

@@ -309,8 +309,8 @@ static void bad_pem(void **state)
 	struct keypair pair;
 	static const char *const bad[] = {"", "x", "-----BEGIN PRIVATE KEY-----\n",
 		"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-		"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE "
-		"KEY-----\n"};
+		("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE "
+		 "KEY-----\n")};
 	for (size_t i = 0; i < COUNT(bad); i++)
 		assert_int_equal(keypair_from_pem(str_of(bad[i]), JWA_ES256, &pair), ERR_PARAMS);
 	/* one with a passphrase: refused, and nobody is asked for it */
