@@ -212,6 +212,7 @@ test("a client that is removed takes its tokens along", async () => {
 });
 
 test("what is taken back is listed, page by page", async () => {
+	assert.deepEqual(await server.rpc("token.revoke", { sid: "a-sign-in" }), { kind: "grant", value: "a-sign-in" });
 	const found = [];
 	for (let cursor; ; ) {
 		const page = await server.rpc("revocation.list", { limit: 3, ...(cursor && { cursor }) });
@@ -221,6 +222,7 @@ test("what is taken back is listed, page by page", async () => {
 	}
 	const has = (kind, value, more) => assert.ok(found.some((r) => r.kind === kind && r.value === value && more(r)), value);
 	has("user", "t3", (r) => !r.for_good && r.expires_at > r.withdrawn_at);
+	has("grant", "a-sign-in", (r) => r.expires_at - r.withdrawn_at <= 2 * 24 * 3600); // no token of it lives longer
 	has("user", "stormy", (r) => r.for_good);
 	has("user", "corp|f4", (r) => r.expires_at === undefined); // nobody knows how long its tokens live
 	has("client", "corp|app", (r) => !r.for_good);
