@@ -2,15 +2,12 @@
 #include "auth/audit.h"
 
 #include "core/log.h"
-#include "core/mem.h"
-#include "store/store.h"
+#include "store/page.h"
 #include "store/users.h"
 
-#include <inttypes.h>
-#include <stdlib.h>
 #include <time.h>
 
-enum { LIST_MAX = 100, ACTION_MAX = 64, CURSOR_MAX = 20 };
+enum { ACTION_MAX = 64, CURSOR_MAX = 20 };
 enum { SLICE = 1000, SLICE_EVERY_MS = 1000, LOOK_EVERY_MS = 3600 * 1000 };
 
 static int64_t keep;                   /* seconds */
@@ -33,15 +30,9 @@ static const struct field list_fields[] = {
 	FIELD(struct audit_list, action, STRING, false, 1, ACTION_MAX),
 	FIELD(struct audit_list, since, INT, false, 0, INT64_MAX),
 	FIELD(struct audit_list, cursor, STRING, false, 0, CURSOR_MAX),
-	FIELD(struct audit_list, limit, INT, false, 1, LIST_MAX),
+	FIELD(struct audit_list, limit, INT, false, 1, PAGE_ROWS_MAX),
 	{0},
 };
-
-static int64_t page_of(const struct call *c)
-{
-	const struct audit_list *p = c->params;
-	return p->limit.given ? p->limit.n : LIST_MAX;
-}
 
 static void write_entry(struct json_out *o, const struct store_op *op, size_t row)
 {
@@ -59,25 +50,9 @@ static void write_entry(struct json_out *o, const struct store_op *op, size_t ro
 
 static void listed(struct store_op *op)
 {
-	struct call *c = op->context;
-	if (op->err) {
-		call_refuse(c, op->err);
-		return;
-	}
-	size_t page = (size_t)page_of(c), rows = op->rows < page ? op->rows : page;
-	struct json_out *o = call_result(c);
-	json_open(o, NULL, '{');
-	json_open(o, "entries", '[');
-	for (size_t i = 0; i < rows; i++)
-		write_entry(o, op, i);
-	json_close(o, ']');
-	if (op->rows > rows) {
-		char cursor[CURSOR_MAX + 1];
-		snprintf(cursor, sizeof(cursor), "%" PRId64, store_int(op, rows - 1, 0));
-		json_text(o, "cursor", cursor);
-	}
-	json_close(o, '}');
-	call_reply(c);
+	const struct call *c = op->context;
+	const struct audit_list *p = c->params;
+	page_reply(op, page_rows(p->limit), "entries", write_entry);
 }
 
 static void run_list(struct call *c)
@@ -91,7 +66,7 @@ static void run_list(struct call *c)
 	}
 	store_ask(p->user.n ? STORE_AUDIT_LIST_USER : STORE_AUDIT_LIST, listed, c,
 		STORE_INT(before), STORE_INT(p->since.n),
-		STORE_TEXT(p->action.n ? p->action : STR("")), STORE_INT(page_of(c) + 1),
+		STORE_TEXT(p->action.n ? p->action : STR("")), STORE_INT(page_rows(p->limit) + 1),
 		STORE_TEXT(p->user.n ? p->user : STR("")), STORE_END);
 }
 

@@ -111,9 +111,9 @@ static void keep(const struct store_op *op)
 {
 	for (size_t i = 0; i < op->rows; i++)
 		for (int kind = 0; kind < WITHDRAWAL_KINDS; kind++)
-			if (str_is(store_str(op, i, 0), kinds[kind].word))
-				set(enter((enum withdrawal_kind)kind, store_str(op, i, 1)),
-					store_int(op, i, 2), store_int(op, i, 3));
+			if (str_is(store_str(op, i, 1), kinds[kind].word))
+				set(enter((enum withdrawal_kind)kind, store_str(op, i, 2)),
+					store_int(op, i, 3), store_int(op, i, 4));
 }
 
 /* The last row of a page says where the next one begins. */
@@ -124,8 +124,8 @@ static enum err load(void)
 	enum err err = ERR_OK;
 	for (bool more = true; !err && more;) {
 		struct store_op *last = op;
-		struct str kind = last ? store_str(last, PAGE - 1, 0) : STR("");
-		struct str value = last ? store_str(last, PAGE - 1, 1) : STR("");
+		struct str kind = last ? store_str(last, PAGE - 1, 1) : STR("");
+		struct str value = last ? store_str(last, PAGE - 1, 2) : STR("");
 		op = store_ask_now(STORE_WITHDRAWALS, STORE_INT(now), STORE_TEXT(kind),
 			STORE_TEXT(value), STORE_INT(PAGE), STORE_INT(now - EXPIRES_MAX - DAY),
 			STORE_END);

@@ -5,11 +5,9 @@
 #include "service/directory.h"
 #include "service/session_parts.h"
 #include "service/withdrawn.h"
-#include "store/store.h"
+#include "store/page.h"
 
 #include <time.h>
-
-enum { LIST_MAX = 100 };
 
 static const char put_out[] = "put out by an administrator";
 
@@ -23,7 +21,7 @@ struct list_params {
 static const struct field list_fields[] = {
 	FIELD(struct list_params, user, STRING, false, 1, WITHDRAWAL_VALUE_MAX),
 	FIELD(struct list_params, cursor, STRING, false, 1, SESSION_HANDLE_MAX - 1),
-	FIELD(struct list_params, limit, INT, false, 1, LIST_MAX),
+	FIELD(struct list_params, limit, INT, false, 1, PAGE_ROWS_MAX),
 	{0},
 };
 
@@ -133,7 +131,7 @@ static void run_list(struct call *c)
 	}
 	l->call = c;
 	l->from = worker_self();
-	l->left = p->limit.given ? (size_t)p->limit.n : LIST_MAX;
+	l->left = page_rows(p->limit);
 	l->out = call_result(c);
 	c->state = l;
 	json_open(l->out, NULL, '{');

@@ -4,11 +4,11 @@
 #include "core/mem.h"
 #include "service/authn.h"
 #include "service/withdrawn.h"
-#include "store/store.h"
+#include "store/page.h"
 
 #include <time.h>
 
-enum { LIST_MAX = 100, TOKEN_MAX = 16384, SID_MAX = 255, CURSOR_MAX = 8 + WITHDRAWAL_VALUE_MAX };
+enum { TOKEN_MAX = 16384, SID_MAX = 255, CURSOR_MAX = 8 + WITHDRAWAL_VALUE_MAX };
 
 /* What another issuer, or no account, is behind: it need not be known here. */
 static bool is_stranger(struct str user)
@@ -180,31 +180,16 @@ struct revoked_params {
 
 static const struct field revoked_fields[] = {
 	FIELD(struct revoked_params, cursor, STRING, false, 0, CURSOR_MAX),
-	FIELD(struct revoked_params, limit, INT, false, 1, LIST_MAX),
+	FIELD(struct revoked_params, limit, INT, false, 1, PAGE_ROWS_MAX),
 	{0},
 };
 
-static size_t page_of(const struct call *c)
-{
-	const struct revoked_params *p = c->params;
-	return p->limit.given ? (size_t)p->limit.n : LIST_MAX;
-}
-
-static void write_cursor(struct json_out *o, const struct store_op *op, size_t row)
-{
-	struct buf b = BUF_INIT(CURSOR_MAX + 1);
-	buf_addf(&b, STR_FMT " ", STR_ARG(store_str(op, row, 0)));
-	buf_adds(&b, store_str(op, row, 1));
-	json_str(o, "cursor", buf_str(&b));
-	buf_free(&b);
-}
-
 static void write_revoked(struct json_out *o, const struct store_op *op, size_t row)
 {
-	int64_t at = store_int(op, row, 2), until = store_int(op, row, 3);
+	int64_t at = store_int(op, row, 3), until = store_int(op, row, 4);
 	json_open(o, NULL, '{');
-	json_str(o, "kind", store_str(op, row, 0));
-	json_str(o, "value", store_str(op, row, 1));
+	json_str(o, "kind", store_str(op, row, 1));
+	json_str(o, "value", store_str(op, row, 2));
 	json_bool(o, "for_good", at == WITHDRAWN_FOR_GOOD);
 	if (at != WITHDRAWN_FOR_GOOD)
 		json_int(o, "withdrawn_at", at);
@@ -215,22 +200,9 @@ static void write_revoked(struct json_out *o, const struct store_op *op, size_t 
 
 static void listed(struct store_op *op)
 {
-	struct call *c = op->context;
-	if (op->err) {
-		call_refuse(c, op->err);
-		return;
-	}
-	size_t page = page_of(c), rows = op->rows < page ? op->rows : page;
-	struct json_out *o = call_result(c);
-	json_open(o, NULL, '{');
-	json_open(o, "revoked", '[');
-	for (size_t i = 0; i < rows; i++)
-		write_revoked(o, op, i);
-	json_close(o, ']');
-	if (op->rows > rows)
-		write_cursor(o, op, rows - 1);
-	json_close(o, '}');
-	call_reply(c);
+	const struct call *c = op->context;
+	const struct revoked_params *p = c->params;
+	page_reply(op, page_rows(p->limit), "revoked", write_revoked);
 }
 
 /* A cursor is the kind, a space and the value of a page's last row. */
@@ -249,7 +221,7 @@ static void run_revoked(struct call *c)
 		return;
 	}
 	store_ask(STORE_WITHDRAWALS, listed, c, STORE_INT(now), STORE_TEXT(kind), STORE_TEXT(value),
-		STORE_INT((int64_t)page_of(c) + 1), STORE_INT(0), STORE_END);
+		STORE_INT(page_rows(p->limit) + 1), STORE_INT(0), STORE_END);
 }
 
 #define ADMIN(name, flags, type, run) \

@@ -4,6 +4,7 @@
 #include "auth/password.h"
 #include "auth/server/key_rotation.h"
 #include "auth/server/server.h"
+#include "store/page.h"
 #include "store/users.h"
 
 enum { INVITATION_NOTE_MAX = 128, INVITATION_USES_MAX = 10000, INVITATION_ID_MAX = 64 };
@@ -18,7 +19,7 @@ static const struct field user_add_fields[] = {
 
 static const struct field user_list_fields[] = {
 	FIELD(struct admin_list, cursor, STRING, false, 0, USER_NAME_MAX),
-	FIELD(struct admin_list, limit, INT, false, 1, ADMIN_LIST_MAX),
+	FIELD(struct admin_list, limit, INT, false, 1, PAGE_ROWS_MAX),
 	{0},
 };
 
@@ -42,7 +43,7 @@ static const struct field invitation_add_fields[] = {
 
 static const struct field invitation_list_fields[] = {
 	FIELD(struct admin_list, cursor, STRING, false, 0, INVITATION_ID_MAX),
-	FIELD(struct admin_list, limit, INT, false, 1, ADMIN_LIST_MAX),
+	FIELD(struct admin_list, limit, INT, false, 1, PAGE_ROWS_MAX),
 	{0},
 };
 
@@ -66,7 +67,7 @@ static const struct field client_add_fields[] = {
 
 static const struct field client_list_fields[] = {
 	FIELD(struct admin_list, cursor, STRING, false, 0, CLIENT_ID_MAX),
-	FIELD(struct admin_list, limit, INT, false, 1, ADMIN_LIST_MAX),
+	FIELD(struct admin_list, limit, INT, false, 1, PAGE_ROWS_MAX),
 	{0},
 };
 
@@ -149,35 +150,17 @@ bool scopes_known(struct str words)
 	return true;
 }
 
-static int64_t page_of(const struct call *c)
-{
-	const struct admin_list *p = c->params;
-	return p->limit.given ? p->limit.n : ADMIN_LIST_MAX;
-}
-
 void admin_list(struct call *c, enum store_verb verb, void (*done)(struct store_op *op))
 {
 	const struct admin_list *p = c->params;
-	store_ask(verb, done, c, STORE_TEXT(p->cursor), STORE_INT(page_of(c) + 1), STORE_END);
+	store_ask(verb, done, c, STORE_TEXT(p->cursor), STORE_INT(page_rows(p->limit) + 1),
+		STORE_END);
 }
 
 void admin_reply_list(struct store_op *op, const char *key,
 	void (*write_row)(struct json_out *o, const struct store_op *op, size_t row))
 {
-	struct call *c = op->context;
-	if (op->err) {
-		call_refuse(c, op->err);
-		return;
-	}
-	size_t page = (size_t)page_of(c), rows = op->rows < page ? op->rows : page;
-	struct json_out *o = call_result(c);
-	json_open(o, NULL, '{');
-	json_open(o, key, '[');
-	for (size_t i = 0; i < rows; i++)
-		write_row(o, op, i);
-	json_close(o, ']');
-	if (op->rows > rows)
-		json_str(o, "cursor", store_str(op, rows - 1, 0));
-	json_close(o, '}');
-	call_reply(c);
+	const struct call *c = op->context;
+	const struct admin_list *p = c->params;
+	page_reply(op, page_rows(p->limit), key, write_row);
 }

@@ -8,16 +8,12 @@
 #include "core/call.h"
 #include "store/store.h"
 
-enum { ADMIN_LIST_MAX = 100 };
-
-/* A page of a list: what comes behind the cursor, which is a row's first column. */
+/* A page of a list (store/page.h): what comes behind the cursor. */
 struct admin_list {
 	struct str cursor;
 	struct param_int limit;
 };
-/* Asks for one row more than the page may have: that says whether there are more. */
 void admin_list(struct call *c, enum store_verb verb, void (*done)(struct store_op *op));
-/* Answers with {KEY: [row…], cursor?}. */
 void admin_reply_list(struct store_op *op, const char *key,
 	void (*write_row)(struct json_out *o, const struct store_op *op, size_t row));
 

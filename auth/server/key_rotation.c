@@ -5,7 +5,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/pool.h"
-#include "store/store.h"
+#include "store/page.h"
 
 #include <openssl/crypto.h>
 #include <pthread.h>
@@ -63,19 +63,7 @@ static void write_key(struct json_out *o, const struct store_op *op, size_t row)
 
 static void listed(struct store_op *op)
 {
-	struct call *c = op->context;
-	if (op->err) {
-		call_refuse(c, op->err);
-		return;
-	}
-	struct json_out *o = call_result(c);
-	json_open(o, NULL, '{');
-	json_open(o, "keys", '[');
-	for (size_t i = 0; i < op->rows; i++)
-		write_key(o, op, i);
-	json_close(o, ']');
-	json_close(o, '}');
-	call_reply(c);
+	page_reply(op, op->rows, "keys", write_key);
 }
 
 void key_list_run(struct call *c)
