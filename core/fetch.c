@@ -236,6 +236,9 @@ static void set_rules(struct fetch_private *own)
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	/* Names are looked up on threads that cannot be interrupted. One whose answer comes too late
+	 * ends by itself, and its worker does not wait for it. */
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* the address looked at is the one asked */
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "Signalbox/" SIGNALBOX_VERSION);
 	if (authorities)

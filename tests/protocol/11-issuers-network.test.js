@@ -27,6 +27,7 @@ const NAMES = {
 const directory = ownDirectory();
 const file = (name) => join(directory, name);
 const issuer = new Issuer("issuer");
+const silent = []; // questions about a name that nobody answers
 let trapped = 0; // connections that should not have been
 let trap; // the port of what lies on this machine
 let tls;
@@ -71,7 +72,10 @@ before(async () => {
 	}).unref();
 	await new Promise((done) => inside.listen(0, "::", done));
 	trap = inside.address().port;
-	dns = createSocket("udp4", (query, from) => dns.send(answer(query), from.port, from.address));
+	dns = createSocket("udp4", (query, from) => {
+		if (query.includes("silent")) silent.push(query.toString("latin1"));
+		else dns.send(answer(query), from.port, from.address);
+	});
 	await new Promise((done) => dns.bind(53, THERE, done));
 	writeFileSync(file("resolv.conf"), `nameserver ${THERE}\n`);
 	document = { issuer: issuer.issuer, jwks_uri: `http://127.0.0.1:${trap}/` };
@@ -148,6 +152,19 @@ test("questions about a token go to no address on this machine either", async ()
 		assert.equal(metric(await server.metrics()), before + 1, place);
 		assert.equal(trapped, 0, place);
 	}
+});
+
+test("a name server that does not answer holds nobody up, but for who waits for that issuer", async () => {
+	const somebody = await connect(server, { token: await issuer.token({ exp: Math.floor(Date.now() / 1000) + 3 * ahead }) });
+	document = { issuer: issuer.issuer, jwks_uri: "https://silent.example/" };
+	server.ahead((ahead += 3600 + COOLDOWN));
+	const exp = Math.floor(Date.now() / 1000) + 3 * ahead;
+	assert.equal(await outcome(await issuer.token({ exp }, { key: { ...issuer.keys[0], kid: "silent" } })), "invalid_token");
+	await somebody.call("session.ping", {});
+	assert.ok(silent.length);
+	// Whoever looks a name up asks once more after five seconds: what was held up by that comes later.
+	assert.equal(new Set(silent).size, silent.length);
+	await somebody.close();
 });
 
 test("the trap would have told", async () => {
