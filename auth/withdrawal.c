@@ -190,25 +190,35 @@ struct str withdrawal_jti(const struct principal *who, char *out)
 	return (struct str){out, k.n - 1};
 }
 
+/* What a withdrawal of that kind would have to name to be about the principal: first ret_before, then
+ * ret_value. Of n 0, nothing is. */
+static void named(const struct principal *who, enum withdrawal_kind kind, struct str *ret_before,
+	struct str *ret_value)
+{
+	bool ours = kind == WITHDRAWN_GRANT || kind == WITHDRAWN_USER; /* or else the issuer's */
+	*ret_before = ours ? STR("") : issuer_of(who);
+	*ret_value = kind == WITHDRAWN_TOKEN ? who->jti
+		: kind == WITHDRAWN_GRANT    ? who->sid
+		: kind == WITHDRAWN_USER     ? who->user
+					     : who->client;
+}
+
+bool withdrawal_names(const struct principal *who, enum withdrawal_kind kind, struct str value)
+{
+	struct str before, after;
+	named(who, kind, &before, &after);
+	if (!after.n || value.n != before.n + after.n || !str_starts(value, before))
+		return false;
+	return str_eq(after, (struct str){value.p + before.n, after.n});
+}
+
 static bool fits(const struct principal *who, enum withdrawal_kind kind)
 {
-	struct str before = issuer_of(who);
-	const struct entry *e = NULL;
-	switch (kind) {
-	case WITHDRAWN_TOKEN:
-		return who->jti.n && find(kind, before, who->jti);
-	case WITHDRAWN_GRANT:
-		return who->sid.n && find(kind, STR(""), who->sid);
-	case WITHDRAWN_USER:
-		e = find(kind, STR(""), who->user);
-		break;
-	case WITHDRAWN_CLIENT:
-		e = who->client.n ? find(kind, before, who->client) : NULL;
-		break;
-	case WITHDRAWAL_KINDS:
-		break;
-	}
-	return e && who->issued_at <= e->at;
+	struct str before, value;
+	named(who, kind, &before, &value);
+	const struct entry *e = value.n ? find(kind, before, value) : NULL;
+	bool whenever = kind == WITHDRAWN_TOKEN || kind == WITHDRAWN_GRANT;
+	return e && (whenever || who->issued_at <= e->at);
 }
 
 bool withdrawals_fit(const struct principal *who, enum withdrawal_kind *ret_kind)

@@ -52,6 +52,10 @@ void withdrawals_lift(struct str user, int64_t at);
 /* Whether the token that this is the principal of was withdrawn, and as what. */
 bool withdrawals_fit(const struct principal *who, enum withdrawal_kind *ret_kind);
 
+/* Whether a withdrawal of that is about this principal at all, whenever its token was issued. Looks at
+ * nothing else: for asking many principals about one withdrawal. */
+bool withdrawal_names(const struct principal *who, enum withdrawal_kind kind, struct str value);
+
 /* How far the withdrawals have come: for withdrawals_issue(), taken before the store is asked whether a
  * token may be given. Never 0. */
 uint64_t withdrawals_seen(void);

@@ -108,11 +108,12 @@ static void end_withdrawn(struct session *s)
 	}
 }
 
-void sessions_withdraw(void)
+void sessions_withdraw(enum withdrawal_kind kind, struct str value)
 {
 	for (struct session *s = sessions, *next; s && !sealed; s = next) {
 		next = s->next;
-		end_withdrawn(s);
+		if (withdrawal_names(s->caller.who, kind, value))
+			end_withdrawn(s);
 	}
 }
 

@@ -6,6 +6,7 @@
  * session on the spot: it is marked, and swept at the end of the loop turn. */
 #pragma once
 
+#include "auth/withdrawal.h"
 #include "core/call.h"
 #include "core/worker.h"
 #include "service/carrier.h"
@@ -85,8 +86,8 @@ void session_refuse(
 enum err session_take(const char *id, const struct principal *who, uint64_t sent, struct str text,
 	uint64_t *ret_received);
 
-/* Ends this worker's sessions whose tokens are withdrawn (auth/withdrawal.h), with 4501. */
-void sessions_withdraw(void);
+/* Ends this worker's sessions whose tokens are withdrawn by that (auth/withdrawal.h), with 4501. */
+void sessions_withdraw(enum withdrawal_kind kind, struct str value);
 
 /* ---- from one process to the next (service/hand_over.h); on each worker, as rounds ---- */
 

@@ -26,8 +26,9 @@ struct notice {
 static void run_notice(struct post *p)
 {
 	struct notice *n = (struct notice *)p;
-	authn_forget(n->kind, (struct str){n->value, n->n});
-	sessions_withdraw();
+	struct str value = {n->value, n->n};
+	authn_forget(n->kind, value);
+	sessions_withdraw(n->kind, value);
 	openings_withdraw();
 	free(n);
 }

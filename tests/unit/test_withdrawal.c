@@ -56,8 +56,13 @@ static void test_kinds(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		assert_false(refused(token(rows[i].user, rows[i].issued_at)));
 		withdrawals_note(rows[i].kind, str_of(rows[i].value), T);
-		if (refused(token(rows[i].user, rows[i].issued_at)) != rows[i].fits)
+		struct principal who = token(rows[i].user, rows[i].issued_at);
+		bool named = withdrawal_names(&who, rows[i].kind, str_of(rows[i].value));
+		if (refused(who) != rows[i].fits)
 			fail_msg("row %zu", i);
+		/* Apart from when the token was issued, it is the same question. */
+		if (named != (rows[i].fits || rows[i].issued_at > T))
+			fail_msg("named, row %zu", i);
 		withdrawals_finish();
 	}
 }
