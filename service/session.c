@@ -21,6 +21,7 @@ enum {
 	EXPIRING_S = 60, /* told so long before the token's end */
 	EXPIRED_GRACE_S = 25,
 	HELD_MAX_BYTES = 1 << 20,
+	BURIED_AT_ONCE = 32, /* then others have their turn */
 };
 
 static struct session_options options;
@@ -28,6 +29,7 @@ static _Thread_local struct session *sessions;
 static _Thread_local struct session *ended; /* linked by next, not in sessions any more */
 static _Thread_local struct map by_handle;
 static _Thread_local uv_timer_t sweeper;
+static _Thread_local uv_idle_t more_to_bury; /* its running keeps the loop from waiting */
 static _Thread_local bool draining, sealed;
 
 void session_configure(const struct session_options *o)
@@ -194,7 +196,7 @@ static void release_held(struct session *s)
 static void on_event(struct caller *c, struct frame *f)
 {
 	struct session *s = (struct session *)c;
-	if (sealed) {
+	if (sealed || s->ending) {
 		frame_unref(&f);
 		return;
 	}
@@ -597,16 +599,27 @@ static void on_sweep(uv_timer_t *timer)
 	}
 }
 
+static void go_on(uv_idle_t *idle)
+{
+	(void)idle; /* turn() does it */
+}
+
+/* Many may end at once, those of a whole client: nobody else waits for all of them. */
 static void turn(struct worker *w)
 {
 	(void)w;
-	while (ended)
+	for (int i = 0; ended && i < BURIED_AT_ONCE; i++)
 		bury(ended);
+	if (ended)
+		uv_idle_start(&more_to_bury, go_on);
+	else
+		uv_idle_stop(&more_to_bury);
 }
 
 static enum err start(struct worker *w)
 {
 	uv_timer_init(&w->loop, &sweeper);
+	uv_idle_init(&w->loop, &more_to_bury);
 	return ERR_OK;
 }
 
@@ -678,7 +691,9 @@ void sessions_seal(void)
 /* Who is still there has been handed over, or is lost with the process: nobody is told. */
 static void stop(struct worker *w)
 {
-	turn(w);
+	(void)w;
+	while (ended)
+		bury(ended);
 	for (struct session *s; (s = sessions);) {
 		unlink_from(s);
 		map_remove(&by_handle, str_of(s->handle));
@@ -688,6 +703,7 @@ static void stop(struct worker *w)
 	}
 	map_free(&by_handle);
 	uv_close((uv_handle_t *)&sweeper, NULL);
+	uv_close((uv_handle_t *)&more_to_bury, NULL);
 }
 
 const struct worker_part session_part = {.name = "sessions",

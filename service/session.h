@@ -3,7 +3,8 @@
  * leaves it away: it goes on, keeps what it would send, and waits for the client to resume it.
  *
  * Thread: the worker it was opened on, also when its connection is on another. Nothing ends a
- * session on the spot: it is marked, and swept at the end of the loop turn. */
+ * session on the spot: it is marked, and swept at the end of the loop turn, or when very many end, of
+ * one that follows at once; meanwhile nothing comes from it or to it. */
 #pragma once
 
 #include "auth/withdrawal.h"
