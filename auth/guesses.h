@@ -20,3 +20,7 @@ int64_t guess_take(struct str account, struct str address);
 
 /* The attempt was right: it counts for nothing, and what failed before for the account neither. */
 void guess_right(struct str account, struct str address);
+
+/* Takes one sign-up of the address, whatever comes of it: each costs a hash and may leave an account.
+ * 0: go on; else the seconds that have to pass first. */
+int64_t sign_up_take(struct str address);

@@ -1,13 +1,13 @@
 #include "auth/password.h"
 
 #include "auth/throttle.h"
+#include "core/client_address.h"
 #include "core/clock.h"
 #include "core/mem.h"
 #include "core/metrics.h"
 #include "core/pool.h"
 
 #include <argon2.h>
-#include <arpa/inet.h>
 #include <assert.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
@@ -20,7 +20,8 @@ enum {
 	SALT_BYTES = 16,
 	HASH_BYTES = 32,
 	ACCOUNT_MAX = 64,
-	ADDRESS_MAX = 48,
+	ADDRESS_MAX = 16,
+	PAIR_MAX = ACCOUNT_MAX + ADDRESS_MAX,
 	ACCOUNT_FREE = 10, /* an account's wait stays short, or anybody could lock anybody out */
 	ACCOUNT_WAIT_MAX = 60,
 	ADDRESS_FREE = 50, /* behind one address may be a whole school */
@@ -50,12 +51,15 @@ static struct {
 	pthread_mutex_t lock; /* around pool: it ends while workers run */
 	struct pool *pool;
 	struct throttle *accounts, *addresses;
+	/* accounts where they have signed in before: who tries them elsewhere keeps nobody out there */
+	struct throttle *at_home;
 } own = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 void password_start(void)
 {
 	own.accounts = throttle_new(ACCOUNT_FREE, ACCOUNT_WAIT_MAX);
 	own.addresses = throttle_new(ADDRESS_FREE, ADDRESS_WAIT_MAX);
+	own.at_home = throttle_new(ACCOUNT_FREE, ACCOUNT_WAIT_MAX);
 	own.pool = pool_new("passwords", 1, PASSWORD_QUEUE_MAX);
 }
 
@@ -68,6 +72,7 @@ void password_stop(void)
 	pool_free(&pool);
 	throttle_free(&own.accounts);
 	throttle_free(&own.addresses);
+	throttle_free(&own.at_home);
 }
 
 enum err password_fit(struct str password)
@@ -111,35 +116,61 @@ static void run_hash(struct job *job)
 	end_hash();
 }
 
-static int64_t must_wait(struct str account, struct str address, int64_t now)
+/* How often a password was wrong, of the account and of the address. */
+struct counts {
+	struct throttle *accounts;
+	struct str account, address; /* n 0: not limited */
+};
+
+static struct counts counts_of(const struct password_job *j, struct str pair)
 {
-	int64_t one = throttle_wait(own.accounts, account, now);
-	int64_t other = address.n ? throttle_wait(own.addresses, address, now) : 0;
+	struct counts c = {own.accounts, {j->account, j->account_n}, {j->address, j->address_n}};
+	if (j->address_n && throttle_knows(own.at_home, pair)) {
+		c.accounts = own.at_home;
+		c.account = pair;
+	}
+	return c;
+}
+
+static int64_t must_wait(const struct counts *c, int64_t now)
+{
+	int64_t one = throttle_wait(c->accounts, c->account, now);
+	int64_t other = c->address.n ? throttle_wait(own.addresses, c->address, now) : 0;
 	return one > other ? one : other;
+}
+
+static void count(const struct counts *c, struct str pair, bool right, int64_t now)
+{
+	if (right) {
+		throttle_forget(c->accounts, c->account);
+		if (c->address.n)
+			throttle_enter(own.at_home, pair, now);
+		return;
+	}
+	throttle_failed(c->accounts, c->account, now);
+	if (c->address.n)
+		throttle_failed(own.addresses, c->address, now);
 }
 
 static void run_check(struct job *job)
 {
 	struct password_job *j = (struct password_job *)job;
-	struct str account = {j->account, j->account_n}, address = {j->address, j->address_n};
+	char text[PAIR_MAX];
+	struct str pair = {text, j->address_n + j->account_n};
+	memcpy(text, j->address, j->address_n);
+	memcpy(text + j->address_n, j->account, j->account_n);
+	struct counts c = counts_of(j, pair);
 	int64_t now = clock_steady_ms();
-	j->outcome.retry_after = must_wait(account, address, now);
+	j->outcome.retry_after = must_wait(&c, now);
 	if (j->outcome.retry_after) {
 		j->outcome.err = ERR_RATE_LIMITED;
 		return;
 	}
 	begin_hash();
-	bool same = argon2id_verify(j->hash, j->password, j->password_n) == ARGON2_OK;
+	bool right = argon2id_verify(j->hash, j->password, j->password_n) == ARGON2_OK && j->known;
 	end_hash();
-	if (same && j->known) {
-		j->outcome.err = ERR_OK;
-		throttle_forget(own.accounts, account);
-		return;
-	}
-	j->outcome.err = ERR_UNAUTHENTICATED;
-	throttle_failed(own.accounts, account, now);
-	if (address.n)
-		throttle_failed(own.addresses, address, now);
+	count(&c, pair, right, now);
+	j->outcome.err = right ? ERR_OK : ERR_UNAUTHENTICATED;
 }
 
 static void come_back(struct job *job)
@@ -191,13 +222,10 @@ static void put_account(struct password_job *j, struct str typed)
 			j->account[i] = (char)(j->account[i] - 'A' + 'a');
 }
 
-/* Of IPv6 the network counts: everybody has 2^64 addresses in theirs. */
 static void put_address(struct password_job *j, struct str text)
 {
-	struct in6_addr six;
-	j->address_n = put(j->address, sizeof(j->address) - 1, text);
-	if (inet_pton(AF_INET6, j->address, &six) == 1 && !IN6_IS_ADDR_V4MAPPED(&six))
-		j->address_n = put(j->address, sizeof(j->address), (struct str){(char *)&six, 8});
+	struct client_address address = client_address_of(text);
+	j->address_n = put(j->address, sizeof(j->address), client_address_limited(&address));
 }
 
 enum err password_check(const struct password_attempt *a, password_done *done, void *context)

@@ -80,7 +80,8 @@ int64_t throttle_wait(const struct throttle *t, struct str key, int64_t now)
 	return left > 0 ? (left + 999) / 1000 : 0;
 }
 
-void throttle_failed(struct throttle *t, struct str key, int64_t now)
+/* The entry, made in the place of the one that was used least lately. */
+static struct entry *need(struct throttle *t, struct str key)
 {
 	uint64_t id = id_of(t, key);
 	struct entry *e = find(t, id);
@@ -92,8 +93,26 @@ void throttle_failed(struct throttle *t, struct str key, int64_t now)
 				e = &set[i];
 		*e = (struct entry){.id = id};
 	}
+	return e;
+}
+
+void throttle_failed(struct throttle *t, struct str key, int64_t now)
+{
+	struct entry *e = need(t, key);
 	e->failures = failures_now(e, now) + 1;
 	e->last = now;
+}
+
+void throttle_enter(struct throttle *t, struct str key, int64_t now)
+{
+	struct entry *e = need(t, key);
+	e->failures = 0;
+	e->last = now;
+}
+
+bool throttle_knows(const struct throttle *t, struct str key)
+{
+	return find(t, id_of(t, key)) != NULL;
 }
 
 void throttle_undo(struct throttle *t, struct str key)

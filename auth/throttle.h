@@ -24,3 +24,7 @@ void throttle_failed(struct throttle *t, struct str key, int64_t now);
 /* One failure was none. */
 void throttle_undo(struct throttle *t, struct str key);
 void throttle_forget(struct throttle *t, struct str key);
+
+/* A key that is remembered without a failure, and whether one is remembered. */
+void throttle_enter(struct throttle *t, struct str key, int64_t now);
+bool throttle_knows(const struct throttle *t, struct str key);

@@ -1,6 +1,7 @@
 #include "service/quota.h"
 
 #include "core/bucket.h"
+#include "core/client_address.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/map.h"
@@ -37,6 +38,7 @@ static int64_t swept_ms;
 void quota_configure(const struct quota_limits *l)
 {
 	limits = *l;
+	client_addresses_configure(l->addresses, forwarded_trusts);
 }
 
 static struct bucket_size handshakes_size(void)
@@ -129,27 +131,9 @@ static struct entry *remember(struct map *in, struct str key)
 	return NULL;
 }
 
-/* What an address is counted under, and whether it is ever refused. */
-struct key {
-	char bytes[16];
-	size_t n;
-	bool limited;
-};
-
-static struct key key_of(struct str address)
+static struct str key_str(const struct client_address *k)
 {
-	struct key k = {0};
-	struct ip ip = {{0}};
-	bool known = ip_read(address, &ip);
-	k.n = ip_is_v4(&ip) ? sizeof(ip.bytes) : sizeof(ip.bytes) / 2;
-	memcpy(k.bytes, ip.bytes, k.n);
-	k.limited = limits.addresses && known && !forwarded_trusts(&ip);
-	return k;
-}
-
-static struct str key_str(const struct key *k)
-{
-	return (struct str){k->bytes, k->n};
+	return (struct str){(const char *)k->bytes, k->n};
 }
 
 static int64_t seconds(int64_t ms)
@@ -195,7 +179,7 @@ struct refusal quota_crowded(void)
 
 enum quota_room quota_connect(struct str address)
 {
-	struct key k = key_of(address);
+	struct client_address k = client_address_of(address);
 	unsigned most = limits.connections_per_address;
 	enum quota_room room = QUOTA_ROOM;
 	pthread_mutex_lock(&lock);
@@ -226,13 +210,13 @@ static void count_down(struct map *in, struct str key, size_t offset)
 
 void quota_disconnect(struct str address)
 {
-	struct key k = key_of(address);
+	struct client_address k = client_address_of(address);
 	count_down(&addresses, key_str(&k), offsetof(struct entry, connections));
 }
 
 enum err quota_handshake(struct str address, struct refusal *ret_why)
 {
-	struct key k = key_of(address);
+	struct client_address k = client_address_of(address);
 	if (!k.limited || !limits.handshakes_per_second)
 		return ERR_OK;
 	pthread_mutex_lock(&lock);
@@ -252,7 +236,7 @@ enum err quota_handshake(struct str address, struct refusal *ret_why)
 
 enum err quota_opening(struct str address, struct refusal *ret_why)
 {
-	struct key k = key_of(address);
+	struct client_address k = client_address_of(address);
 	if (!k.limited || !limits.unopened_per_address)
 		return ERR_OK;
 	pthread_mutex_lock(&lock);
@@ -272,7 +256,7 @@ enum err quota_opening(struct str address, struct refusal *ret_why)
 
 void quota_opening_begun(struct str address)
 {
-	struct key k = key_of(address);
+	struct client_address k = client_address_of(address);
 	pthread_mutex_lock(&lock);
 	need(&addresses, key_str(&k))->openings++;
 	pthread_mutex_unlock(&lock);
@@ -280,13 +264,13 @@ void quota_opening_begun(struct str address)
 
 void quota_opening_ended(struct str address)
 {
-	struct key k = key_of(address);
+	struct client_address k = client_address_of(address);
 	count_down(&addresses, key_str(&k), offsetof(struct entry, openings));
 }
 
 enum err quota_token(struct str address, struct refusal *ret_why)
 {
-	struct key k = key_of(address);
+	struct client_address k = client_address_of(address);
 	if (!k.limited || !limits.failed_authentications_per_minute)
 		return ERR_OK;
 	pthread_mutex_lock(&lock);
@@ -305,7 +289,7 @@ enum err quota_token(struct str address, struct refusal *ret_why)
 
 void quota_token_failed(struct str address)
 {
-	struct key k = key_of(address);
+	struct client_address k = client_address_of(address);
 	pthread_mutex_lock(&lock);
 	struct entry *e = k.limited ? remember(&addresses, key_str(&k)) : NULL;
 	if (e)

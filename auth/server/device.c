@@ -1,6 +1,7 @@
 #include "auth/server/device.h"
 
 #include "auth/server/issuer.h"
+#include "core/client_address.h"
 #include "core/mem.h"
 #include "store/store.h"
 
@@ -90,7 +91,7 @@ static void added(struct store_op *op)
 	if (op->err == ERR_NOT_FOUND) {
 		http_header(a->r->x, "Retry-After", STR("60"));
 		client_request_refuse(a->r, 429, "slow_down",
-			"Too many devices of this address are waiting for somebody already.");
+			"Too many devices are waiting for somebody already.");
 	} else if (op->err) {
 		client_request_failed(a->r); /* a user code that is taken, too: one in billions */
 	} else {
@@ -105,6 +106,7 @@ static void add(struct client_request *r, struct scope_set scope)
 	struct asking *a = mem_new(struct asking);
 	unsigned char device[SECRET_HASH], user[SECRET_HASH];
 	char text[SCOPE_SET_TEXT_MAX];
+	struct client_address client = client_address_of(r->x->in.peer);
 	a->r = r;
 	secret_make(a->device_code);
 	make_user_code(a->user_code);
@@ -115,7 +117,9 @@ static void add(struct client_request *r, struct scope_set scope)
 		STORE_BLOB(((struct str){(char *)user, sizeof(user)})), STORE_TEXT(r->client->id),
 		STORE_INT(r->now), STORE_TEXT(scope_set_text(scope, text)),
 		STORE_TEXT(r->x->in.peer), STORE_INT(DEVICE_CODE_LIFETIME),
-		STORE_INT(DEVICE_WAITING_MAX), STORE_INT(DEVICE_INTERVAL), STORE_END);
+		STORE_INT(DEVICE_WAITING_MAX), STORE_INT(DEVICE_INTERVAL),
+		STORE_BLOB(client_address_limited(&client)), STORE_INT(DEVICE_CODES_MAX),
+		STORE_END);
 }
 
 static void begin(struct client_request *r)

@@ -11,7 +11,9 @@
 enum {
 	DEVICE_CODE_LIFETIME = 600, /* seconds */
 	DEVICE_INTERVAL = 5,        /* seconds between two questions of a device */
-	DEVICE_WAITING_MAX = 20,    /* codes that one address may have waiting */
+	DEVICE_WAITING_MAX = 20,    /* codes that one client address may have waiting */
+	DEVICE_CODES_MAX =
+		20000, /* codes in all, those that ran out within the last hour as well */
 	USER_CODE_LETTERS = 8,
 	USER_CODE_SHOWN = USER_CODE_LETTERS + 1, /* "BCDF-GHJK" */
 };

@@ -136,15 +136,20 @@ void page_problem(struct buf *b, const char *problem)
 		buf_addf(b, "<p class=\"error\" id=\"problem\" role=\"alert\">%s</p>\n", problem);
 }
 
-const char *page_wait(struct http_exchange *x, int64_t seconds, char out[PAGE_WAIT_TEXT])
+const char *page_wait_for(
+	struct http_exchange *x, const char *why, int64_t seconds, char out[PAGE_WAIT_TEXT])
 {
 	char after[24];
 	snprintf(after, sizeof(after), "%lld", (long long)seconds);
-	snprintf(out, PAGE_WAIT_TEXT,
-		"There were too many attempts that failed. Wait %s second%s, then try again.",
-		after, seconds == 1 ? "" : "s");
+	snprintf(out, PAGE_WAIT_TEXT, "%s Wait %s second%s, then try again.", why, after,
+		seconds == 1 ? "" : "s");
 	http_header(x, "Retry-After", str_of(after));
 	return out;
+}
+
+const char *page_wait(struct http_exchange *x, int64_t seconds, char out[PAGE_WAIT_TEXT])
+{
+	return page_wait_for(x, "There were too many attempts that failed.", seconds, out);
 }
 
 /* ---- cookies ---- */

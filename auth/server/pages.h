@@ -35,6 +35,9 @@ void page_problem(struct buf *b, const char *problem);
 /* A sentence about too many attempts, and the header that says the same. */
 enum { PAGE_WAIT_TEXT = 160 };
 const char *page_wait(struct http_exchange *x, int64_t seconds, char out[PAGE_WAIT_TEXT]);
+/* the same for another reason, a sentence */
+const char *page_wait_for(
+	struct http_exchange *x, const char *why, int64_t seconds, char out[PAGE_WAIT_TEXT]);
 
 /* The token that a form sends back. The cookie that it is compared with is set when the browser has
  * none yet. out has room for CSRF_TEXT bytes. */

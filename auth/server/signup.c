@@ -65,7 +65,14 @@ static void hashed(void *context, const struct password_outcome *outcome)
 
 static void make(struct authorize *a)
 {
-	if (password_hash(a->password, hashed, a))
+	char text[PAGE_WAIT_TEXT];
+	int64_t wait = issuer->sign_up == ISSUER_SIGN_UP_OPEN ? sign_up_take(a->x->in.peer) : 0;
+	if (wait) {
+		audit(a, err_info(ERR_RATE_LIMITED)->reason);
+		refuse(a, 429, NULL,
+			page_wait_for(a->x, "Too many accounts were made from your address.", wait,
+				text));
+	} else if (password_hash(a->password, hashed, a))
 		authorize_fail(a);
 }
 

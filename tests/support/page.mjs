@@ -2,11 +2,17 @@
 export class Browser {
 	cookies = new Map();
 
+	/** headers: what it sends with every request. */
+	constructor(headers = {}) {
+		this.sent = headers;
+	}
+
 	async open(url, form) {
 		const response = await fetch(url, {
 			method: form ? "POST" : "GET",
 			redirect: "manual",
 			headers: {
+				...this.sent,
 				cookie: [...this.cookies].map(([name, value]) => `${name}=${value}`).join("; "),
 				...(form && { "content-type": "application/x-www-form-urlencoded", origin: "null" }),
 			},
