@@ -4,8 +4,8 @@ import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
-import { CHROMIUM, siteOf } from "../support/browser.mjs";
+import { launch, siteOf } from "../support/browser.mjs";
+import { authorizeUrl } from "../support/oauth.mjs";
 import { startServer } from "../support/server.mjs";
 import { totp } from "../support/totp.mjs";
 
@@ -19,7 +19,7 @@ let server, site, browser, clients;
 before(async () => {
 	server = await startServer({ workers: 1, clock: true, config: { issuer: { sign_up: "open" } } });
 	site = siteOf(server);
-	browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--headless=new", "--no-sandbox", "--disable-gpu"] });
+	browser = await launch();
 	const add = (name, more) =>
 		server.rpc("client.add", {
 			name, grants: ["authorization_code", "device_code"], redirect_uris: ["http://localhost/"], public: true,
@@ -42,16 +42,10 @@ async function arrive(t) {
 	return page;
 }
 
-const authorize = (more = {}) =>
-	`${site}oauth/authorize?${new URLSearchParams({
-		client_id: clients.app.client_id,
-		redirect_uri: site,
-		response_type: "code",
-		scope: "openid profile rooms:join datasets:read",
-		code_challenge: "a".repeat(43),
-		code_challenge_method: "S256",
-		...more,
-	})}`;
+const authorize = (more) =>
+	authorizeUrl(site.slice(0, -1), {
+		client_id: clients.app.client_id, redirect_uri: site, scope: "openid profile rooms:join datasets:read", ...more,
+	}).href;
 
 /** What holds of every page; it has this title. */
 async function sees(page, title, name = title) {

@@ -5,8 +5,7 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { test } from "node:test";
-import { chromium } from "playwright-core";
-import { atEnd, CHROMIUM, serve, siteOf } from "../support/browser.mjs";
+import { atEnd, launch, serve, siteOf } from "../support/browser.mjs";
 
 const PASSWORD = "correct horse battery";
 const library = join(import.meta.dirname, "../node_modules/oidc-client-ts/dist/browser/oidc-client-ts.min.js");
@@ -37,9 +36,7 @@ test("a page signs somebody in, renews in silence, and signs out", async (t) => 
 		public: true,
 		trusted: true,
 	});
-	const browser = await chromium.launch({
-		executablePath: CHROMIUM, args: ["--headless=new", "--no-sandbox", "--disable-gpu"],
-	});
+	const browser = await launch();
 	atEnd(t, () => browser.close());
 	const page = await browser.newPage();
 	page.setDefaultTimeout(15_000);

@@ -2,8 +2,7 @@
 // at a time, a copy that slept catches up, and signing out in one signs out all, at the issuer, too.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chromium } from "playwright-core";
-import { atEnd, CHROMIUM, serve, siteOf } from "../support/browser.mjs";
+import { atEnd, launch, serve, siteOf } from "../support/browser.mjs";
 
 const PASSWORD = "correct horse battery";
 
@@ -11,9 +10,7 @@ test("tabs that share a sign-in renew it one after the other, and sign out toget
 	const server = await serve(t, { workers: 2, clock: true });
 	const site = siteOf(server);
 	await server.rpc("user.add", { name: "ann", password: PASSWORD });
-	const browser = await chromium.launch({
-		executablePath: CHROMIUM, args: ["--headless=new", "--no-sandbox", "--disable-gpu"],
-	});
+	const browser = await launch();
 	atEnd(t, () => browser.close());
 	const context = await browser.newContext();
 	context.setDefaultTimeout(15_000);

@@ -1,7 +1,7 @@
 // A foreign issuer as it is in the world: oidc-provider, found by its discovery document. Its tokens as
 // JWT and as opaque ones, and its keys changed under way.
 import assert from "node:assert/strict";
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { EventEmitter, once } from "node:events";
 import { createServer } from "node:http";
 import { after, test } from "node:test";
@@ -9,6 +9,8 @@ import { exportJWK, generateKeyPair } from "jose";
 import Provider from "oidc-provider";
 import { connect } from "../support/client.mjs";
 import { AUDIENCE } from "../support/issuer.mjs";
+import { basic, challengeOf } from "../support/oauth.mjs";
+import { Browser } from "../support/page.mjs";
 import { request, upgrade } from "../support/raw.mjs";
 import { anyNumber, startServer } from "../support/server.mjs";
 
@@ -91,26 +93,20 @@ async function tokenFor(resource) {
 
 /** The code flow with PKCE, as a browser and its page would go through it. */
 async function codeFlow(resource) {
-	const cookies = new Map();
+	const browser = new Browser();
 	const verifier = randomBytes(32).toString("base64url");
-	const challenge = createHash("sha256").update(verifier).digest("base64url");
-	const query = { client_id: APP.client_id, response_type: "code", scope: "openid rooms:join", redirect_uri: APP.redirect_uris[0], resource, code_challenge: challenge, code_challenge_method: "S256" };
+	const query = { client_id: APP.client_id, response_type: "code", scope: "openid rooms:join", redirect_uri: APP.redirect_uris[0], resource, code_challenge: challengeOf(verifier), code_challenge_method: "S256" };
 	let url = `${issuer}/auth?${new URLSearchParams(query)}`;
 	for (let hops = 0; url.startsWith(issuer); hops++) {
 		assert.ok(hops < 10, url);
-		const headers = { cookie: [...cookies].map(([name, value]) => `${name}=${value}`).join("; ") };
-		const response = await fetch(url, { redirect: "manual", headers });
-		for (const cookie of response.headers.getSetCookie()) {
-			const [name, value] = cookie.split(";")[0].split("=");
-			cookies.set(name, value);
-		}
-		assert.equal(response.status, 303, await response.clone().text());
-		url = new URL(response.headers.get("location"), issuer).href;
+		await browser.open(url);
+		assert.equal(browser.status, 303, browser.html);
+		url = new URL(browser.location, issuer).href;
 	}
 	const code = new URL(url).searchParams.get("code");
 	const form = { grant_type: "authorization_code", code, redirect_uri: query.redirect_uri, code_verifier: verifier, resource };
-	const basic = Buffer.from(`${APP.client_id}:${encodeURIComponent(APP.client_secret)}`).toString("base64");
-	const response = await fetch(`${issuer}/token`, { method: "POST", body: new URLSearchParams(form), headers: { authorization: `Basic ${basic}` } });
+	const proof = basic({ ...APP, client_secret: encodeURIComponent(APP.client_secret) });
+	const response = await fetch(`${issuer}/token`, { method: "POST", body: new URLSearchParams(form), headers: proof });
 	const { access_token: token, error_description: why } = await response.json();
 	assert.ok(token, why);
 	return token;

@@ -3,7 +3,7 @@
 // acknowledged is lost, and nothing that was refused is there afterwards.
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { constants } from "node:os";
 import { join } from "node:path";
@@ -11,6 +11,7 @@ import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { connect } from "../support/client.mjs";
 import { brokenDisk, smallDisk } from "../support/disk.mjs";
+import { challengeOf } from "../support/oauth.mjs";
 import { Browser } from "../support/page.mjs";
 import { ResumingClient } from "../support/resuming.mjs";
 import { run, startServer } from "../support/server.mjs";
@@ -148,7 +149,7 @@ const request = {
 	client_id: "demo",
 	redirect_uri: DEMO,
 	response_type: "code",
-	code_challenge: createHash("sha256").update(verifier).digest("base64url"),
+	code_challenge: challengeOf(verifier),
 	code_challenge_method: "S256",
 	scope: "rooms:join",
 };

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { DatabaseSync } from "node:sqlite";
 import { connect } from "../support/client.mjs";
+import { authorizeUrl } from "../support/oauth.mjs";
 import { Browser } from "../support/page.mjs";
 import { post } from "../support/rooms.mjs";
 import { ownDirectory, run, startServer } from "../support/server.mjs";
@@ -12,7 +13,6 @@ import { ownDirectory, run, startServer } from "../support/server.mjs";
 const PASSWORD = "correct horse battery";
 const REDIRECT_URI = "http://localhost:9/";
 const DAY = 24 * 3600;
-const challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 const verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
 const data = join(ownDirectory(), "d");
@@ -31,16 +31,8 @@ async function entry(wanted, params = {}) {
 	assert.fail(`not in the audit: ${JSON.stringify(wanted)}\n${JSON.stringify(await list(), null, 1)}`);
 }
 
-const authorizeUrl = (more = {}) =>
-	`${server.url}/oauth/authorize?${new URLSearchParams({
-		client_id: "demo",
-		redirect_uri: REDIRECT_URI,
-		response_type: "code",
-		scope: "openid rooms:join",
-		code_challenge: challenge,
-		code_challenge_method: "S256",
-		...more,
-	})}`;
+const address = (more) =>
+	authorizeUrl(server.url, { client_id: "demo", redirect_uri: REDIRECT_URI, scope: "openid rooms:join", verifier, ...more });
 
 async function token(form) {
 	const response = await fetch(`${server.url}/oauth/token`, {
@@ -55,7 +47,7 @@ describe("who signs in", () => {
 	let code;
 
 	test("a sign-up, a grant and a token, each with user, client and address", async () => {
-		await browser.open(authorizeUrl({ prompt: "create" }));
+		await browser.open(address({ prompt: "create" }));
 		await browser.submit({ name: "Ann", password: PASSWORD });
 		code = new URL(browser.location).searchParams.get("code");
 		const common = { outcome: "ok", actor: "Ann", user: "Ann", client: "demo", address: "127.0.0.1" };
@@ -72,14 +64,14 @@ describe("who signs in", () => {
 
 	test("a failure names the account, and not what was typed where there is none", async () => {
 		for (const name of ["ann", "my secret passphrase"]) {
-			await browser.open(authorizeUrl({ prompt: "login" }));
+			await browser.open(address({ prompt: "login" }));
 			await browser.submit({ name, password: "wrong wrong wrong" });
 			assert.equal(browser.status, 403);
 		}
 		await entry({ action: "sign-in", outcome: "unauthenticated", actor: "", user: "Ann", address: "127.0.0.1" });
 		await entry({ action: "sign-in", outcome: "unauthenticated", actor: "", user: "" });
 		assert.doesNotMatch(JSON.stringify(await list()), /passphrase|wrong wrong/);
-		await browser.open(authorizeUrl({ prompt: "login" }));
+		await browser.open(address({ prompt: "login" }));
 		await browser.submit({ name: "ann", password: PASSWORD });
 		await entry({ action: "sign-in", outcome: "ok", actor: "Ann", user: "Ann", client: "demo" });
 	});

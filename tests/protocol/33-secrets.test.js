@@ -2,11 +2,12 @@
 // talkative as it can be; every one that was used is noted. Then the database with its WAL, everything else in
 // the data directory, the log, the audit and the metrics are searched for each of them, in whatever spelling.
 import assert from "node:assert/strict";
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { connect } from "../support/client.mjs";
+import { authorizeUrl, basic, issuerOf } from "../support/oauth.mjs";
 import { Browser } from "../support/page.mjs";
 import { ResumingClient } from "../support/resuming.mjs";
 import { ownDirectory, run, startServer } from "../support/server.mjs";
@@ -39,7 +40,7 @@ const start = async (t, format) => {
 const makePassword = () => note("password", `pass/word+${randomBytes(12).toString("base64")} ä`);
 
 async function everything(server, suffix) {
-	const base = (await (await fetch(`${server.url}/.well-known/openid-configuration`)).json()).issuer;
+	const base = await issuerOf(server);
 	const user = `ann-${suffix}`;
 	const go = (browser, path) => browser.open(new URL(path, base));
 	const nextCode = () => server.ahead((ahead += 30));
@@ -53,22 +54,15 @@ async function everything(server, suffix) {
 	note("client secret", app.client_secret);
 
 	const verifier = note("code_verifier", randomBytes(32).toString("base64url"));
-	const authorizeUrl = (more) =>
-		`${base}/oauth/authorize?${new URLSearchParams({
-			client_id: app.client_id,
-			redirect_uri: BACK,
-			response_type: "code",
-			scope: "openid profile offline_access rooms:join",
-			code_challenge: createHash("sha256").update(verifier).digest("base64url"),
-			code_challenge_method: "S256",
-			...more,
-		})}`;
-	const post = async (path, form, { basic = true } = {}) => {
-		const secret = Buffer.from(`${app.client_id}:${app.client_secret}`).toString("base64");
+	const address = (more) =>
+		authorizeUrl(base, {
+			client_id: app.client_id, redirect_uri: BACK, scope: "openid profile offline_access rooms:join", verifier, ...more,
+		});
+	const post = async (path, form, { byHeader = true } = {}) => {
 		const response = await fetch(base + path, {
 			method: "POST",
-			headers: basic ? { authorization: `Basic ${secret}` } : {},
-			body: new URLSearchParams(basic ? form : { client_id: app.client_id, client_secret: app.client_secret, ...form }),
+			headers: byHeader ? basic(app) : {},
+			body: new URLSearchParams(byHeader ? form : { client_id: app.client_id, client_secret: app.client_secret, ...form }),
 		});
 		const text = await response.text();
 		return text ? JSON.parse(text) : {};
@@ -82,7 +76,7 @@ async function everything(server, suffix) {
 	// sign-up, consent, code, tokens; the code once more
 	let password = makePassword();
 	const browser = new Browser();
-	await browser.open(authorizeUrl({ prompt: "create" }));
+	await browser.open(address({ prompt: "create" }));
 	await browser.submit({ name: user, password });
 	while (browser.status === 303 && !browser.location.startsWith(BACK)) await go(browser, browser.location);
 	if (browser.status === 200) await browser.submit({ decision: "allow" });
@@ -93,7 +87,7 @@ async function everything(server, suffix) {
 	note("refresh token", tokens.refresh_token);
 
 	// refresh, introspection, userinfo, revocation
-	const next = noteTokens(await post("/oauth/token", { grant_type: "refresh_token", refresh_token: tokens.refresh_token }, { basic: false }));
+	const next = noteTokens(await post("/oauth/token", { grant_type: "refresh_token", refresh_token: tokens.refresh_token }, { byHeader: false }));
 	assert.equal((await post("/oauth/introspect", { token: next.access_token })).active, true);
 	const userinfo = await fetch(`${base}/oauth/userinfo`, { headers: { authorization: `Bearer ${next.access_token}` } });
 	assert.equal(userinfo.status, 200);

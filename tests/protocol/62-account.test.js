@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { issuerOf } from "../support/oauth.mjs";
 import { Browser } from "../support/page.mjs";
 import { startServer } from "../support/server.mjs";
 import { totp } from "../support/totp.mjs";
@@ -14,12 +15,11 @@ let ahead = 0;
 
 before(async () => {
 	server = await startServer({ workers: 2, clock: true });
-	base = (await (await fetch(`${server.url}/.well-known/openid-configuration`)).json()).issuer;
+	base = await issuerOf(server);
 });
 
 after(() => server.stop());
 
-const title = (browser) => /<h1>(.*)<\/h1>/.exec(browser.html)?.[1];
 const go = (browser, path) => browser.open(new URL(path, base));
 const follow = (browser) => go(browser, browser.location);
 const now = () => Date.now() / 1000 + ahead;
@@ -35,7 +35,7 @@ async function signIn(name, password = PASSWORD) {
 	await go(browser, "/oauth/account");
 	assert.match(browser.location, /^\/oauth\/login\?page=account/);
 	await follow(browser);
-	assert.equal(title(browser), "Sign in");
+	assert.equal(browser.title, "Sign in");
 	return browser.submit({ name, password });
 }
 
@@ -45,7 +45,7 @@ async function arrive(name) {
 	const browser = await signIn(name);
 	assert.equal(browser.location, "/oauth/account");
 	await follow(browser);
-	assert.equal(title(browser), "Your account");
+	assert.equal(browser.title, "Your account");
 	return browser;
 }
 
@@ -55,11 +55,11 @@ const codesOf = (browser) => [...browser.html.matchAll(/<li><code>([\w-]+)</g)].
 /** Turns the second factor on; returns the app's secret and the recovery codes. */
 async function turnOn(browser) {
 	await go(browser, "/oauth/account/factor");
-	assert.equal(title(browser), "Set up a second factor");
+	assert.equal(browser.title, "Set up a second factor");
 	const secret = secretOf(browser);
 	nextCode();
 	await browser.submit({ code: totp(secret, now()) });
-	assert.equal(title(browser), "Your recovery codes");
+	assert.equal(browser.title, "Your recovery codes");
 	return { secret, codes: codesOf(browser) };
 }
 
@@ -110,7 +110,7 @@ describe("the password", () => {
 		await here.submit({ old: PASSWORD, password: "x".repeat(257) });
 		assert.equal(here.status, 400);
 		await here.submit({ old: PASSWORD, password: "another password" });
-		assert.equal(title(here), "Password changed");
+		assert.equal(here.title, "Password changed");
 		assert.equal((await go(here, "/oauth/account")).status, 200);
 		assert.equal((await go(there, "/oauth/account")).status, 303);
 		assert.equal((await signIn("pia")).status, 403);
@@ -134,7 +134,7 @@ describe("the second factor", () => {
 		const used = totp(secret, now());
 		const second = await signIn("tom");
 		assert.equal(second.status, 200);
-		assert.equal(title(second), "One more step");
+		assert.equal(second.title, "One more step");
 		assert.equal(second.cookies.get("signalbox"), undefined, "the password alone is no login");
 		await second.submit({ code: used });
 		assert.equal(second.status, 403, "the code that set it up is used");
@@ -161,7 +161,7 @@ describe("the second factor", () => {
 		const second = await signIn("uwe");
 		const { half } = second.filled();
 		await second.submit({ half: "x".repeat(43), code: totp(secret, now() + 30) });
-		assert.equal(title(second), "Sign in");
+		assert.equal(second.title, "Sign in");
 		const fresh = await signIn("uwe");
 		await fresh.submit({ csrf: "x".repeat(43), code: totp(secret, now() + 30) });
 		assert.equal(fresh.status, 403, "a form from elsewhere");
@@ -170,7 +170,7 @@ describe("the second factor", () => {
 		const late = await signIn("uwe");
 		await late.submit({ half, code: totp(secret, now()) });
 		assert.equal(late.status, 403);
-		assert.equal(title(late), "Sign in");
+		assert.equal(late.title, "Sign in");
 		assert.match(late.html, /took too long/);
 	});
 
@@ -241,7 +241,7 @@ describe("the second factor", () => {
 		assert.equal(second.status, 403);
 		await go(second, "/oauth/account/recovery");
 		await second.submit({});
-		assert.equal(title(second), "Your recovery codes");
+		assert.equal(second.title, "Your recovery codes");
 		const fresh = codesOf(second);
 		await again.submit({ code: codes[1] });
 		assert.equal(again.status, 403, "an old one");
@@ -254,7 +254,7 @@ describe("the second factor", () => {
 		const { secret, codes } = await turnOn(browser);
 		nextCode();
 		await go(browser, "/oauth/account/factor");
-		assert.equal(title(browser), "Second factor");
+		assert.equal(browser.title, "Second factor");
 		await browser.submit({ password: "not the password", code: totp(secret, now()) });
 		assert.equal(browser.status, 403);
 		await browser.submit({ password: PASSWORD, code: "000000" });
@@ -262,7 +262,7 @@ describe("the second factor", () => {
 		await browser.submit({ csrf: "", password: PASSWORD, code: codes[0] });
 		assert.equal(browser.status, 403);
 		await browser.submit({ password: PASSWORD, code: totp(secret, now()) });
-		assert.equal(title(browser), "Second factor is off");
+		assert.equal(browser.title, "Second factor is off");
 		assert.equal((await signIn("oli")).status, 303);
 	});
 

@@ -2,8 +2,8 @@
 // parameters of OpenID Connect ask for beside it (prompt, max_age, id_token_hint); and signing out.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import * as openid from "openid-client";
 import { connect, within } from "../support/client.mjs";
+import { authorizeUrl, basic, issuerOf } from "../support/oauth.mjs";
 import { Browser } from "../support/page.mjs";
 import { startServer } from "../support/server.mjs";
 
@@ -11,13 +11,12 @@ const PASSWORD = "correct horse battery";
 const BACK = "https://app.example/cb";
 const OUT = "https://app.example/bye?x=1";
 const VERIFIER = "v".repeat(43);
-const CHALLENGE = await openid.calculatePKCECodeChallenge(VERIFIER);
 
 let server, base, app, other, own;
 
 before(async () => {
 	server = await startServer({ workers: 2, clock: true });
-	base = (await (await fetch(`${server.url}/.well-known/openid-configuration`)).json()).issuer;
+	base = await issuerOf(server);
 	for (const name of ["ann", "bob"]) await server.rpc("user.add", { name, password: PASSWORD });
 	const register = (name, more) =>
 		server.rpc("client.add", {
@@ -32,27 +31,14 @@ before(async () => {
 
 after(() => server.stop());
 
-function address(client, more = {}) {
-	const url = new URL(`${base}/oauth/authorize`);
-	url.search = new URLSearchParams({
-		client_id: client.client_id,
-		redirect_uri: BACK,
-		response_type: "code",
-		scope: "openid rooms:join",
-		code_challenge: CHALLENGE,
-		code_challenge_method: "S256",
-		state: "s",
-		...more,
-	});
-	return url;
-}
+const address = ({ client_id }, more) =>
+	authorizeUrl(base, { client_id, redirect_uri: BACK, scope: "openid rooms:join", verifier: VERIFIER, state: "s", ...more });
 
-const title = (browser) => /<h1>(.*)<\/h1>/.exec(browser.html)?.[1];
 const at = (browser, name) => browser.location && new URL(browser.location, base).searchParams.get(name);
 
 async function signIn(browser, url, name = "ann") {
 	await browser.open(url);
-	assert.equal(title(browser), "Sign in");
+	assert.equal(browser.title, "Sign in");
 	return browser.submit({ name, password: PASSWORD });
 }
 
@@ -67,13 +53,8 @@ async function signedIn(name = "ann") {
 async function tokens(client, code) {
 	const response = await fetch(`${base}/oauth/token`, {
 		method: "POST",
-		headers: {
-			"content-type": "application/x-www-form-urlencoded",
-			authorization: `Basic ${Buffer.from(`${client.client_id}:${client.client_secret}`).toString("base64")}`,
-		},
-		body: new URLSearchParams({
-			grant_type: "authorization_code", code, redirect_uri: BACK, code_verifier: VERIFIER,
-		}).toString(),
+		headers: basic(client),
+		body: new URLSearchParams({ grant_type: "authorization_code", code, redirect_uri: BACK, code_verifier: VERIFIER }),
 	});
 	assert.equal(response.status, 200);
 	return response.json();
@@ -85,7 +66,7 @@ describe("consent", () => {
 		await browser.open(address(app, { prompt: "none" }));
 		assert.equal(at(browser, "error"), "consent_required");
 		await browser.open(address(app));
-		assert.equal(title(browser), "Allow access?");
+		assert.equal(browser.title, "Allow access?");
 		assert.match(browser.html, /the &lt;b&gt;app&lt;\/b&gt;/, "the client's name is text");
 		assert.match(browser.html, /https:\/\/app\.example</, "where it leads to");
 		assert.match(browser.html, /Join rooms/);
@@ -101,15 +82,15 @@ describe("consent", () => {
 		await browser.open(address(app, { prompt: "none" }));
 		assert.ok(at(browser, "code"));
 		await browser.open(address(app, { scope: "openid rooms:create" }));
-		assert.equal(title(browser), "Allow access?");
+		assert.equal(browser.title, "Allow access?");
 		await browser.submit({ decision: "allow" });
 		await browser.open(address(app, { scope: "openid rooms:join rooms:create" }));
 		assert.ok(at(browser, "code"), "what was allowed before stays allowed");
 		await browser.open(address(other));
-		assert.equal(title(browser), "Allow access?", "another client has to ask for itself");
+		assert.equal(browser.title, "Allow access?", "another client has to ask for itself");
 		const bob = await signedIn("bob");
 		await bob.open(address(app));
-		assert.equal(title(bob), "Allow access?", "and so have other people");
+		assert.equal(bob.title, "Allow access?", "and so have other people");
 	});
 
 	test("that is refused goes back as access_denied, and is asked again", async () => {
@@ -119,7 +100,7 @@ describe("consent", () => {
 		assert.equal(at(browser, "error"), "access_denied");
 		assert.equal(at(browser, "code"), null);
 		await browser.open(address(other));
-		assert.equal(title(browser), "Allow access?");
+		assert.equal(browser.title, "Allow access?");
 	});
 
 	test("cannot be given by a form from elsewhere, nor without a decision", async () => {
@@ -135,7 +116,7 @@ describe("consent", () => {
 		const { csrf } = nobody.filled();
 		const action = address(other).href.replace("/oauth/authorize", "/oauth/consent");
 		await nobody.open(action, { csrf, decision: "allow" });
-		assert.equal(title(nobody), "Sign in", "nor by nobody");
+		assert.equal(nobody.title, "Sign in", "nor by nobody");
 	});
 
 	test("to a program on one's own machine, which anybody can claim to be, is not remembered", async () => {
@@ -145,7 +126,7 @@ describe("consent", () => {
 		const browser = await signedIn();
 		for (let round = 0; round < 2; round++) {
 			await browser.open(address(local, { redirect_uri: "http://127.0.0.1:9/" }));
-			assert.equal(title(browser), "Allow access?");
+			assert.equal(browser.title, "Allow access?");
 			await browser.submit({ decision: "allow" });
 			assert.ok(at(browser, "code"));
 		}
@@ -156,13 +137,13 @@ describe("prompt, max_age and id_token_hint", () => {
 	test("prompt=login asks for the password, prompt=consent asks again, both do both", async () => {
 		const browser = await signedIn();
 		await browser.open(address(own, { prompt: "login" }));
-		assert.equal(title(browser), "Sign in");
+		assert.equal(browser.title, "Sign in");
 		await browser.submit({ name: "ann", password: PASSWORD });
 		assert.ok(at(browser, "code"));
 		await browser.open(address(own, { prompt: "consent" }));
-		assert.equal(title(browser), "Allow access?");
+		assert.equal(browser.title, "Allow access?");
 		await signIn(browser, address(own, { prompt: "login consent" }));
-		assert.equal(title(browser), "Allow access?");
+		assert.equal(browser.title, "Allow access?");
 		await browser.submit({ decision: "allow" });
 		assert.ok(at(browser, "code"));
 	});
@@ -170,7 +151,7 @@ describe("prompt, max_age and id_token_hint", () => {
 	test("prompt=select_account offers the account, or another one", async () => {
 		const browser = await signedIn();
 		await browser.open(address(own, { prompt: "select_account" }));
-		assert.equal(title(browser), "Continue?");
+		assert.equal(browser.title, "Continue?");
 		assert.match(browser.html, /<strong>ann<\/strong>/);
 		const elsewhere = /href="([^"]*)">Use another account/.exec(browser.html)[1].replaceAll("&amp;", "&");
 		await browser.submit({ decision: "allow" });
@@ -229,7 +210,7 @@ describe("prompt, max_age and id_token_hint", () => {
 			await bob.open(address(own, asked));
 			assert.equal(at(bob, "error"), "login_required");
 			await bob.open(address(own, { id_token_hint: id_token }));
-			assert.equal(title(bob), "Sign in");
+			assert.equal(bob.title, "Sign in");
 			assert.equal(bob.filled().name, "ann");
 			await bob.submit({ name: "bob", password: PASSWORD });
 			assert.equal(at(bob, "error"), "login_required");
@@ -240,7 +221,7 @@ describe("prompt, max_age and id_token_hint", () => {
 			await browser.open(address(app, asked));
 			assert.equal(at(browser, "error"), "invalid_request", "nor one of another client");
 			await browser.open(address(own, { max_age: "3600" }));
-			assert.equal(title(browser), "Sign in", "max_age");
+			assert.equal(browser.title, "Sign in", "max_age");
 			await browser.open(address(own, { max_age: "3600", prompt: "none" }));
 			assert.equal(at(browser, "error"), "login_required");
 			await signIn(browser, address(own, { max_age: "3600", nonce: "n" }));
@@ -256,7 +237,7 @@ describe("prompt, max_age and id_token_hint", () => {
 	test("max_age=0 asks for the password, however fresh the login is", async () => {
 		const browser = await signedIn();
 		await browser.open(address(own, { max_age: "0" }));
-		assert.equal(title(browser), "Sign in");
+		assert.equal(browser.title, "Sign in");
 	});
 
 	test("login_hint stands in the form, as text", async () => {
@@ -274,17 +255,17 @@ describe("signing out", () => {
 		const browser = await signedIn();
 		const before = browser.cookies.get("signalbox");
 		await browser.open(leaving({}));
-		assert.equal(title(browser), "Sign out?");
+		assert.equal(browser.title, "Sign out?");
 		await browser.submit({ decision: "yes", csrf: "x".repeat(43) });
 		assert.equal(browser.status, 403);
 		await browser.open(leaving({}));
 		await browser.submit({ decision: "yes" });
-		assert.equal(title(browser), "Signed out");
+		assert.equal(browser.title, "Signed out");
 		browser.cookies.set("signalbox", before);
 		await browser.open(address(own));
-		assert.equal(title(browser), "Sign in", "the cookie is worth nothing any more");
+		assert.equal(browser.title, "Sign in", "the cookie is worth nothing any more");
 		await browser.open(leaving({}));
-		assert.equal(title(browser), "Signed out");
+		assert.equal(browser.title, "Signed out");
 	});
 
 	test("by a client with its ID token asks nobody, and returns with state", async () => {
@@ -305,7 +286,7 @@ describe("signing out", () => {
 		for (const more of [{ client_id: own.client_id }, { id_token_hint: id_token }]) {
 			const browser = await signedIn();
 			await browser.open(leaving({ ...more, post_logout_redirect_uri: OUT }));
-			assert.equal(title(browser), "Sign out?");
+			assert.equal(browser.title, "Sign out?");
 			assert.match(browser.headers.get("content-security-policy"), /form-action 'self' https:\/\/app\.example$/);
 			await browser.submit({ decision: "yes" });
 			assert.equal(browser.location, OUT);
@@ -318,7 +299,7 @@ describe("signing out", () => {
 		assert.equal(browser.status, 303);
 		assert.ok(browser.location.startsWith("/oauth/logout?client_id="));
 		await browser.open(new URL(browser.location, base));
-		assert.equal(title(browser), "Sign out?");
+		assert.equal(browser.title, "Sign out?");
 	});
 
 	test("leads nowhere that is not registered exactly", async () => {
@@ -354,7 +335,7 @@ describe("signing out", () => {
 		await browser.open(address(own));
 		const code = at(browser, "code");
 		await browser.open(leaving({ id_token_hint: opened[0].id_token }));
-		assert.equal(title(browser), "Signed out");
+		assert.equal(browser.title, "Signed out");
 		assert.equal((await within(opened[0].client.closed, 5000, "the close")).code, 4501);
 		await opened[1].client.call("room.list");
 		await assert.rejects(tokens(own, code), "a code that is still on its way is worth nothing");

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { connect, within } from "../support/client.mjs";
+import { issuerOf } from "../support/oauth.mjs";
 import { Browser } from "../support/page.mjs";
 import { startServer } from "../support/server.mjs";
 
@@ -10,7 +11,7 @@ let server, base, television;
 
 before(async () => {
 	server = await startServer({ workers: 2 });
-	base = (await (await fetch(`${server.url}/.well-known/openid-configuration`)).json()).issuer;
+	base = await issuerOf(server);
 	television = await server.rpc("client.add", {
 		name: 'tv"><script>', grants: ["device_code"], public: true, scope: "rooms:join",
 	});
@@ -18,7 +19,6 @@ before(async () => {
 
 after(() => server.stop());
 
-const title = (browser) => /<h1>(.*)<\/h1>/.exec(browser.html)?.[1];
 const post = async (path, form) => {
 	const response = await fetch(base + path, {
 		method: "POST",
@@ -43,15 +43,15 @@ async function arrive(name, path = "/oauth/device") {
 test("the code is typed in any way, and what is asked for is shown", async () => {
 	const { user_code, device_code } = await waiting();
 	const browser = await arrive("ann");
-	assert.equal(title(browser), "Connect a device");
+	assert.equal(browser.title, "Connect a device");
 	await browser.submit({ user_code: ` ${user_code.toLowerCase().replace("-", "")} ` });
-	assert.equal(title(browser), "Connect this device?");
+	assert.equal(browser.title, "Connect this device?");
 	assert.ok(browser.html.includes(user_code));
 	assert.match(browser.html, /tv&quot;&gt;&lt;script&gt;/);
 	assert.match(browser.html, /Join rooms/);
 	assert.match(browser.headers.get("content-security-policy"), /frame-ancestors 'none'/);
 	await browser.submit({ decision: "allow" });
-	assert.equal(title(browser), "Device connected");
+	assert.equal(browser.title, "Device connected");
 	await browser.open(new URL(`/oauth/device?user_code=${user_code}`, base));
 	assert.equal(browser.status, 404, "a code is good for one answer");
 	assert.match(server.log, /audit.*action="?device"? outcome="?ok"? actor="?ann/);
@@ -74,17 +74,17 @@ test("the code is typed in any way, and what is asked for is shown", async () =>
 test("a link decides nothing, nor does a form from elsewhere", async () => {
 	const { user_code, device_code, verification_uri_complete } = await waiting();
 	const browser = await arrive("bob", `/oauth/device?user_code=${user_code}&decision=allow`);
-	assert.equal(title(browser), "Connect this device?", "the code has come along through the sign-in");
+	assert.equal(browser.title, "Connect this device?", "the code has come along through the sign-in");
 	await browser.open(`${verification_uri_complete}&decision=allow`);
-	assert.equal(title(browser), "Connect this device?");
+	assert.equal(browser.title, "Connect this device?");
 	for (const csrf of ["", "x".repeat(43)]) {
 		await browser.open(new URL("/oauth/device", base), { csrf, user_code, decision: "allow" });
 		assert.equal(browser.status, 403);
 	}
 	await browser.open(verification_uri_complete);
-	assert.equal(title(browser), "Connect this device?", "it waits still");
+	assert.equal(browser.title, "Connect this device?", "it waits still");
 	await browser.submit({ decision: "deny" });
-	assert.equal(title(browser), "Device refused");
+	assert.equal(browser.title, "Device refused");
 	assert.equal((await token(device_code)).error, "access_denied");
 	assert.match(server.log, /audit.*action="?device"? outcome="?access_denied"? actor="?bob/);
 });

@@ -1,6 +1,7 @@
 // Sign-up by invitation: who has one makes an account, nobody else does, and it counts.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { issuerOf } from "../support/oauth.mjs";
 import { Browser } from "../support/page.mjs";
 import { startServer } from "../support/server.mjs";
 
@@ -9,17 +10,16 @@ let server, base;
 
 before(async () => {
 	server = await startServer({ workers: 2, clock: true, config: { issuer: { sign_up: "invitation" } } });
-	base = (await (await fetch(`${server.url}/.well-known/openid-configuration`)).json()).issuer;
+	base = await issuerOf(server);
 });
 
 after(() => server.stop());
 
-const title = (browser) => /<h1>(.*)<\/h1>/.exec(browser.html)?.[1];
 const open = (browser, path) => browser.open(new URL(path, base));
 
 async function signUp(url, name, more = {}) {
 	const browser = await open(new Browser(), url);
-	assert.equal(title(browser), "Sign up");
+	assert.equal(browser.title, "Sign up");
 	return browser.submit({ name, password: PASSWORD, ...more });
 }
 
@@ -28,7 +28,7 @@ test("the link of an invitation makes one account, signed in, and no second one"
 	const ann = await signUp(url, "ann");
 	assert.equal(ann.location, "/oauth/account");
 	await open(ann, ann.location);
-	assert.equal(title(ann), "Your account");
+	assert.equal(ann.title, "Your account");
 	const bob = await signUp(url, "bob");
 	assert.equal(bob.status, 403);
 	assert.match(bob.html, /id="invitation"[^>]*aria-describedby="problem" aria-invalid="true"/);

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { after, before, test } from "node:test";
 import { createRemoteJWKSet, jwtVerify } from "jose";
+import { basic, challengeOf } from "../support/oauth.mjs";
 import { Browser } from "../support/page.mjs";
 import { startServer } from "../support/server.mjs";
 
@@ -13,7 +14,7 @@ const PASSWORD = "correct horse battery";
 const BACK = "https://rp.example/callback";
 const OTHER_BACK = "https://rp.example/callback?dummy1=lorem&dummy2=ipsum";
 const VERIFIER = "conformance-0123456789-0123456789-0123456789";
-const CHALLENGE = createHash("sha256").update(VERIFIER).digest("base64url");
+const CHALLENGE = challengeOf(VERIFIER);
 
 let server, metadata, keys, first, second, ahead = 0;
 before(async () => {
@@ -73,10 +74,6 @@ function answer(browser, asked) {
 	assert.equal(said.iss, metadata.issuer);
 	return said;
 }
-
-const basic = ({ client_id, client_secret }) => ({
-	authorization: `Basic ${Buffer.from(`${client_id}:${client_secret}`).toString("base64")}`,
-});
 
 async function token(form, { client = first, post = false } = {}) {
 	const secret = { client_id: client.client_id, client_secret: client.client_secret };

@@ -2,6 +2,7 @@
 // from a page that may not, with what belongs to another client.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { authorizeUrl, basic, challengeOf, issuerOf } from "../support/oauth.mjs";
 import { Browser } from "../support/page.mjs";
 import { startServer } from "../support/server.mjs";
 
@@ -15,37 +16,27 @@ let server, base, app, thief, secret;
 
 before(async () => {
 	server = await startServer({ workers: 2, config: { server: { origins: ["https://app.example"] } } });
-	base = (await (await fetch(`${server.url}/.well-known/openid-configuration`)).json()).issuer;
+	base = await issuerOf(server);
 	await server.rpc("user.add", { name: "ann", password: PASSWORD });
 	const grants = ["authorization_code", "refresh_token", "device_code"];
 	const more = { redirect_uris: [REDIRECT_URI, OTHER_URI], public: true, trusted: true };
 	app = (await server.rpc("client.add", { name: "app", grants, ...more })).client_id;
 	thief = (await server.rpc("client.add", { name: "thief", grants, ...more })).client_id;
 	secret = await server.rpc("client.add", { name: "backend", grants: ["client_credentials"] });
-	await browser.open(await address());
+	await browser.open(address());
 	await browser.submit({ name: "ann", password: PASSWORD });
 	assert.equal(browser.status, 303, browser.html);
 });
 
 after(() => server.stop());
 
-async function challengeOf(verifier) {
-	const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier));
-	return Buffer.from(digest).toString("base64url");
-}
-
-async function address(more = {}) {
-	const url = new URL(`${base}/oauth/authorize`);
-	const fields = {
-		client_id: app, redirect_uri: REDIRECT_URI, response_type: "code", scope: "openid offline_access rooms:join",
-		code_challenge: await challengeOf(VERIFIER), code_challenge_method: "S256", ...more,
-	};
-	for (const [name, value] of Object.entries(fields)) if (value !== undefined) url.searchParams.set(name, value);
-	return url;
-}
+const address = (more) =>
+	authorizeUrl(base, {
+		client_id: app, redirect_uri: REDIRECT_URI, scope: "openid offline_access rooms:join", verifier: VERIFIER, ...more,
+	});
 
 async function code() {
-	await browser.open(await address());
+	await browser.open(address());
 	return new URL(browser.location).searchParams.get("code");
 }
 
@@ -89,11 +80,11 @@ test("PKCE cannot be talked down", async () => {
 		{ code_challenge: undefined, code_challenge_method: undefined },
 		{ code_challenge: "a" },
 	]) {
-		await browser.open(await address(more));
+		await browser.open(address(more));
 		assert.equal(new URL(browser.location).searchParams.get("error"), "invalid_request", JSON.stringify(more));
 	}
 	// the challenge itself is not the verifier
-	assert.equal((await redeem(await code(), { code_verifier: await challengeOf(VERIFIER) })).error, "invalid_grant");
+	assert.equal((await redeem(await code(), { code_verifier: challengeOf(VERIFIER) })).error, "invalid_grant");
 });
 
 test("a stolen refresh token is of no use to another client, nor can that end the sign-in", async () => {
@@ -151,9 +142,9 @@ test("only as a POST with a form, each field once, and not too large", async () 
 });
 
 test("a client says who it is in one way", async () => {
-	const basic = `Basic ${Buffer.from(`${secret.client_id}:${secret.client_secret}`).toString("base64")}`;
+	const proof = basic(secret);
 	const send = async (fields) => {
-		const response = await post("/oauth/token", { grant_type: "client_credentials", ...fields }, { authorization: basic });
+		const response = await post("/oauth/token", { grant_type: "client_credentials", ...fields }, proof);
 		return [response.status, (await response.json()).error, response.headers.get("www-authenticate")];
 	};
 	assert.deepEqual(await send({}), [200, undefined, null]);
@@ -164,7 +155,7 @@ test("a client says who it is in one way", async () => {
 		await send({ client_assertion: "x", client_assertion_type: "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" }),
 		[400, "invalid_request", null],
 	);
-	const wrong = await post("/oauth/token", { grant_type: "client_credentials" }, { authorization: `${basic.slice(0, -4)}AAAA` });
+	const wrong = await post("/oauth/token", { grant_type: "client_credentials" }, { authorization: `${proof.authorization.slice(0, -4)}AAAA` });
 	assert.deepEqual([wrong.status, wrong.headers.get("www-authenticate")], [401, 'Basic realm="signalbox"']);
 });
 

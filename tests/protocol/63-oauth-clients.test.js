@@ -5,6 +5,7 @@ import { after, before, describe, test } from "node:test";
 import * as jose from "jose";
 import * as oauth from "oauth4webapi";
 import * as openid from "openid-client";
+import { authorizeUrl, issuerOf } from "../support/oauth.mjs";
 import { Browser } from "../support/page.mjs";
 import { startServer } from "../support/server.mjs";
 
@@ -36,7 +37,7 @@ async function addClient(name, more) {
 
 before(async () => {
 	server = await startServer({ workers: 2 });
-	base = (await (await fetch(`${server.url}/.well-known/openid-configuration`)).json()).issuer;
+	base = await issuerOf(server);
 	keys = jose.createRemoteJWKSet(new URL(`${base}/oauth/jwks`));
 	await server.rpc("user.add", { name: "ann", display_name: "Ann A", password: PASSWORD });
 	await addClient("basic", {});
@@ -46,26 +47,15 @@ before(async () => {
 	await addClient("eddsa", { alg: "Ed25519" });
 	await addClient("none", { public: true });
 	as = await oauth.processDiscoveryResponse(new URL(base), await oauth.discoveryRequest(new URL(base), insecure));
-	await browser.open(addressFor(clients.none, { challenge: "a".repeat(43) }));
+	await browser.open(addressFor(clients.none));
 	await browser.submit({ name: "ann", password: PASSWORD });
 	assert.equal(browser.status, 303, browser.html);
 });
 
 after(() => server.stop());
 
-function addressFor(client, { challenge, ...more }) {
-	const url = new URL(`${base}/oauth/authorize`);
-	url.search = new URLSearchParams({
-		client_id: client.id,
-		redirect_uri: REDIRECT_URI,
-		response_type: "code",
-		scope: SCOPE,
-		code_challenge: challenge,
-		code_challenge_method: "S256",
-		...more,
-	});
-	return url;
-}
+const addressFor = (client, more) =>
+	authorizeUrl(base, { client_id: client.id, redirect_uri: REDIRECT_URI, scope: SCOPE, ...more });
 
 async function comeBack(url) {
 	await browser.open(url);
@@ -119,7 +109,7 @@ async function signIn(configuration, client) {
 	const verifier = openid.randomPKCECodeVerifier();
 	const checks = { pkceCodeVerifier: verifier, expectedState: openid.randomState(), expectedNonce: openid.randomNonce() };
 	const challenge = await openid.calculatePKCECodeChallenge(verifier);
-	const back = await comeBack(addressFor(client, { challenge, state: checks.expectedState, nonce: checks.expectedNonce }));
+	const back = await comeBack(addressFor(client, { code_challenge: challenge, state: checks.expectedState, nonce: checks.expectedNonce }));
 	return openid.authorizationCodeGrant(configuration, back, checks);
 }
 
@@ -210,7 +200,7 @@ describe("oauth4webapi", () => {
 			const state = oauth.generateRandomState();
 			const nonce = oauth.generateRandomNonce();
 			const challenge = await oauth.calculatePKCECodeChallenge(verifier);
-			const back = await comeBack(addressFor(registered, { challenge, state, nonce }));
+			const back = await comeBack(addressFor(registered, { code_challenge: challenge, state, nonce }));
 			const answer = oauth.validateAuthResponse(as, client, back, state);
 			const code = await oauth.authorizationCodeGrantRequest(as, client, proof, answer, REDIRECT_URI, verifier, insecure);
 			const first = await oauth.processAuthorizationCodeResponse(as, client, code, { expectedNonce: nonce, requireIdToken: true });

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import * as jose from "jose";
 import { connect, within } from "../support/client.mjs";
+import { authorizeUrl, issuerOf } from "../support/oauth.mjs";
 import { Browser } from "../support/page.mjs";
 import { anyNumber, startServer } from "../support/server.mjs";
 
@@ -15,7 +16,7 @@ let server, base, client, robot, robotKey;
 
 before(async () => {
 	server = await startServer({ workers: 4, clock: true, config: { limits: anyNumber } });
-	base = (await (await fetch(`${server.url}/.well-known/openid-configuration`)).json()).issuer;
+	base = await issuerOf(server);
 	await server.rpc("user.add", { name: "ann", password: PASSWORD });
 	const { publicKey, privateKey } = await jose.generateKeyPair("ES256");
 	robotKey = privateKey;
@@ -26,26 +27,20 @@ before(async () => {
 	robot = await server.rpc("client.add", {
 		name: "robot", grants: ["client_credentials"], jwks: { keys: [await jose.exportJWK(publicKey)] },
 	});
-	await browser.open(await address());
+	await browser.open(address());
 	await browser.submit({ name: "ann", password: PASSWORD });
 	assert.equal(browser.status, 303, browser.html);
 });
 
 after(() => server.stop());
 
-async function address() {
-	const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(VERIFIER));
-	const url = new URL(`${base}/oauth/authorize`);
-	url.search = new URLSearchParams({
-		client_id: client.client_id, redirect_uri: REDIRECT_URI, response_type: "code",
-		scope: "openid offline_access rooms:join",
-		code_challenge: Buffer.from(digest).toString("base64url"), code_challenge_method: "S256",
+const address = () =>
+	authorizeUrl(base, {
+		client_id: client.client_id, redirect_uri: REDIRECT_URI, scope: "openid offline_access rooms:join", verifier: VERIFIER,
 	});
-	return url;
-}
 
 async function code() {
-	await browser.open(await address());
+	await browser.open(address());
 	assert.equal(browser.status, 303, browser.html);
 	return new URL(browser.location).searchParams.get("code");
 }

@@ -6,6 +6,7 @@ import { after, before, describe, test } from "node:test";
 import * as jose from "jose";
 import * as oauth from "oauth4webapi";
 import * as openid from "openid-client";
+import { issuerOf } from "../support/oauth.mjs";
 import { Browser } from "../support/page.mjs";
 import { ownDirectory, startServer } from "../support/server.mjs";
 
@@ -45,8 +46,7 @@ function discovered(id = "demo", secret, authentication) {
 
 before(async () => {
 	server = await startServer({ data, workers: 4 });
-	const metadata = await (await fetch(`${server.url}/.well-known/openid-configuration`)).json();
-	base = metadata.issuer;
+	base = await issuerOf(server);
 });
 
 after(() => server.stop());

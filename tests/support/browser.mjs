@@ -83,6 +83,11 @@ export function siteOf(server) {
 	return `http://localhost:${server.port}/`;
 }
 
+/** A browser for who needs nothing of a Person. Whoever launches it closes it. */
+export function launch(args = [], executablePath = CHROMIUM) {
+	return chromium.launch({ executablePath, args: [...ARGUMENTS, ...args] });
+}
+
 /**
  * Somebody with a fresh browser, nowhere yet.
  * camera: "fake" or "none"; answer: "allow" or "deny"; args: more for Chromium; chromium: the program;
@@ -90,10 +95,7 @@ export function siteOf(server) {
  */
 export async function arrive(t, name, options = {}) {
 	const { camera = "fake", answer = "allow", args = [], page = {}, expected = [] } = options;
-	const browser = await chromium.launch({
-		executablePath: options.chromium ?? CHROMIUM,
-		args: [...ARGUMENTS, ...CAMERAS[camera], ...ANSWERS[answer], ...args],
-	});
+	const browser = await launch([...CAMERAS[camera], ...ANSWERS[answer], ...args], options.chromium);
 	const person = new Person(name, browser, [...expected]);
 	everybody.push(person);
 	atEnd(t, () => person.go());

@@ -30,6 +30,10 @@ export class Browser {
 		return this;
 	}
 
+	get title() {
+		return /<h1>(.*)<\/h1>/.exec(this.html)?.[1];
+	}
+
 	/** Sends the form of this page, filled in; what is not given stays as the page has it. */
 	submit(fields) {
 		const action = this.html.match(/<form method="post" action="([^"]*)"/)[1];
