@@ -11,7 +11,7 @@
 
 /* Many readers take one job each: not an inbox, whose one reader takes all. */
 
-enum { NICER = 19 }; /* the lowest there is */
+enum { NICEST = 19 }; /* the lowest priority there is */
 
 struct pool {
 	char name[16]; /* as the kernel shows it */
@@ -52,7 +52,7 @@ static void *pool_main(void *context)
 	struct pool *pool = context;
 	pthread_setname_np(pthread_self(), pool->name);
 	id_t self = (id_t)gettid(); /* on Linux a thread has a priority of its own */
-	setpriority(PRIO_PROCESS, self, getpriority(PRIO_PROCESS, self) + NICER);
+	setpriority(PRIO_PROCESS, self, NICEST);
 	for (struct job *j; (j = next_job(pool));) {
 		j->run(j);
 		j->post.run = come_home;

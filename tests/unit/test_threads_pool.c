@@ -45,7 +45,6 @@ static void on_worker(int index, void (*run)(struct post *))
 /* ---- much work ---- */
 
 static _Thread_local int next_input;
-static int ordinary_niceness;
 
 static void ask_for_more(struct post *p);
 
@@ -53,7 +52,7 @@ static void compute(struct job *j)
 {
 	struct sum *s = (struct sum *)j;
 	expect(worker_self() == NULL);
-	expect(niceness() == ordinary_niceness + 10);
+	expect(niceness() == 19);
 	s->output = 2 * s->input;
 }
 
@@ -92,7 +91,6 @@ static void ask_for_more(struct post *p)
 static void all_work_is_done_and_comes_home(void **state)
 {
 	(void)state;
-	ordinary_niceness = niceness();
 	for (int i = 0; i < WORKERS; i++)
 		on_worker(i, ask_for_more);
 	for (int i = 0; i < WORKERS * JOBS; i++)
