@@ -70,16 +70,23 @@ static bool read_prompt(struct authorize *a, struct str words)
 	return !(a->prompt & PROMPT_NONE) || a->prompt == PROMPT_NONE;
 }
 
-static bool read_hint(struct authorize *a, struct str token)
+/* One that is too old to say who is meant is none, but for a client that nobody is to see: it might get
+ * somebody else. NULL: all is right. */
+static const char *read_hint(struct authorize *a, struct str token, const char **ret_error)
 {
 	struct id_hint hint;
 	if (!token.n)
-		return true;
+		return NULL;
 	if (!id_hint_read(token, &hint) || !str_is(a->client->id, hint.client))
-		return false;
-	a->wants_user = true;
-	memcpy(a->wanted, hint.user, sizeof(a->wanted));
-	return true;
+		return "id_token_hint is no ID token that was given to this client.";
+	if (!hint.proven && (a->prompt & PROMPT_NONE)) {
+		*ret_error = "login_required";
+		return "id_token_hint is too old to say who is meant.";
+	}
+	a->wants_user = hint.proven;
+	if (hint.proven)
+		memcpy(a->wanted, hint.user, sizeof(a->wanted));
+	return NULL;
 }
 
 /* What OpenID Connect knows and this issuer does not. */
@@ -126,8 +133,9 @@ static const char *read_rest(struct authorize *a, struct reading *r, const char 
 		return "PKCE is needed: code_challenge with code_challenge_method S256.";
 	if (!read_prompt(a, prompt) || !read_max_age(a, max_age))
 		return "prompt or max_age makes no sense.";
-	if (!read_hint(a, hint))
-		return "id_token_hint is no ID token that was given to this client.";
+	wrong = read_hint(a, hint, ret_error);
+	if (wrong)
+		return wrong;
 	*ret_error = "invalid_scope";
 	a->scope = client_grant(a->client, scope);
 	return scope_set_empty(a->scope) ? "None of these scopes is open to this client." : NULL;

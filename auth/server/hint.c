@@ -2,6 +2,7 @@
 
 #include "auth/jws.h"
 #include "auth/server/issuer.h"
+#include "auth/server/keys.h"
 #include "core/json_scan.h"
 #include "core/mem.h"
 
@@ -36,14 +37,15 @@ static bool read_payload(struct str payload, struct id_hint *hint)
 bool id_hint_read(struct str token, struct id_hint *ret_hint)
 {
 	struct jws *jws = mem_new(struct jws); /* too large for the stack */
-	struct jwk_set *keys = NULL;
 	struct id_hint hint = {0};
 	const char *why;
-	bool fine = jws_parse(token, jws, &why) == ERR_OK && str_is(jws->typ, "JWT") &&
-		jwk_set_parse(issuer_jwks(), &keys, &why) == ERR_OK &&
-		jws_verify(jws, keys, JWA_BIT(JWA_ES256) | JWA_BIT(JWA_RS256), &why) == ERR_OK &&
-		read_payload(jws->payload, &hint);
-	jwk_set_unref(&keys);
+	enum err err = jws_parse(token, jws, &why);
+	bool fine = !err && str_is(jws->typ, "JWT");
+	if (fine)
+		err = jws_verify(
+			jws, keys_now()->public, JWA_BIT(JWA_ES256) | JWA_BIT(JWA_RS256), &why);
+	hint.proven = !err;
+	fine = fine && (!err || err == ERR_NOT_FOUND) && read_payload(jws->payload, &hint);
 	free(jws);
 	if (fine)
 		*ret_hint = hint;

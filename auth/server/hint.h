@@ -9,6 +9,9 @@
 
 struct id_hint {
 	char user[USER_NAME_MAX + 1], client[CLIENT_ID_MAX + 1];
+	/* False: the key that it names has gone, as keys do; anybody could have written it. A client may
+	 * keep its ID token for longer. */
+	bool proven;
 };
 
 /* False: it is none of ours, or no ID token. */

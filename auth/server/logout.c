@@ -18,7 +18,7 @@ struct logout {
 	struct http_exchange *x;
 	char *text; /* the decoded values lie here */
 	struct str client_id, uri, state;
-	bool hinted;
+	bool hinted; /* hint says whose client it is; when it is proven, also who */
 	struct id_hint hint;
 	struct client *client; /* NULL: none was named */
 	struct posted posted;
@@ -112,7 +112,7 @@ static void ended(struct store_op *op)
 /* Without a hint that names who is signed in anybody could have sent the browser here. */
 static void decide(struct logout *l)
 {
-	bool meant = l->hinted && strcmp(l->hint.user, l->user) == 0;
+	bool meant = l->hinted && l->hint.proven && strcmp(l->hint.user, l->user) == 0;
 	if (!l->signed_in) {
 		page_set_login_cookie(l->x, STR(""));
 		answer_done(l);

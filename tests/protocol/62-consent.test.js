@@ -133,6 +133,8 @@ describe("consent", () => {
 	});
 });
 
+const leaving = (more) => `${base}/oauth/logout?${new URLSearchParams(more)}`;
+
 describe("prompt, max_age and id_token_hint", () => {
 	test("prompt=login asks for the password, prompt=consent asks again, both do both", async () => {
 		const browser = await signedIn();
@@ -240,6 +242,27 @@ describe("prompt, max_age and id_token_hint", () => {
 		assert.equal(browser.title, "Sign in");
 	});
 
+	test("an ID token whose key has gone says nothing any more, and hinders nobody", async () => {
+		const browser = await signedIn();
+		await browser.open(address(own));
+		const { id_token } = await tokens(own, at(browser, "code"));
+		const { kid } = JSON.parse(Buffer.from(id_token.split(".")[0], "base64url"));
+		await server.rpc("key.rotate", { now: true });
+		await server.rpc("key.remove", { kid });
+		await browser.open(address(own, { prompt: "none", id_token_hint: id_token }));
+		assert.equal(at(browser, "error"), "login_required", "it might be somebody else's");
+		await browser.open(address(own, { id_token_hint: id_token }));
+		assert.ok(at(browser, "code"));
+		await browser.open(address(app, { id_token_hint: id_token }));
+		assert.equal(at(browser, "error"), "invalid_request", "one of another client is none still");
+		await browser.open(leaving({ id_token_hint: id_token, post_logout_redirect_uri: "https://evil.example/" }));
+		assert.equal(browser.status, 400);
+		await browser.open(leaving({ id_token_hint: id_token, post_logout_redirect_uri: OUT }));
+		assert.equal(title(browser), "Sign out?", "anybody could have written it");
+		await browser.submit({ decision: "yes" });
+		assert.equal(browser.location, OUT);
+	});
+
 	test("login_hint stands in the form, as text", async () => {
 		const browser = new Browser();
 		await browser.open(address(own, { login_hint: '"><script>1</script>' }));
@@ -249,8 +272,6 @@ describe("prompt, max_age and id_token_hint", () => {
 });
 
 describe("signing out", () => {
-	const leaving = (more) => `${base}/oauth/logout?${new URLSearchParams(more)}`;
-
 	test("by a page of our own asks first", async () => {
 		const browser = await signedIn();
 		const before = browser.cookies.get("signalbox");
