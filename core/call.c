@@ -143,6 +143,13 @@ void call_reply_empty(struct call *c)
 	call_reply(c);
 }
 
+bool call_failed(struct call *c, enum err err, const struct refusal *not_found)
+{
+	if (err)
+		call_fail(c, err, err == ERR_NOT_FOUND ? not_found : &(struct refusal){0});
+	return err;
+}
+
 void call_error_text(struct json_out *o, struct str id, enum err err, const struct refusal *why)
 {
 	const struct err_info *info = err_info(err);

@@ -74,6 +74,10 @@ void call_reply_empty(struct call *c); /* result {} */
 #define call_refuse(c, err, ...) call_fail(c, err, &(struct refusal){__VA_ARGS__})
 void call_fail(struct call *c, enum err err, const struct refusal *why);
 
+/* Refuses the call when err is one and says so; ERR_NOT_FOUND with these words about what is not there. */
+#define call_refused(c, err, ...) call_failed(c, err, &(struct refusal){__VA_ARGS__})
+bool call_failed(struct call *c, enum err err, const struct refusal *not_found);
+
 /* Writes a whole error response, as call_fail does, for what never became a call. id empty: null. */
 void call_error_text(struct json_out *o, struct str id, enum err err, const struct refusal *why);
 

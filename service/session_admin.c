@@ -189,10 +189,8 @@ static void revoked(struct store_op *op)
 {
 	struct end *e = op->context;
 	e->outcome = op->err;
-	if (!op->err) {
-		withdrawals_note(e->kind, store_str(op, 0, 0), store_int(op, 0, 1));
-		withdrawn_add(e->kind, store_str(op, 0, 0));
-	}
+	if (!op->err)
+		withdrawn_at(e->kind, store_str(op, 0, 0), store_int(op, 0, 1));
 	go_home(e);
 }
 

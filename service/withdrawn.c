@@ -45,6 +45,12 @@ void withdrawn_add(enum withdrawal_kind kind, struct str value)
 	}
 }
 
+void withdrawn_at(enum withdrawal_kind kind, struct str value, int64_t at)
+{
+	withdrawals_note(kind, value, at);
+	withdrawn_add(kind, value);
+}
+
 /* ---- what no living token can fit any more ---- */
 
 static void purged(struct store_op *op)

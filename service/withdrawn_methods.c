@@ -47,8 +47,7 @@ static void revoked(struct store_op *op)
 		call_refuse(c, op->err);
 	} else {
 		struct str value = store_str(op, 0, 0);
-		withdrawals_note(r->kind, value, store_int(op, 0, 1));
-		withdrawn_add(r->kind, value);
+		withdrawn_at(r->kind, value, store_int(op, 0, 1));
 		struct json_out *o = call_result(c);
 		json_open(o, NULL, '{');
 		json_text(o, "kind", withdrawal_word(r->kind));
@@ -130,14 +129,8 @@ static const struct field user_fields[] = {
 static void disabled(struct store_op *op)
 {
 	struct call *c = op->context;
-	if (op->err == ERR_NOT_FOUND) {
-		call_refuse(c, op->err, .message = "There is no user of this name.");
-	} else if (op->err) {
-		call_refuse(c, op->err);
-	} else {
-		struct str user = store_str(op, 0, 0);
-		withdrawals_note(WITHDRAWN_USER, user, WITHDRAWN_FOR_GOOD);
-		withdrawn_add(WITHDRAWN_USER, user);
+	if (!call_refused(c, op->err, .message = "There is no user of this name.")) {
+		withdrawn_at(WITHDRAWN_USER, store_str(op, 0, 0), WITHDRAWN_FOR_GOOD);
 		call_reply_empty(c);
 	}
 }

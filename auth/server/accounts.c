@@ -1,4 +1,4 @@
-/* user.add, user.list, user.passwd. */
+/* user.add, user.list, user.get, user.passwd, user.factor_off. */
 #include "auth/password.h"
 #include "auth/server/admin.h"
 #include "auth/server/issuer.h"
@@ -39,11 +39,7 @@ static void stored(struct store_op *op, const char *conflict)
 	c->state = NULL;
 	if (op->err == ERR_CONFLICT) {
 		call_refuse(c, op->err, .reason = "name_taken", .message = conflict);
-	} else if (op->err == ERR_NOT_FOUND) {
-		call_refuse(c, op->err, .message = "There is no user of this name.");
-	} else if (op->err) {
-		call_refuse(c, op->err);
-	} else {
+	} else if (!call_refused(c, op->err, .message = "There is no user of this name.")) {
 		struct json_out *o = call_result(c);
 		json_open(o, NULL, '{');
 		json_str(o, "name", *(struct str *)c->params);
@@ -152,12 +148,8 @@ void user_passwd_run(struct call *c)
 static void factor_off(struct store_op *op)
 {
 	struct call *c = op->context;
-	if (op->err == ERR_NOT_FOUND)
-		call_refuse(c, op->err,
-			.message = "There is no user of this name with a second factor.");
-	else if (op->err)
-		call_refuse(c, op->err);
-	else
+	if (!call_refused(
+		    c, op->err, .message = "There is no user of this name with a second factor."))
 		call_reply_empty(c);
 }
 
@@ -172,11 +164,7 @@ void user_factor_off_run(struct call *c)
 static void got(struct store_op *op)
 {
 	struct call *c = op->context;
-	if (op->err == ERR_NOT_FOUND) {
-		call_refuse(c, op->err, .message = "There is no user of this name.");
-	} else if (op->err) {
-		call_refuse(c, op->err);
-	} else {
+	if (!call_refused(c, op->err, .message = "There is no user of this name.")) {
 		struct user_record user = user_record_of(op, 0);
 		struct json_out *o = call_result(c);
 		json_open(o, NULL, '{');

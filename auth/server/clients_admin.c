@@ -222,11 +222,7 @@ void client_list_run(struct call *c)
 static void removed(struct store_op *op)
 {
 	struct call *c = op->context;
-	if (op->err == ERR_NOT_FOUND)
-		call_refuse(c, op->err, .message = "There is no client of this id.");
-	else if (op->err)
-		call_refuse(c, op->err);
-	else {
+	if (!call_refused(c, op->err, .message = "There is no client of this id.")) {
 		issuer_withdrawn(WITHDRAWN_CLIENT, op->args[0].bytes, op->args[1].number);
 		call_reply_empty(c);
 	}

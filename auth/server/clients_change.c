@@ -7,12 +7,8 @@
 static void answer(struct store_op *op)
 {
 	struct call *c = op->context;
-	if (op->err == ERR_NOT_FOUND) {
-		call_refuse(c, op->err, .field = STR("client_id"),
-			.message = "There is no client of this id.");
-	} else if (op->err) {
-		call_refuse(c, op->err);
-	} else {
+	if (!call_refused(c, op->err, .field = STR("client_id"),
+		    .message = "There is no client of this id.")) {
 		client_write(call_result(c), op, 0);
 		call_reply(c);
 	}
@@ -76,12 +72,8 @@ static void renewed(struct store_op *op)
 	struct renewing *r = c->state;
 	const struct client_remove *p = c->params;
 	c->state = NULL;
-	if (op->err == ERR_NOT_FOUND) {
-		call_refuse(c, op->err, .field = STR("client_id"),
-			.message = "There is no client of this id that has a secret.");
-	} else if (op->err) {
-		call_refuse(c, op->err);
-	} else {
+	if (!call_refused(c, op->err, .field = STR("client_id"),
+		    .message = "There is no client of this id that has a secret.")) {
 		struct json_out *o = call_result(c);
 		json_open(o, NULL, '{');
 		json_str(o, "client_id", p->client_id);

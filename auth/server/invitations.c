@@ -88,11 +88,7 @@ void invitation_list_run(struct call *c)
 static void removed(struct store_op *op)
 {
 	struct call *c = op->context;
-	if (op->err == ERR_NOT_FOUND)
-		call_refuse(c, op->err, .message = "There is no invitation of this id.");
-	else if (op->err)
-		call_refuse(c, op->err);
-	else
+	if (!call_refused(c, op->err, .message = "There is no invitation of this id."))
 		call_reply_empty(c);
 }
 

@@ -58,15 +58,11 @@ static void mint(struct call *c, struct mint_request r)
 static void got_user(struct store_op *op)
 {
 	struct call *c = op->context;
-	struct user_record user = {0};
-	if (!op->err)
-		user = user_record_of(op, 0);
-	if (op->err == ERR_NOT_FOUND)
-		call_refuse(c, op->err, .field = STR("user"),
-			.message = "There is no user of this name.");
-	else if (op->err)
-		call_refuse(c, op->err);
-	else if (user.disabled_at)
+	if (call_refused(
+		    c, op->err, .field = STR("user"), .message = "There is no user of this name."))
+		return;
+	struct user_record user = user_record_of(op, 0);
+	if (user.disabled_at)
 		call_refuse(
 			c, ERR_FORBIDDEN, .field = STR("user"), .message = "The user is disabled.");
 	else
@@ -79,12 +75,8 @@ static void got_user(struct store_op *op)
 static void got_client(void *context, enum err err, struct client *client)
 {
 	struct call *c = context;
-	if (err == ERR_NOT_FOUND)
-		call_refuse(c, err, .field = STR("client"),
-			.message = "There is no client of this id.");
-	else if (err)
-		call_refuse(c, err);
-	else
+	if (!call_refused(
+		    c, err, .field = STR("client"), .message = "There is no client of this id."))
 		mint(c, (struct mint_request){.client = client->id, .name = client->name});
 	client_free(&client);
 }
