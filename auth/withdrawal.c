@@ -155,7 +155,7 @@ void withdrawals_finish(void)
 
 /* ---- any thread ---- */
 
-void withdrawals_note(enum withdrawal_kind kind, struct str value, int64_t at)
+void withdrawals_note(enum withdrawal_kind kind, struct str value, int64_t at, int64_t until)
 {
 	pthread_rwlock_wrlock(&lock);
 	struct entry *e = enter(kind, value);
@@ -163,7 +163,8 @@ void withdrawals_note(enum withdrawal_kind kind, struct str value, int64_t at)
 		at = e->at + 1; /* what was issued since then lies behind that one */
 	if (e && e->at == WITHDRAWN_FOR_GOOD)
 		at = WITHDRAWN_FOR_GOOD;
-	set(e, at, withdrawal_until(kind, value, at));
+	until = until ? until : withdrawal_until(kind, value, at);
+	set(e, at, e && e->until > until ? e->until : until);
 	pthread_rwlock_unlock(&lock);
 }
 

@@ -44,8 +44,8 @@ enum err withdrawals_load(struct buf *why);
 void withdrawals_finish(void); /* also when nothing was loaded */
 
 /* From now on, on all threads. The row is in the store already. at: Unix seconds, as the store
- * answered them, or WITHDRAWN_FOR_GOOD. */
-void withdrawals_note(enum withdrawal_kind kind, struct str value, int64_t at);
+ * answered them, or WITHDRAWN_FOR_GOOD. until: as in the row, when it is not withdrawal_until(); or 0. */
+void withdrawals_note(enum withdrawal_kind kind, struct str value, int64_t at, int64_t until);
 /* A user who was put out for good may come back with what is issued after this time. */
 void withdrawals_lift(struct str user, int64_t at);
 

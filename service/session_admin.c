@@ -190,7 +190,8 @@ static void revoked(struct store_op *op)
 	struct end *e = op->context;
 	e->outcome = op->err;
 	if (!op->err)
-		withdrawn_at(e->kind, store_str(op, 0, 0), store_int(op, 0, 1));
+		withdrawn_at(
+			e->kind, store_str(op, 0, 0), store_int(op, 0, 1), store_int(op, 0, 2));
 	go_home(e);
 }
 

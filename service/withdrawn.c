@@ -45,9 +45,9 @@ void withdrawn_add(enum withdrawal_kind kind, struct str value)
 	}
 }
 
-void withdrawn_at(enum withdrawal_kind kind, struct str value, int64_t at)
+void withdrawn_at(enum withdrawal_kind kind, struct str value, int64_t at, int64_t until)
 {
-	withdrawals_note(kind, value, at);
+	withdrawals_note(kind, value, at, until);
 	withdrawn_add(kind, value);
 }
 

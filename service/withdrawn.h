@@ -11,6 +11,6 @@
 /* The store and the table have it. What is open ends as soon as each worker comes to it. */
 void withdrawn_add(enum withdrawal_kind kind, struct str value);
 /* The same for what only the store has: the table first (withdrawals_note()). */
-void withdrawn_at(enum withdrawal_kind kind, struct str value, int64_t at);
+void withdrawn_at(enum withdrawal_kind kind, struct str value, int64_t at, int64_t until);
 
 extern const struct worker_part withdrawn_part;

@@ -47,7 +47,7 @@ static void revoked(struct store_op *op)
 		call_refuse(c, op->err);
 	} else {
 		struct str value = store_str(op, 0, 0);
-		withdrawn_at(r->kind, value, store_int(op, 0, 1));
+		withdrawn_at(r->kind, value, store_int(op, 0, 1), store_int(op, 0, 2));
 		struct json_out *o = call_result(c);
 		json_open(o, NULL, '{');
 		json_text(o, "kind", withdrawal_word(r->kind));
@@ -130,7 +130,7 @@ static void disabled(struct store_op *op)
 {
 	struct call *c = op->context;
 	if (!call_refused(c, op->err, .message = "There is no user of this name.")) {
-		withdrawn_at(WITHDRAWN_USER, store_str(op, 0, 0), WITHDRAWN_FOR_GOOD);
+		withdrawn_at(WITHDRAWN_USER, store_str(op, 0, 0), WITHDRAWN_FOR_GOOD, 0);
 		call_reply_empty(c);
 	}
 }

@@ -223,7 +223,7 @@ static void removed(struct store_op *op)
 {
 	struct call *c = op->context;
 	if (!call_refused(c, op->err, .message = "There is no client of this id.")) {
-		issuer_withdrawn(WITHDRAWN_CLIENT, op->args[0].bytes, op->args[1].number);
+		issuer_withdrawn(WITHDRAWN_CLIENT, op->args[0].bytes, op->args[1].number, 0);
 		call_reply_empty(c);
 	}
 }

@@ -17,10 +17,11 @@ struct issuer {
 
 extern const struct issuer *const issuer;
 
-/* To be called on a worker when the store has taken the row of `withdrawals`. */
-static inline void issuer_withdrawn(enum withdrawal_kind kind, struct str value, int64_t at)
+/* To be called on a worker when the store has taken the row of `withdrawals` (withdrawals_note()). */
+static inline void issuer_withdrawn(
+	enum withdrawal_kind kind, struct str value, int64_t at, int64_t until)
 {
-	withdrawals_note(kind, value, at);
+	withdrawals_note(kind, value, at, until);
 	if (issuer->on_withdrawn)
 		issuer->on_withdrawn(kind, value);
 }

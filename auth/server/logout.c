@@ -92,7 +92,7 @@ static void ask(struct logout *l, int status, const char *problem)
 void grants_ended(const struct store_op *op, size_t at)
 {
 	for (size_t i = 0; !op->err && i < op->rows; i++)
-		issuer_withdrawn(WITHDRAWN_GRANT, store_str(op, i, 0), op->args[at].number);
+		issuer_withdrawn(WITHDRAWN_GRANT, store_str(op, i, 0), op->args[at].number, 0);
 }
 
 static void ended(struct store_op *op)

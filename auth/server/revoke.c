@@ -37,7 +37,8 @@ static void token_withdrawn(struct store_op *op)
 		client_request_failed(r);
 		return;
 	}
-	issuer_withdrawn(WITHDRAWN_TOKEN, op->args[1].bytes, store_int(op, 0, 1));
+	issuer_withdrawn(
+		WITHDRAWN_TOKEN, op->args[1].bytes, store_int(op, 0, 1), store_int(op, 0, 2));
 	written(r, STR(""), op->args[1].bytes);
 }
 
@@ -65,7 +66,7 @@ static void grant_ended(struct store_op *op)
 	} else if (op->err) {
 		client_request_failed(r);
 	} else {
-		issuer_withdrawn(WITHDRAWN_GRANT, store_str(op, 0, 0), time(NULL));
+		issuer_withdrawn(WITHDRAWN_GRANT, store_str(op, 0, 0), time(NULL), 0);
 		written(r, store_str(op, 0, 1), store_str(op, 0, 0));
 	}
 }

@@ -18,7 +18,7 @@ static void looked_for_reuse(struct store_op *op)
 {
 	struct client_request *r = op->context;
 	if (!op->err) {
-		issuer_withdrawn(WITHDRAWN_GRANT, store_str(op, 0, 2), time(NULL));
+		issuer_withdrawn(WITHDRAWN_GRANT, store_str(op, 0, 2), time(NULL), 0);
 		audit_add(.action = "code.reuse", .outcome = "invalid_grant",
 			.user = store_str(op, 0, 1), .client = store_str(op, 0, 0),
 			.address = r->x->in.peer);

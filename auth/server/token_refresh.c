@@ -20,7 +20,7 @@ static void looked_for_reuse(struct store_op *op)
 {
 	struct client_request *r = op->context;
 	if (!op->err) {
-		issuer_withdrawn(WITHDRAWN_GRANT, store_str(op, 0, 0), time(NULL));
+		issuer_withdrawn(WITHDRAWN_GRANT, store_str(op, 0, 0), time(NULL), 0);
 		audit_add(.action = "refresh.reuse", .outcome = "invalid_grant",
 			.user = store_str(op, 0, 1), .client = r->client->id,
 			.address = r->x->in.peer, .detail = store_str(op, 0, 0));

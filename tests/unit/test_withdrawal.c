@@ -55,7 +55,7 @@ static void test_kinds(void **state)
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		assert_false(refused(token(rows[i].user, rows[i].issued_at)));
-		withdrawals_note(rows[i].kind, str_of(rows[i].value), T);
+		withdrawals_note(rows[i].kind, str_of(rows[i].value), T, 0);
 		struct principal who = token(rows[i].user, rows[i].issued_at);
 		bool named = withdrawal_names(&who, rows[i].kind, str_of(rows[i].value));
 		if (refused(who) != rows[i].fits)
@@ -73,13 +73,13 @@ static void test_same_second(void **state)
 	(void)state;
 	struct str ann = STR("ann"), web = STR("web");
 	assert_int_equal(withdrawals_issue(ann, web, T, 0), T);
-	withdrawals_note(WITHDRAWN_USER, ann, T);
+	withdrawals_note(WITHDRAWN_USER, ann, T, 0);
 	int64_t first = withdrawals_issue(ann, web, T, 0);
 	assert_true(refused(token("ann", T)));
 	assert_false(refused(token("ann", first)));
-	withdrawals_note(WITHDRAWN_USER, ann, T);
+	withdrawals_note(WITHDRAWN_USER, ann, T, 0);
 	assert_true(refused(token("ann", first)));
-	withdrawals_note(WITHDRAWN_CLIENT, web, T + 5);
+	withdrawals_note(WITHDRAWN_CLIENT, web, T + 5, 0);
 	int64_t second = withdrawals_issue(ann, web, T, 0);
 	assert_false(refused(token("ann", second)));
 	assert_int_equal(withdrawals_issue(ann, web, T + 20, 0), T + 20);
@@ -93,12 +93,12 @@ static void test_under_way(void **state)
 	(void)state;
 	struct str ann = STR("ann"), web = STR("web");
 	uint64_t before = withdrawals_seen();
-	withdrawals_note(WITHDRAWN_USER, ann, T);
+	withdrawals_note(WITHDRAWN_USER, ann, T, 0);
 	uint64_t after = withdrawals_seen();
 	assert_true(refused(token("ann", withdrawals_issue(ann, web, T, before))));
 	assert_true(refused(token("ann", withdrawals_issue(ann, web, T + 3, before))));
 	assert_false(refused(token("ann", withdrawals_issue(ann, web, T, after))));
-	withdrawals_note(WITHDRAWN_CLIENT, web, T + 7);
+	withdrawals_note(WITHDRAWN_CLIENT, web, T + 7, 0);
 	assert_true(refused(token("ann", withdrawals_issue(ann, web, T + 9, after))));
 	withdrawals_finish();
 }
@@ -107,9 +107,9 @@ static void test_for_good(void **state)
 {
 	(void)state;
 	struct str ann = STR("ann");
-	withdrawals_note(WITHDRAWN_USER, ann, WITHDRAWN_FOR_GOOD);
+	withdrawals_note(WITHDRAWN_USER, ann, WITHDRAWN_FOR_GOOD, 0);
 	assert_true(refused(token("ann", T + 999)));
-	withdrawals_note(WITHDRAWN_USER, ann, T); /* takes nothing of it back */
+	withdrawals_note(WITHDRAWN_USER, ann, T, 0); /* takes nothing of it back */
 	assert_true(refused(token("ann", T + 999)));
 	withdrawals_lift(ann, T + 10);
 	assert_true(refused(token("ann", T + 10)));
@@ -120,10 +120,14 @@ static void test_for_good(void **state)
 static void test_purge(void **state)
 {
 	(void)state;
-	withdrawals_note(WITHDRAWN_GRANT, STR("s1"), T);
-	withdrawals_note(WITHDRAWN_USER, STR("ann"), T);
-	withdrawals_note(WITHDRAWN_USER, STR("corp|ann"), T);
-	withdrawals_note(WITHDRAWN_USER, STR("bob"), WITHDRAWN_FOR_GOOD);
+	withdrawals_note(WITHDRAWN_GRANT, STR("s1"), T, 0);
+	withdrawals_note(WITHDRAWN_USER, STR("ann"), T, 0);
+	withdrawals_note(WITHDRAWN_USER, STR("corp|ann"), T, 0);
+	withdrawals_note(WITHDRAWN_USER, STR("bob"), WITHDRAWN_FOR_GOOD, 0);
+	withdrawals_note(WITHDRAWN_TOKEN, STR("corp|j1"), T, T + 60); /* no longer than the token */
+	withdrawals_note(WITHDRAWN_TOKEN, STR("corp|j1"), T, T + 30);
+	assert_int_equal(withdrawals_purge(T + 59), 5);
+	assert_int_equal(withdrawals_purge(T + 60), 4);
 	assert_int_equal(withdrawals_purge(T + 24 * 3600), 4);
 	assert_int_equal(withdrawals_purge(T + 3 * 24 * 3600), 3);
 	assert_int_equal(withdrawals_purge(T + EXPIRES_MAX + 2 * 24 * 3600), 2);
