@@ -59,6 +59,9 @@ void client_list_run(struct call *c);
 void client_remove_run(struct call *c);
 /* Words of an array of redirect URIs; n 0: none. False: one of them is none, or there are too many. */
 bool client_join_uris(struct str array, struct buf *words);
+/* What a client may ask for that is registered for these scopes (none: the usual ones) and grants: openid
+ * and profile say who somebody is, so any client that signs people in may. */
+struct scope_set client_scope(struct str words, struct str grant_words);
 extern const char client_uri_rule[];
 /* A client as the list has it. */
 void client_write(struct json_out *o, const struct store_op *op, size_t row);

@@ -98,12 +98,11 @@ static const char *wrong_with_keys(struct str jwks)
 	return all ? NULL : "every one of them has to be a public key that can sign";
 }
 
-/* Openid and profile say who somebody is: any client that signs people in may ask for them. */
-static struct scope_set allowed(const struct client_add *p, struct str grant_words)
+struct scope_set client_scope(struct str words, struct str grant_words)
 {
 	struct scope_set scope = {.scopes = SCOPES_DEFAULT};
-	if (p->scope.n)
-		scope = scope_set_parse(p->scope);
+	if (words.n)
+		scope = scope_set_parse(words);
 	if (words_have(grant_words, "authorization_code") || words_have(grant_words, "device_code"))
 		scope.openid = scope.profile = true;
 	scope.offline = words_have(grant_words, "refresh_token");
@@ -130,9 +129,9 @@ static void add(struct call *c, struct str grant_words, struct str uris, struct 
 	c->state = a;
 	store_ask(STORE_CLIENT_ADD, added, c, STORE_TEXT(str_of(a->id)), STORE_TEXT(p->name),
 		secret, STORE_TEXT(grant_words), STORE_TEXT(uris),
-		STORE_TEXT(scope_set_text(allowed(p, grant_words), scope)), STORE_INT(time(NULL)),
-		STORE_INT(p->trusted.yes), STORE_TEXT(logout_uris), jwks, STORE_TEXT(alg),
-		STORE_END);
+		STORE_TEXT(scope_set_text(client_scope(p->scope, grant_words), scope)),
+		STORE_INT(time(NULL)), STORE_INT(p->trusted.yes), STORE_TEXT(logout_uris), jwks,
+		STORE_TEXT(alg), STORE_END);
 }
 
 const char client_uri_rule[] =

@@ -84,13 +84,16 @@ static void give(
 
 void token_give(struct client_request *r, const struct store_op *op, struct str scope)
 {
+	char text[SCOPE_SET_TEXT_MAX];
+	struct scope_set given = scope_set_common(
+		r->client->scope, scope_set_parse(scope.n ? scope : store_str(op, 0, 2)));
 	struct str sid = store_str(op, 0, 4);
 	int64_t generation = store_int(op, 0, 5);
 	char refresh[REFRESH_TOKEN_TEXT + 1];
 	struct mint_request mint = {.user = store_str(op, 0, 0),
 		.name = store_str(op, 0, 1),
 		.client = r->client->id,
-		.scope = scope.n ? scope : store_str(op, 0, 2),
+		.scope = scope_set_text(given, text),
 		.sid = sid,
 		.seen = r->seen,
 		.issued_at = r->now};
@@ -102,6 +105,11 @@ void token_give(struct client_request *r, const struct store_op *op, struct str 
 		.auth_time = store_int(op, 0, 3),
 		.issued_at = r->now,
 		.alg = r->client->id_token_alg};
+	if (scope_set_empty(given)) {
+		client_request_refuse(r, 400, "invalid_scope",
+			"None of these scopes is open to this client any more.");
+		return;
+	}
 	struct gifts gifts = {words_have(mint.scope, "openid") ? &id : NULL, NULL};
 	if (generation) {
 		refresh_token_make(sid, generation, refresh);

@@ -7,7 +7,8 @@
 #include "store/store.h"
 
 /* Answers with what the first columns of the operation's row say: user, display name, scope, auth_time,
- * sid, generation (0: no refresh token), nonce. scope: less than the grant's; n 0: all of it. */
+ * sid, generation (0: no refresh token), nonce. scope: less than the grant's; n 0: all of it. What the
+ * client may not ask for any more is left out. */
 void token_give(struct client_request *r, const struct store_op *op, struct str scope);
 
 /* How a grant goes on, as the store takes it. */

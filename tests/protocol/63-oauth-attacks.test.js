@@ -177,3 +177,20 @@ test("pages of other origins get no answer, those on the list do", async () => {
 	assert.equal(info.headers.get("cache-control"), "no-store");
 	assert.deepEqual(await info.json(), { sub: "ann" });
 });
+
+test("what a client may not ask for any more is in none of its tokens, and who somebody is stays", async () => {
+	const { client_id } = await server.rpc("client.add", {
+		name: "grown", grants: ["authorization_code", "refresh_token"], redirect_uris: [REDIRECT_URI],
+		scope: "rooms:join rooms:moderate", public: true, trusted: true,
+	});
+	await browser.open(address({ client_id, scope: "openid offline_access rooms:join rooms:moderate" }));
+	const text = new URL(browser.location).searchParams.get("code");
+	const wide = await redeem(text, { client_id });
+	assert.equal(wide.scope, "openid offline_access rooms:join rooms:moderate");
+	const { scope } = await server.rpc("client.update", { client_id, scope: "rooms:join" });
+	assert.equal(scope, "openid profile offline_access rooms:join");
+	const narrow = await ask({ grant_type: "refresh_token", client_id, refresh_token: wide.refresh_token });
+	assert.equal(narrow.scope, "openid offline_access rooms:join");
+	assert.ok(narrow.id_token, "it signs people in still");
+	assert.deepEqual(JSON.parse(Buffer.from(narrow.access_token.split(".")[1], "base64url")).scope, narrow.scope);
+});
