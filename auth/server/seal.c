@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,19 +16,44 @@ enum { KEY_BYTES = 32, NONCE_BYTES = 12, TAG_BYTES = 16 };
 
 static unsigned char key[KEY_BYTES];
 
-static enum err make(const char *file)
+static bool write_new(const char *file)
 {
 	unsigned char made[KEY_BYTES];
+	unlink(file); /* somebody's who was killed */
 	int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
-		return ERR_INTERNAL;
+		return false;
 	bool fine = RAND_bytes(made, sizeof(made)) == 1 &&
 		write(fd, made, sizeof(made)) == sizeof(made) && fsync(fd) == 0;
-	fine = close(fd) == 0 && fine;
 	OPENSSL_cleanse(made, sizeof(made));
-	if (!fine)
-		unlink(file);
-	return fine ? ERR_OK : ERR_INTERNAL;
+	return close(fd) == 0 && fine;
+}
+
+/* What is sealed with the key is in the store soon: so is the key's name in its directory. */
+static bool keep_name(const char *file)
+{
+	char directory[PATH_MAX];
+	const char *slash = strrchr(file, '/');
+	int n = slash ? (int)(slash - file) : 0;
+	snprintf(directory, sizeof(directory), "%.*s/", n, file);
+	int fd = open(slash ? directory : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool fine = fd >= 0 && fsync(fd) == 0;
+	if (fd >= 0)
+		close(fd);
+	return fine;
+}
+
+/* Whoever is killed meanwhile leaves no half of a key under its name. */
+static enum err make(const char *file)
+{
+	char fresh[PATH_MAX];
+	int n = snprintf(fresh, sizeof(fresh), "%s.new", file);
+	if (n < 0 || (size_t)n >= sizeof(fresh))
+		return ERR_INTERNAL;
+	if (write_new(fresh) && rename(fresh, file) == 0)
+		return keep_name(file) ? ERR_OK : ERR_INTERNAL;
+	unlink(fresh);
+	return ERR_INTERNAL;
 }
 
 enum err seal_start(const char *file, char *ret_why)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -112,6 +113,36 @@ static void a_key_that_is_no_secret_is_refused(void **state)
 	seal_stop();
 }
 
+/* Whoever is killed while it is made, at whatever moment, has made all of it or none. */
+static void a_key_comes_under_its_name_when_it_is_whole(void **state)
+{
+	(void)state;
+	char left[sizeof(file) + 8];
+	char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+	bool came = false;
+	snprintf(left, sizeof(left), "%s.new", file);
+	unlink(file);
+	FILE *half = fopen(left, "w"); /* what one that was killed has left */
+	assert_non_null(half);
+	fclose(half);
+	int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	assert_true(inotify_add_watch(watch, folder, IN_CREATE | IN_MOVED_TO) >= 0);
+	assert_int_equal(seal_start(file, why), ERR_OK);
+	seal_stop();
+	ssize_t n = read(watch, events, sizeof(events));
+	for (ssize_t at = 0; at < n;) {
+		const struct inotify_event *e = (const void *)(events + at);
+		at += (ssize_t)(sizeof(*e) + e->len);
+		if (strcmp(e->name, strrchr(file, '/') + 1) != 0)
+			continue;
+		assert_true(e->mask & IN_MOVED_TO);
+		came = true;
+	}
+	assert_true(came);
+	assert_int_equal(access(left, F_OK), -1);
+	close(watch);
+}
+
 /* ---- guesses ---- */
 
 static void guesses_are_counted_as_they_begin(void **state)
@@ -168,6 +199,7 @@ int main(void)
 		cmocka_unit_test(a_secret_is_shown),
 		cmocka_unit_test(what_is_sealed_opens_for_its_purpose_alone),
 		cmocka_unit_test(a_key_that_is_no_secret_is_refused),
+		cmocka_unit_test(a_key_comes_under_its_name_when_it_is_whole),
 		cmocka_unit_test(guesses_are_counted_as_they_begin),
 		cmocka_unit_test(right_ones_do_not_count_for_an_address),
 	};
