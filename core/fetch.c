@@ -241,6 +241,9 @@ static void set_rules(struct fetch_private *own)
 	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* the address looked at is the one asked */
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "Signalbox/" SIGNALBOX_VERSION);
+	/* One file and nothing else: a directory would be trusted beside it, and with one libcurl reads
+	 * all of them again for each connection, for which the worker would wait. */
+	curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
 	if (authorities)
 		curl_easy_setopt(easy, CURLOPT_CAINFO, authorities);
 }

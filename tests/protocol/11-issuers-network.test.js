@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createSocket } from "node:dgram";
-import { readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, unlinkSync, writeFileSync } from "node:fs";
 import { createServer as createTlsServer } from "node:https";
 import { createConnection, createServer } from "node:net";
 import { join } from "node:path";
@@ -79,15 +79,8 @@ before(async () => {
 	await new Promise((done) => dns.bind(53, THERE, done));
 	writeFileSync(file("resolv.conf"), `nameserver ${THERE}\n`);
 	document = { issuer: issuer.issuer, jwks_uri: `http://127.0.0.1:${trap}/` };
-	server = await startServer({
-		clock: true,
-		under: ["unshare", "--mount", "sh", "-c", `mount --bind ${file("resolv.conf")} /etc/resolv.conf && exec "$@"`, "sh"],
-		config: {
-			limits: anyNumber,
-			auth: { authorities: file("cert.pem"), jwks_timeout: "2s" },
-			issuers: [{ issuer: issuer.issuer, alias: "far", audiences: [AUDIENCE], client_id: "us", client_secret: "ours" }],
-		},
-	});
+	copyFileSync(file("cert.pem"), file("trusted.pem"));
+	server = await start("trusted.pem");
 });
 after(async () => {
 	await server?.stop();
@@ -96,8 +89,22 @@ after(async () => {
 	tls?.close();
 });
 
-async function outcome(token) {
-	const c = await connect(server, { open: false });
+/** A service that asks our name server, and trusts those; elsewhere it may find what it likes. */
+function start(trusted, mounts = []) {
+	const all = [[file("resolv.conf"), "/etc/resolv.conf"], ...mounts].map((pair) => `mount --bind ${pair.join(" ")} && `);
+	return startServer({
+		clock: true,
+		under: ["unshare", "--mount", "sh", "-c", `${all.join("")}exec "$@"`, "sh"],
+		config: {
+			limits: anyNumber,
+			auth: { authorities: file(trusted), jwks_timeout: "2s" },
+			issuers: [{ issuer: issuer.issuer, alias: "far", audiences: [AUDIENCE], client_id: "us", client_secret: "ours" }],
+		},
+	});
+}
+
+async function outcome(token, at = server) {
+	const c = await connect(at, { open: false });
 	const said = await c.call("session.open", { token }).then(() => "opened", ({ reason }) => reason);
 	await c.close().catch(() => {});
 	return said;
@@ -151,6 +158,32 @@ test("questions about a token go to no address on this machine either", async ()
 		assert.equal(await outcome(`opaque-${ahead}`), "overloaded", place);
 		assert.equal(metric(await server.metrics()), before + 1, place);
 		assert.equal(trapped, 0, place);
+	}
+});
+
+test("who vouches for issuers is read once, not with each connection", async () => {
+	document = { issuer: issuer.issuer, jwks_uri: `${issuer.issuer}/jwks` };
+	unlinkSync(file("trusted.pem"));
+	tls.closeAllConnections();
+	server.ahead((ahead += 3600 + COOLDOWN));
+	const added = await issuer.addKey("ES256");
+	const exp = Math.floor(Date.now() / 1000) + 3 * ahead;
+	assert.equal(await outcome(await issuer.token({ exp }, { key: added })), "opened");
+});
+
+test("auth.authorities are in place of the system's", async () => {
+	const words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=company";
+	execFileSync("openssl", [...words.split(" "), "-keyout", file("company.key"), "-out", file("company.pem")], { stdio: "ignore" });
+	mkdirSync(file("system"));
+	copyFileSync(file("cert.pem"), file("system/cert.pem"));
+	copyFileSync(file("cert.pem"), file("system/ca-certificates.crt"));
+	execFileSync("openssl", ["rehash", file("system")], { stdio: "ignore" });
+	const other = await start("company.pem", [[file("system"), "/etc/ssl/certs"]]);
+	try {
+		assert.equal(await outcome(await issuer.token(), other), "overloaded");
+		assert.match(other.log, /SSL certificate problem/);
+	} finally {
+		await other.stop();
 	}
 });
 
