@@ -84,6 +84,17 @@ enum err form_get(struct str form, const char *name, char *out, struct str *ret_
 	return there ? decode(found, out, ret_value) : ERR_NOT_FOUND;
 }
 
+struct str form_take(struct form_fields *f, const char *name)
+{
+	struct str value = {"", 0};
+	enum err err = form_get(f->form, name, f->at, &value);
+	if (err == ERR_OK)
+		f->at += value.n;
+	else if (err != ERR_NOT_FOUND)
+		f->broken = true;
+	return value;
+}
+
 bool form_has_only(struct str form, const char *const *names, struct str *ret_other)
 {
 	while (form.n) {

@@ -8,6 +8,15 @@
  * when it is there twice, badly escaped, not UTF-8, or holds a NUL. *ret_value points into out. */
 enum err form_get(struct str form, const char *name, char *out, struct str *ret_value);
 
+/* Fields taken one after another, each asked for once. */
+struct form_fields {
+	struct str form;
+	char *at;    /* where the next value is decoded to; there is room for form.n bytes in all */
+	bool broken; /* one was there twice, or badly escaped */
+};
+/* n 0: it is not there. */
+struct str form_take(struct form_fields *f, const char *name);
+
 /* Whether it has no other names than these (the list ends with NULL); *ret_other is the first other
  * one, as it came. */
 bool form_has_only(struct str form, const char *const *names, struct str *ret_other);

@@ -1,5 +1,4 @@
 /* The second factor: set up, taken off, and its recovery codes. All of it wants a fresh sign-in. */
-#include "auth/password.h"
 #include "auth/b64url.h"
 #include "auth/server/account.h"
 #include "auth/server/factor.h"
@@ -250,21 +249,6 @@ static void password_checked(void *context, const struct password_outcome *outco
 		factor_check(str_of(v->user), v->fields[CODE], v->x->in.peer, code_checked, v);
 }
 
-static void got_user(struct store_op *op)
-{
-	struct visit *v = op->context;
-	if (op->err) {
-		visit_fail(v);
-		return;
-	}
-	struct password_attempt attempt = {.password = v->fields[PASSWORD],
-		.hash = user_record_of(op, 0).password,
-		.account = str_of(v->user),
-		.address = v->x->in.peer};
-	if (password_check(&attempt, password_checked, v))
-		visit_fail(v);
-}
-
 /* ---- which of the two ---- */
 
 static void got_state(struct store_op *op)
@@ -274,7 +258,7 @@ static void got_state(struct store_op *op)
 	if (op->err && op->err != ERR_NOT_FOUND)
 		visit_fail(v);
 	else if (on && post && v->ours && str_is(v->fields[ACTION], "off"))
-		store_ask(STORE_USER_GET, got_user, v, STORE_TEXT(str_of(v->user)), STORE_END);
+		visit_check_password(v, v->fields[PASSWORD], password_checked);
 	else if (on)
 		show_off(v, post ? 403 : 200, post ? posted_expired : NULL);
 	else if (post && v->ours && str_is(v->fields[ACTION], "on"))

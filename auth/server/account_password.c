@@ -84,21 +84,6 @@ static void checked(void *context, const struct password_outcome *outcome)
 	}
 }
 
-static void got_user(struct store_op *op)
-{
-	struct visit *v = op->context;
-	if (op->err) {
-		visit_fail(v);
-		return;
-	}
-	struct password_attempt attempt = {.password = v->fields[OLD],
-		.hash = user_record_of(op, 0).password,
-		.account = str_of(v->user),
-		.address = v->x->in.peer};
-	if (password_check(&attempt, checked, v))
-		visit_fail(v);
-}
-
 static void change(struct visit *v)
 {
 	if (v->x->in.verb != HTTP_POST)
@@ -108,7 +93,7 @@ static void change(struct visit *v)
 	else if (password_fit(v->fields[NEW]))
 		show(v, 400, "password", "A password has 8 to 256 characters. Choose another one.");
 	else
-		store_ask(STORE_USER_GET, got_user, v, STORE_TEXT(str_of(v->user)), STORE_END);
+		visit_check_password(v, v->fields[OLD], checked);
 }
 
 void serve_account_password(struct http_exchange *x)

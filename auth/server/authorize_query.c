@@ -10,24 +10,6 @@
 
 enum { QUERY_MAX = 6 * 1024, VALUE_MAX = 1024 };
 
-/* Where values are decoded to, one behind the other: each is no longer than it was escaped. */
-struct reading {
-	struct str query;
-	char *at;
-	bool broken;
-};
-
-static struct str read_one(struct reading *r, const char *name)
-{
-	struct str value = {"", 0};
-	enum err err = form_get(r->query, name, r->at, &value);
-	if (err == ERR_OK)
-		r->at += value.n;
-	else if (err != ERR_NOT_FOUND)
-		r->broken = true;
-	return value;
-}
-
 static bool is_challenge(struct str s)
 {
 	if (s.n != SECRET_TEXT)
@@ -90,7 +72,7 @@ static const char *read_hint(struct authorize *a, struct str token, const char *
 }
 
 /* What OpenID Connect knows and this issuer does not. */
-static const char *unsupported(struct reading *r, const char **ret_error)
+static const char *unsupported(struct form_fields *r, const char **ret_error)
 {
 	static const struct {
 		const char *name, *error;
@@ -98,7 +80,7 @@ static const char *unsupported(struct reading *r, const char **ret_error)
 		{"request_uri", "request_uri_not_supported"},
 		{"registration", "registration_not_supported"}};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
-		if (read_one(r, rows[i].name).n) {
+		if (form_take(r, rows[i].name).n) {
 			*ret_error = rows[i].error;
 			return "Request objects and registration by request are not supported.";
 		}
@@ -107,20 +89,20 @@ static const char *unsupported(struct reading *r, const char **ret_error)
 
 /* What is wrong with the rest of the request, in the order in which a developer meets it. NULL: all
  * is right. */
-static const char *read_rest(struct authorize *a, struct reading *r, const char **ret_error)
+static const char *read_rest(struct authorize *a, struct form_fields *r, const char **ret_error)
 {
 	*ret_error = "invalid_request";
 	const char *wrong = unsupported(r, ret_error);
 	if (wrong)
 		return wrong;
-	struct str type = read_one(r, "response_type"), mode = read_one(r, "response_mode");
-	struct str method = read_one(r, "code_challenge_method"), scope = read_one(r, "scope");
-	struct str prompt = read_one(r, "prompt"), max_age = read_one(r, "max_age");
-	struct str hint = read_one(r, "id_token_hint");
-	a->nonce = read_one(r, "nonce");
-	a->challenge = read_one(r, "code_challenge");
-	a->login_hint = read_one(r, "login_hint");
-	a->invitation = read_one(r, "invitation");
+	struct str type = form_take(r, "response_type"), mode = form_take(r, "response_mode");
+	struct str method = form_take(r, "code_challenge_method"), scope = form_take(r, "scope");
+	struct str prompt = form_take(r, "prompt"), max_age = form_take(r, "max_age");
+	struct str hint = form_take(r, "id_token_hint");
+	a->nonce = form_take(r, "nonce");
+	a->challenge = form_take(r, "code_challenge");
+	a->login_hint = form_take(r, "login_hint");
+	a->invitation = form_take(r, "invitation");
 	if (r->broken || a->nonce.n > VALUE_MAX)
 		return "A parameter is there twice, too long, or badly encoded.";
 	if (type.n && !str_is(type, "code"))
@@ -143,7 +125,7 @@ static const char *read_rest(struct authorize *a, struct reading *r, const char 
 
 static void check_rest(struct authorize *a)
 {
-	struct reading r = {a->x->in.query, a->text, false};
+	struct form_fields r = {a->x->in.query, a->text, false};
 	const char *error;
 	/* client_id, redirect_uri and state lie at the front of the text already */
 	r.at += a->client_id.n + a->redirect_uri.n + a->state.n;
@@ -201,12 +183,12 @@ const char *own_page_path(enum own_page page)
 }
 
 /* A sign-in to one of them. */
-static void begin_own_page(struct authorize *a, struct reading *r, struct str page)
+static void begin_own_page(struct authorize *a, struct form_fields *r, struct str page)
 {
-	a->user_code = read_one(r, "user_code");
+	a->user_code = form_take(r, "user_code");
 	a->max_age = -1;
-	a->login_hint = read_one(r, "login_hint");
-	a->invitation = read_one(r, "invitation");
+	a->login_hint = form_take(r, "login_hint");
+	a->invitation = form_take(r, "invitation");
 	for (enum own_page i = OWN_PAGE_NONE + 1; i < OWN_PAGES; i++)
 		if (str_is(page, own_pages[i].word))
 			a->page = i;
@@ -227,15 +209,15 @@ void authorize_begin(struct http_exchange *x, void (*next)(struct authorize *a))
 	a->x = x;
 	a->next = next;
 	a->text = mem_alloc(2 * x->in.query.n + 1);
-	struct reading r = {x->in.query, a->text, false};
-	struct str page = read_one(&r, "page");
+	struct form_fields r = {x->in.query, a->text, false};
+	struct str page = form_take(&r, "page");
 	if (page.n) {
 		begin_own_page(a, &r, page);
 		return;
 	}
-	a->client_id = read_one(&r, "client_id");
-	a->redirect_uri = read_one(&r, "redirect_uri");
-	a->state = read_one(&r, "state");
+	a->client_id = form_take(&r, "client_id");
+	a->redirect_uri = form_take(&r, "redirect_uri");
+	a->state = form_take(&r, "state");
 	if (r.broken || !a->client_id.n || !a->redirect_uri.n || a->state.n > VALUE_MAX)
 		page_error(authorize_leave(&a), 400, "Bad request",
 			"This address needs one client_id and one redirect_uri. Go back to the "

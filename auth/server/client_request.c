@@ -125,13 +125,7 @@ static void got_client(void *context, enum err err, struct client *client)
 
 struct str client_request_field(struct client_request *r, const char *name)
 {
-	struct str value = {"", 0};
-	enum err err = form_get(r->x->in.body, name, r->at, &value);
-	if (err == ERR_OK)
-		r->at += value.n;
-	else if (err != ERR_NOT_FOUND)
-		r->broken = true;
-	return value;
+	return form_take(&r->fields, name);
 }
 
 /* One half of the credentials: escaped as the value of a form is. */
@@ -141,11 +135,11 @@ static bool read_half(struct client_request *r, struct str escaped, struct str *
 	buf_addf(&form, "v=");
 	buf_adds(&form, escaped);
 	bool fine = !memchr(escaped.p, '&', escaped.n) && !form.err &&
-		form_get(buf_str(&form), "v", r->at, ret_value) == ERR_OK;
+		form_get(buf_str(&form), "v", r->fields.at, ret_value) == ERR_OK;
 	if (form.p)
 		OPENSSL_cleanse(form.p, form.n);
 	buf_free(&form);
-	r->at += fine ? ret_value->n : 0;
+	r->fields.at += fine ? ret_value->n : 0;
 	return fine;
 }
 
@@ -185,7 +179,7 @@ static const char *read_client(struct client_request *r)
 	struct str secret = client_request_field(r, "client_secret");
 	struct str type = client_request_field(r, "client_assertion_type");
 	r->assertion_text = client_request_field(r, "client_assertion");
-	if (r->broken)
+	if (r->fields.broken)
 		return "A parameter is there twice, or badly encoded.";
 	if (r->by_header + (secret.n > 0) + (r->assertion_text.n > 0) > 1 ||
 		(r->by_header && id.n && !str_eq(id, r->client_id)))
@@ -227,7 +221,8 @@ void client_request_begin(struct http_exchange *x, void (*next)(struct client_re
 	r->now = time(NULL);
 	r->seen = withdrawals_seen();
 	r->text_n = 2 * (x->in.body.n + BASIC_MAX) + 1;
-	r->text = r->at = mem_alloc(r->text_n);
+	r->text = mem_alloc(r->text_n);
+	r->fields = (struct form_fields){x->in.body, r->text, false};
 	if (!str_starts(x->in.content_type, type))
 		client_request_refuse(r, 400, "invalid_request",
 			"The body must be application/x-www-form-urlencoded.");

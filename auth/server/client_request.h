@@ -8,15 +8,16 @@
 
 #include "auth/server/client_assertion.h"
 #include "auth/server/clients.h"
+#include "core/form.h"
 #include "core/http.h"
 #include "core/json_out.h"
 
 struct client_request {
 	struct http_exchange *x;
 	void (*next)(struct client_request *r);
-	char *text, *at; /* the decoded values lie here: wiped */
+	char *text; /* the decoded values lie here: wiped */
 	size_t text_n;
-	bool broken; /* a field was there twice, or badly encoded */
+	struct form_fields fields;
 	bool by_header;
 	struct str client_id, secret, assertion_text;
 	struct client_assertion *assertion; /* NULL: another way */

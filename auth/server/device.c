@@ -125,7 +125,7 @@ static void add(struct client_request *r, struct scope_set scope)
 static void begin(struct client_request *r)
 {
 	struct scope_set scope = client_grant(r->client, client_request_field(r, "scope"));
-	if (r->broken)
+	if (r->fields.broken)
 		client_request_refuse(r, 400, "invalid_request", "scope is there twice.");
 	else if (!client_may(r->client, "device_code"))
 		client_request_refuse(r, 400, "unauthorized_client",

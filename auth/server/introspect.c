@@ -92,7 +92,7 @@ static void introspect(struct client_request *r)
 	r->refresh = client_request_field(r, "token");
 	if (!r->client->confidential && !r->client->jwks.n)
 		client_request_refuse_client(r, "it is public, and asked what a token is");
-	else if (!r->refresh.n || r->broken)
+	else if (!r->refresh.n || r->fields.broken)
 		client_request_refuse(r, 400, "invalid_request", "token is needed, once.");
 	else if (refresh_token_read(r->refresh, sid, &generation))
 		store_ask(STORE_GRANT_GET, got_grant, r, STORE_TEXT(str_of(sid)), STORE_END);

@@ -171,32 +171,19 @@ static void got_client(void *context, enum err err, struct client *client)
 		look_for_login(l);
 }
 
-static struct str read_one(struct logout *l, const char *name, char **at, bool *broken)
-{
-	struct str value = {"", 0};
-	enum err err = form_get(l->x->in.query, name, *at, &value);
-	if (err == ERR_OK)
-		*at += value.n;
-	else if (err != ERR_NOT_FOUND)
-		*broken = true;
-	return value;
-}
-
 static void begin(struct logout *l)
 {
-	bool broken = false;
 	l->text = mem_alloc(2 * l->x->in.query.n + 1);
-	char *at = l->text;
-	l->client_id = read_one(l, "client_id", &at, &broken);
-	l->uri = read_one(l, "post_logout_redirect_uri", &at, &broken);
-	l->state = read_one(l, "state", &at, &broken);
-	struct str token = read_one(l, "id_token_hint", &at, &broken);
+	struct form_fields fields = {l->x->in.query, l->text, false};
+	l->client_id = form_take(&fields, "client_id");
+	l->uri = form_take(&fields, "post_logout_redirect_uri");
+	l->state = form_take(&fields, "state");
+	struct str token = form_take(&fields, "id_token_hint");
 	l->hinted = token.n && id_hint_read(token, &l->hint);
-	if (l->hinted && l->client_id.n && !str_is(l->client_id, l->hint.client))
-		broken = true;
+	bool other = l->hinted && l->client_id.n && !str_is(l->client_id, l->hint.client);
 	if (l->hinted)
 		l->client_id = str_of(l->hint.client);
-	if (broken || (token.n && !l->hinted))
+	if (fields.broken || other || (token.n && !l->hinted))
 		refuse(l,
 			"The program that sent you here sent something that makes no sense. "
 			"Nobody was signed out.");

@@ -9,17 +9,6 @@
 const char posted_expired[] = "This form was too old, or your browser does not keep cookies for "
 			      "this site. Allow them and send the form again.";
 
-static struct str field(struct posted *p, const char *name)
-{
-	struct str value = {"", 0};
-	enum err err = form_get(p->x->in.body, name, p->at, &value);
-	if (err == ERR_OK)
-		p->at += value.n;
-	else if (err != ERR_NOT_FOUND)
-		p->broken = true;
-	return value;
-}
-
 static void wipe_body(struct http_exchange *x)
 {
 	if (x->in.body.n)
@@ -31,15 +20,16 @@ bool posted_read(
 	struct posted *p, struct http_exchange *x, const char *const *names, struct str *ret_fields)
 {
 	posted_finish(p);
-	p->x = x;
-	p->broken = !str_starts(x->in.content_type, STR("application/x-www-form-urlencoded"));
 	p->n = 2 * x->in.body.n + 1;
-	p->text = p->at = mem_alloc(p->n);
-	struct str csrf = field(p, "csrf");
+	p->text = mem_alloc(p->n);
+	struct form_fields fields = {x->in.body, p->text, false};
+	struct str csrf = form_take(&fields, "csrf");
 	for (size_t i = 0; names[i]; i++)
-		ret_fields[i] = field(p, names[i]);
+		ret_fields[i] = form_take(&fields, names[i]);
 	wipe_body(x);
-	return !p->broken && page_csrf_fits(x, csrf);
+	return !fields.broken &&
+		str_starts(x->in.content_type, STR("application/x-www-form-urlencoded")) &&
+		page_csrf_fits(x, csrf);
 }
 
 void posted_finish(struct posted *p)

@@ -6,15 +6,13 @@
 #include "core/http.h"
 
 struct posted {
-	struct http_exchange *x;
-	char *text, *at; /* the decoded values lie here */
+	char *text; /* the decoded values lie here */
 	size_t n;
-	bool broken; /* a field is there twice, or badly encoded, or it is no form at all */
 };
 
 /* Reads the fields of these names (the list ends with NULL) into ret_fields, absent ones empty, and
- * wipes the body. False: it is no form of ours, or the browser's token does not fit. A second call
- * finds nothing. */
+ * wipes the body. False: it is no form of ours (a field is there twice, or badly encoded), or the
+ * browser's token does not fit. A second call finds nothing. */
 bool posted_read(struct posted *p, struct http_exchange *x, const char *const *names,
 	struct str *ret_fields);
 /* Wipes and frees; a cleared one is fine. */

@@ -91,7 +91,7 @@ static void begin(struct client_request *r)
 	struct str text = client_request_field(r, "token");
 	char sid[2 * SID_BYTES + 1];
 	int64_t generation;
-	if (!text.n || r->broken)
+	if (!text.n || r->fields.broken)
 		client_request_refuse(r, 400, "invalid_request", "token is needed, once.");
 	else if (refresh_token_read(text, sid, &generation))
 		store_ask(STORE_GRANT_GET, got_grant, r, STORE_TEXT(str_of(sid)), STORE_END);

@@ -126,7 +126,7 @@ static void grant_by_client(struct client_request *r)
 	char text[SCOPE_SET_TEXT_MAX];
 	struct scope_set scope = client_grant(r->client, client_request_field(r, "scope"));
 	scope.openid = scope.profile = scope.offline = false; /* nobody signed in */
-	if (r->broken) {
+	if (r->fields.broken) {
 		client_request_refuse(r, 400, "invalid_request", "scope is there twice.");
 		return;
 	}

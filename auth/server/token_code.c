@@ -58,7 +58,7 @@ void grant_by_code(struct client_request *r)
 	r->code = client_request_field(r, "code");
 	r->redirect_uri = client_request_field(r, "redirect_uri");
 	r->verifier = client_request_field(r, "code_verifier");
-	if (!r->code.n || !r->redirect_uri.n || r->broken) {
+	if (!r->code.n || !r->redirect_uri.n || r->fields.broken) {
 		client_request_refuse(
 			r, 400, "invalid_request", "code and redirect_uri are needed, once each.");
 		return;

@@ -49,7 +49,7 @@ void grant_by_device(struct client_request *r)
 {
 	unsigned char hash[SECRET_HASH];
 	r->code = client_request_field(r, "device_code");
-	if (!r->code.n || r->broken)
+	if (!r->code.n || r->fields.broken)
 		client_request_refuse(r, 400, "invalid_request", "device_code is needed, once.");
 	else
 		store_ask(STORE_DEVICE_ASK, asked, r, token_hash(r->code, hash),

@@ -99,7 +99,7 @@ void grant_by_refresh(struct client_request *r)
 	r->scope = client_request_field(r, "scope");
 	while (r->scope.n && *r->scope.p == ' ')
 		r->scope = (struct str){r->scope.p + 1, r->scope.n - 1};
-	if (!r->refresh.n || r->broken)
+	if (!r->refresh.n || r->fields.broken)
 		client_request_refuse(r, 400, "invalid_request", "refresh_token is needed, once.");
 	else if (!r->scope.n || !refresh_token_read(r->refresh, sid, &generation))
 		rotate(r);

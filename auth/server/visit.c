@@ -35,6 +35,28 @@ void visit_fail(struct visit *v)
 	page_failed(visit_leave(&v));
 }
 
+static void got_password(struct store_op *op)
+{
+	struct visit *v = op->context;
+	if (op->err) {
+		visit_fail(v);
+		return;
+	}
+	struct password_attempt attempt = {.password = v->password,
+		.hash = user_record_of(op, 0).password,
+		.account = str_of(v->user),
+		.address = v->x->in.peer};
+	if (password_check(&attempt, v->password_checked, v))
+		visit_fail(v);
+}
+
+void visit_check_password(struct visit *v, struct str password, password_done *done)
+{
+	v->password = password;
+	v->password_checked = done;
+	store_ask(STORE_USER_GET, got_password, v, STORE_TEXT(str_of(v->user)), STORE_END);
+}
+
 void visit_form(struct visit *v, struct buf *b, const char *action)
 {
 	char csrf[CSRF_TEXT];

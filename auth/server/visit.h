@@ -5,6 +5,7 @@
  * visit_end() behind a page), or by handing the visit to the next one. */
 #pragma once
 
+#include "auth/password.h"
 #include "auth/server/authorize.h"
 
 enum { VISIT_FIELDS = 6 };
@@ -25,6 +26,8 @@ struct visit {
 	int64_t step;
 	struct str text;
 	char *kept;
+	password_done *password_checked; /* of visit_check_password() */
+	struct str password;
 };
 
 /* The fields of a form by these names are read (the list ends with NULL), then who is signed in is
@@ -40,6 +43,9 @@ void visit_end(struct visit *v, int status, struct buf *b);
 /* Whether the password was given so lately that something grave may be changed. Otherwise the person
  * has been sent to sign in again, and the visit is over. */
 bool visit_is_fresh(struct visit *v);
+
+/* Looks at the password of who is signed in; done() has the visit. */
+void visit_check_password(struct visit *v, struct str password, password_done *done);
 
 /* Begins a form of the page. */
 void visit_form(struct visit *v, struct buf *b, const char *action);

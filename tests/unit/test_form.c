@@ -91,6 +91,21 @@ static void comes_back(void **state)
 	}
 }
 
+static void one_after_another(void **state)
+{
+	(void)state;
+	char out[64];
+	struct form_fields f = {STR("b=2+2&a=%31&c=&d=x&d=y"), out, false};
+	struct str a = form_take(&f, "a"), b = form_take(&f, "b"), c = form_take(&f, "c");
+	assert_int_equal(form_take(&f, "e").n, 0);
+	assert_false(f.broken);
+	assert_int_equal(form_take(&f, "d").n, 0);
+	assert_true(f.broken); /* and stays so */
+	assert_int_equal(form_take(&f, "f").n, 0);
+	assert_true(f.broken);
+	assert_true(str_is(a, "1") && str_is(b, "2 2") && c.n == 0);
+}
+
 static void cookies(void **state)
 {
 	(void)state;
@@ -129,6 +144,7 @@ int main(void)
 		cmocka_unit_test(reads),
 		cmocka_unit_test(writes),
 		cmocka_unit_test(comes_back),
+		cmocka_unit_test(one_after_another),
 		cmocka_unit_test(cookies),
 		cmocka_unit_test(only_known_names),
 	};
