@@ -258,7 +258,7 @@ describe("prompt, max_age and id_token_hint", () => {
 		await browser.open(leaving({ id_token_hint: id_token, post_logout_redirect_uri: "https://evil.example/" }));
 		assert.equal(browser.status, 400);
 		await browser.open(leaving({ id_token_hint: id_token, post_logout_redirect_uri: OUT }));
-		assert.equal(title(browser), "Sign out?", "anybody could have written it");
+		assert.equal(browser.title, "Sign out?", "anybody could have written it");
 		await browser.submit({ decision: "yes" });
 		assert.equal(browser.location, OUT);
 	});
