@@ -13,13 +13,16 @@
 
 #include <time.h>
 
+enum { SAID_EVERY_MS = 10000 };
+
 static size_t cache_size;
 
 static _Thread_local struct bearer *bearer;
 static _Thread_local struct authn *waiting[BEARER_ISSUERS_MAX]; /* for keys */
 static _Thread_local struct authn *asking;                      /* for an answer */
 static _Thread_local int64_t quiet_until[BEARER_ISSUERS_MAX];   /* no keys are fetched before */
-static _Thread_local bool draining; /* nobody waits any more, nothing is fetched */
+static _Thread_local uint64_t said_ms; /* when the log was told of one that failed for now */
+static _Thread_local bool draining;    /* nobody waits any more, nothing is fetched */
 
 void authn_embedded_keys(struct jwk_set *keys)
 {
@@ -102,9 +105,14 @@ static void fail_check(struct authn *a, const struct bearer_fail *fail)
 	finish(a, ERR_UNAUTHENTICATED, NULL, fail, fail->why);
 }
 
+/* Nothing is held against who sends the token, so that anybody may send it as often as they can. */
 static void fail_for_now(struct authn *a, const struct bearer_fail *fail)
 {
-	say(a, fail);
+	uint64_t now = worker_now_ms();
+	if (!said_ms || now - said_ms >= SAID_EVERY_MS) {
+		say(a, fail);
+		said_ms = now;
+	}
 	finish(a, ERR_OVERLOADED, NULL, fail, fail->why);
 }
 

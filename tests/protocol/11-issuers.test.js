@@ -235,6 +235,10 @@ test("an issuer that is down: 503 and overloaded, then its tokens count", async 
 		return true;
 	});
 	assert.equal((await c.closed).code, 3008);
+	// nothing is held against who sends it, so that the log does not say each
+	for (let i = 0; i < 40; i++) assert.equal((await request(other, "POST /v1/rpc", bearer(token), "{}")).status, 503);
+	const said = other.log.match(/"token refused" rule=key why="the issuer's keys are not there"/g).length;
+	assert.ok(said >= 1 && said <= 4, `${said} lines of four workers`);
 	// the embedded issuer's do not suffer
 	await (await connect(other, { user: "ann" })).close();
 
