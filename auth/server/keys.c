@@ -19,11 +19,6 @@ static const char *const words[] = {
 static struct key_set *first;             /* what the start has read: as long as there are keys */
 static _Thread_local struct key_set *own; /* the worker's, once it has had others */
 
-const char *key_state_word(enum key_state state)
-{
-	return words[state];
-}
-
 static bool read_state(struct str word, enum key_state *ret_state)
 {
 	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)

@@ -66,8 +66,6 @@ const struct signing_key *key_for(enum jwa alg);
 /* The newest of this algorithm in this state, or NULL. */
 const struct key_entry *key_find(const struct key_set *set, enum jwa alg, enum key_state state);
 
-const char *key_state_word(enum key_state state);
-
 /* For key_rotation.c: on a worker. */
 struct store_op;
 enum err key_set_read(struct store_op *op, const struct key_set *known, struct signing_key *made,

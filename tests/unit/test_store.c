@@ -41,7 +41,9 @@ static void users_are_listed_in_order(void **state)
 	add_user("bob");
 	add_user("Cleo");
 	add_user("ann");
-	assert_int_equal(ask(STORE_USER_DISABLE, STORE_TEXT(STR("CLEO")), STORE_INT(7)), ERR_OK);
+	assert_int_equal(
+		ask(STORE_USER_PUT_OUT, STORE_TEXT(STR("CLEO")), STORE_INT(7), STORE_INT(0)),
+		ERR_OK);
 	struct store_op *op =
 		store_ask_now(STORE_USER_LIST, STORE_TEXT(STR("ann")), STORE_INT(10), STORE_END);
 	assert_int_equal(op->rows, 2);
@@ -64,7 +66,8 @@ static void what_is_not_there_is_not_found(void **state)
 	assert_int_equal(get_user("ann"), ERR_NOT_FOUND);
 	assert_int_equal(ask(STORE_SETTING_GET, STORE_TEXT(STR("a"))), ERR_NOT_FOUND);
 	assert_int_equal(
-		ask(STORE_USER_DISABLE, STORE_TEXT(STR("ann")), STORE_INT(1)), ERR_NOT_FOUND);
+		ask(STORE_USER_PUT_OUT, STORE_TEXT(STR("ann")), STORE_INT(1), STORE_INT(0)),
+		ERR_NOT_FOUND);
 }
 
 static void constraints_are_conflicts(void **state)
@@ -182,8 +185,8 @@ static void one_that_fails_does_not_take_others_along(void **state)
 	add_user_later("ann");
 	add_user_later("ann");
 	add_user_later("b|b");
-	store_ask(STORE_USER_DISABLE, count_answer, NULL, STORE_TEXT(STR("nobody")), STORE_INT(1),
-		STORE_END);
+	store_ask(STORE_USER_PUT_OUT, count_answer, NULL, STORE_TEXT(STR("nobody")), STORE_INT(1),
+		STORE_INT(0), STORE_END);
 	add_user_later("bob");
 	lone_run_until(&answers.done, 6);
 	assert_int_equal(answers.by_err[ERR_OK], 3);
@@ -490,12 +493,13 @@ static void random_write(struct model *m, struct expected *e)
 			*user = (struct model_user){true, 0, value};
 		break;
 	case 1:
-		store_ask(STORE_USER_DISABLE, answered_as_expected, e, key, STORE_INT(value),
-			STORE_END);
+		store_ask(STORE_USER_PUT_OUT, answered_as_expected, e, key, STORE_INT(value),
+			STORE_INT(0), STORE_END);
 		user->disabled_at = user->there ? value : 0;
 		break;
 	default:
-		store_ask(STORE_USER_PASSWORD, answered_as_expected, e, key, secret, STORE_END);
+		store_ask(STORE_ACCOUNT_PASSWORD, answered_as_expected, e, key, secret,
+			STORE_INT(value), STORE_NULL, STORE_END);
 		user->password = user->there ? value : 0;
 		break;
 	}
