@@ -134,6 +134,12 @@ static void test_purge(void **state)
 	withdrawals_finish();
 }
 
+static void is_written(struct store_op *op)
+{
+	assert_int_equal(op->err, ERR_OK);
+	++*(size_t *)op->context;
+}
+
 /* What the store has is there after a restart, page by page. */
 static void test_loaded(void **state)
 {
@@ -142,6 +148,7 @@ static void test_loaded(void **state)
 	open_store(NULL, QUEUE_MAX);
 	int64_t now = (int64_t)time(NULL);
 	char name[32];
+	size_t written = 0;
 	/* disabled before there was a table of withdrawals */
 	assert_int_equal(ask(STORE_USER_ADD, STORE_TEXT(STR("Ann")), STORE_TEXT(STR("Ann")),
 				 STORE_NULL, STORE_INT(5)),
@@ -152,11 +159,10 @@ static void test_loaded(void **state)
 	assert_int_equal(ask(STORE_WITHDRAWALS_PURGE, STORE_INT(WITHDRAWN_FOR_GOOD)), ERR_OK);
 	for (int i = 0; i < 1100; i++) {
 		snprintf(name, sizeof(name), "user-%d", i);
-		assert_int_equal(
-			ask(STORE_WITHDRAW, STORE_TEXT(STR("user")), STORE_TEXT(str_of(name)),
-				STORE_INT(now), STORE_INT(now + 100)),
-			ERR_OK);
+		store_ask(STORE_WITHDRAW, is_written, &written, STORE_TEXT(STR("user")),
+			STORE_TEXT(str_of(name)), STORE_INT(now), STORE_INT(now + 100), STORE_END);
 	}
+	lone_run_until(&written, 1100);
 	assert_int_equal(ask(STORE_WITHDRAW, STORE_TEXT(STR("token")), STORE_TEXT(STR("old")),
 				 STORE_INT(now - 100), STORE_INT(now - 1)),
 		ERR_OK);
