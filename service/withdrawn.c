@@ -10,7 +10,7 @@
 
 #include <time.h>
 
-enum { PURGE_MS = 3600 * 1000 };
+enum { PURGE_MS = 3600 * 1000, PURGE_SLICE = 1000 };
 
 static _Thread_local uv_timer_t purger; /* worker 0's */
 
@@ -53,19 +53,28 @@ void withdrawn_at(enum withdrawal_kind kind, struct str value, int64_t at, int64
 
 /* ---- what no living token can fit any more ---- */
 
+static void purge_slice(void);
+
 static void purged(struct store_op *op)
 {
 	if (op->err)
 		log_warn("withdrawals that are over were not taken out",
 			LOG_TEXT("why", err_info(op->err)->reason));
+	else if (op->rows == PURGE_SLICE)
+		purge_slice(); /* what others have asked meanwhile comes first */
+}
+
+static void purge_slice(void)
+{
+	store_ask(STORE_WITHDRAWALS_PURGE, purged, NULL, STORE_INT(time(NULL)),
+		STORE_INT(PURGE_SLICE), STORE_END);
 }
 
 static void on_purge(uv_timer_t *timer)
 {
 	(void)timer;
-	int64_t now = (int64_t)time(NULL);
-	withdrawals_purge(now);
-	store_ask(STORE_WITHDRAWALS_PURGE, purged, NULL, STORE_INT(now), STORE_END);
+	withdrawals_purge((int64_t)time(NULL));
+	purge_slice();
 }
 
 static enum err start(struct worker *w)
