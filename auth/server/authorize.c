@@ -2,6 +2,7 @@
 
 #include "auth/audit.h"
 #include "auth/server/issuer.h"
+#include "auth/server/login.h"
 #include "auth/server/pages.h"
 #include "auth/server/signin.h"
 #include "core/form.h"
@@ -113,9 +114,8 @@ static void give_code(struct authorize *a)
 	secret_hash(str_of(g->code), hash);
 	secret_make_hex(sid, SID_DIGITS);
 	if (a->has_login)
-		login = STORE_BLOB(((struct str){(char *)a->login_hash, SECRET_HASH}));
-	store_ask(STORE_CODE_ADD, granted, g,
-		STORE_BLOB(((struct str){(char *)hash, sizeof(hash)})), STORE_TEXT(a->client->id),
+		login = STORE_HASH(a->login_hash);
+	store_ask(STORE_CODE_ADD, granted, g, STORE_HASH(hash), STORE_TEXT(a->client->id),
 		STORE_TEXT(str_of(a->user)), STORE_TEXT(a->redirect_uri),
 		STORE_TEXT(scope_set_text(a->scope, scope)), STORE_TEXT(a->nonce),
 		STORE_TEXT(a->challenge), STORE_INT(a->auth_time), STORE_INT(time(NULL)),
@@ -155,27 +155,16 @@ static void got_login(struct store_op *op)
 		authorize_fail(a);
 		return;
 	}
-	struct str user = op->err ? STR("") : store_str(op, 0, 0);
-	if (user.n && user.n < sizeof(a->user)) {
-		memcpy(a->user, user.p, user.n);
-		a->auth_time = store_int(op, 0, 2);
+	if (login_found(op, a->user, &a->auth_time))
 		a->has_login = true;
-	}
 	a->next(a);
 }
 
 void authorize_find_login(struct authorize *a, void (*next)(struct authorize *a))
 {
-	struct str cookie = page_login_cookie(a->x);
 	a->next = next;
-	if (!cookie.n) {
+	if (!login_find(a->x, a->login_hash, got_login, a))
 		next(a);
-		return;
-	}
-	secret_hash(cookie, a->login_hash);
-	store_ask(STORE_LOGIN_GET, got_login, a,
-		STORE_BLOB(((struct str){(char *)a->login_hash, SECRET_HASH})),
-		STORE_INT(time(NULL)), STORE_END);
 }
 
 /* ---- GET /oauth/authorize ---- */

@@ -87,8 +87,8 @@ static void prove_by_key(struct client_request *r)
 		client_request_refuse_client(r, why);
 	else
 		store_ask(STORE_ASSERTION_ADD, assertion_kept, r, STORE_TEXT(r->client->id),
-			STORE_BLOB(((struct str){(char *)a->jti_hash, SECRET_HASH})),
-			STORE_INT(a->expires_at), STORE_INT(r->now), STORE_END);
+			STORE_HASH(a->jti_hash), STORE_INT(a->expires_at), STORE_INT(r->now),
+			STORE_END);
 }
 
 /* A public client has nothing to prove itself by; what it is given hangs on PKCE alone. */

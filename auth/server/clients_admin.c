@@ -125,7 +125,7 @@ static void add(struct call *c, struct str grant_words, struct str uris, struct 
 	if (p->jwks.n)
 		jwks = STORE_TEXT(p->jwks);
 	if (a->has_secret)
-		secret = STORE_BLOB(((struct str){(char *)hash, sizeof(hash)}));
+		secret = STORE_HASH(hash);
 	c->state = a;
 	store_ask(STORE_CLIENT_ADD, added, c, STORE_TEXT(str_of(a->id)), STORE_TEXT(p->name),
 		secret, STORE_TEXT(grant_words), STORE_TEXT(uris),

@@ -121,6 +121,6 @@ void client_secret_run(struct call *c)
 	secret_make(r->secret);
 	secret_hash(str_of(r->secret), hash);
 	c->state = r;
-	store_ask(STORE_CLIENT_SECRET, renewed, c, STORE_TEXT(p->client_id),
-		STORE_BLOB(((struct str){(char *)hash, sizeof(hash)})), STORE_END);
+	store_ask(STORE_CLIENT_SECRET, renewed, c, STORE_TEXT(p->client_id), STORE_HASH(hash),
+		STORE_END);
 }

@@ -112,14 +112,12 @@ static void add(struct client_request *r, struct scope_set scope)
 	make_user_code(a->user_code);
 	secret_hash(str_of(a->device_code), device);
 	user_code_hash(a->user_code, user);
-	store_ask(STORE_DEVICE_ADD, added, a,
-		STORE_BLOB(((struct str){(char *)device, sizeof(device)})),
-		STORE_BLOB(((struct str){(char *)user, sizeof(user)})), STORE_TEXT(r->client->id),
-		STORE_INT(r->now), STORE_TEXT(scope_set_text(scope, text)),
-		STORE_TEXT(r->x->in.peer), STORE_INT(DEVICE_CODE_LIFETIME),
-		STORE_INT(DEVICE_WAITING_MAX), STORE_INT(DEVICE_INTERVAL),
-		STORE_BLOB(client_address_limited(&client)), STORE_INT(DEVICE_CODES_MAX),
-		STORE_END);
+	store_ask(STORE_DEVICE_ADD, added, a, STORE_HASH(device), STORE_HASH(user),
+		STORE_TEXT(r->client->id), STORE_INT(r->now),
+		STORE_TEXT(scope_set_text(scope, text)), STORE_TEXT(r->x->in.peer),
+		STORE_INT(DEVICE_CODE_LIFETIME), STORE_INT(DEVICE_WAITING_MAX),
+		STORE_INT(DEVICE_INTERVAL), STORE_BLOB(client_address_limited(&client)),
+		STORE_INT(DEVICE_CODES_MAX), STORE_END);
 }
 
 static void begin(struct client_request *r)

@@ -104,7 +104,7 @@ static void decided(struct store_op *op)
 static struct store_value hash_of(const char *letters, unsigned char out[SECRET_HASH])
 {
 	user_code_hash(letters, out);
-	return STORE_BLOB(((struct str){(char *)out, SECRET_HASH}));
+	return STORE_HASH(out);
 }
 
 /* The grant is the device's: it outlives the sign-in of this browser. */

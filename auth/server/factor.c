@@ -107,8 +107,7 @@ void factor_check(
 		finish(c, ERR_RATE_LIMITED);
 	} else if (c->outcome.recovery) {
 		hash_recovery(typed, c->recovery);
-		store_ask(STORE_RECOVERY_USE, used, c, STORE_TEXT(user),
-			STORE_BLOB(((struct str){(char *)c->recovery, SECRET_HASH})),
+		store_ask(STORE_RECOVERY_USE, used, c, STORE_TEXT(user), STORE_HASH(c->recovery),
 			STORE_INT(time(NULL)), STORE_END);
 	} else {
 		store_ask(STORE_TOTP_GET, got_secret, c, STORE_TEXT(user), STORE_END);
@@ -140,7 +139,7 @@ void recovery_make(struct str user, char codes[][RECOVERY_TEXT + 1],
 	for (size_t i = 0; i < RECOVERY_CODES; i++) {
 		make_code(codes[i]);
 		hash_recovery(str_of(codes[i]), hashes[i]);
-		args[i + 1] = STORE_BLOB(((struct str){(char *)hashes[i], SECRET_HASH}));
+		args[i + 1] = STORE_HASH(hashes[i]);
 	}
 	args[RECOVERY_CODES + 1] = STORE_END;
 	store_submit(STORE_RECOVERY_PUT, done, context, args);

@@ -58,10 +58,9 @@ void invitation_add_run(struct call *c)
 	invitation_hash(str_of(i->code), hash);
 	i->expires_at = now + (p->expires.given ? p->expires.n : LIFETIME);
 	c->state = i;
-	store_ask(STORE_INVITATION_ADD, added, c, STORE_TEXT(str_of(i->id)),
-		STORE_BLOB(((struct str){(char *)hash, sizeof(hash)})), STORE_TEXT(p->note),
-		STORE_INT(p->uses.given ? p->uses.n : 1), STORE_INT(now), STORE_INT(i->expires_at),
-		STORE_INT(now - PURGE_AFTER), STORE_END);
+	store_ask(STORE_INVITATION_ADD, added, c, STORE_TEXT(str_of(i->id)), STORE_HASH(hash),
+		STORE_TEXT(p->note), STORE_INT(p->uses.given ? p->uses.n : 1), STORE_INT(now),
+		STORE_INT(i->expires_at), STORE_INT(now - PURGE_AFTER), STORE_END);
 }
 
 static void write_invitation(struct json_out *o, const struct store_op *op, size_t row)

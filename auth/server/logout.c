@@ -4,6 +4,7 @@
 #include "auth/server/clients.h"
 #include "auth/server/hint.h"
 #include "auth/server/issuer.h"
+#include "auth/server/login.h"
 #include "auth/server/pages.h"
 #include "auth/server/posted.h"
 #include "core/form.h"
@@ -117,9 +118,8 @@ static void decide(struct logout *l)
 		page_set_login_cookie(l->x, STR(""));
 		answer_done(l);
 	} else if (l->confirmed || meant) {
-		store_ask(STORE_LOGIN_END, ended, l,
-			STORE_BLOB(((struct str){(char *)l->login, SECRET_HASH})),
-			STORE_INT(time(NULL)), STORE_END);
+		store_ask(STORE_LOGIN_END, ended, l, STORE_HASH(l->login), STORE_INT(time(NULL)),
+			STORE_END);
 	} else {
 		ask(l, l->posted.text ? 403 : 200, l->posted.text ? posted_expired : NULL);
 	}
@@ -128,28 +128,19 @@ static void decide(struct logout *l)
 static void got_login(struct store_op *op)
 {
 	struct logout *l = op->context;
-	struct str user = op->err ? STR("") : store_str(op, 0, 0);
+	int64_t since;
 	if (op->err && op->err != ERR_NOT_FOUND) {
 		page_failed(leave(&l));
 		return;
 	}
-	l->signed_in = user.n && user.n < sizeof(l->user);
-	if (l->signed_in)
-		memcpy(l->user, user.p, user.n);
+	l->signed_in = login_found(op, l->user, &since);
 	decide(l);
 }
 
 static void look_for_login(struct logout *l)
 {
-	struct str cookie = page_login_cookie(l->x);
-	if (!cookie.n) {
+	if (!login_find(l->x, l->login, got_login, l))
 		decide(l);
-		return;
-	}
-	secret_hash(cookie, l->login);
-	store_ask(STORE_LOGIN_GET, got_login, l,
-		STORE_BLOB(((struct str){(char *)l->login, SECRET_HASH})), STORE_INT(time(NULL)),
-		STORE_END);
 }
 
 /* ---- the request ---- */

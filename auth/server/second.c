@@ -56,8 +56,7 @@ void sign_in_second(struct authorize *a)
 	secret_make(a->half_made);
 	a->half = str_of(a->half_made);
 	secret_hash(a->half, hash);
-	store_ask(STORE_HALF_ADD, half_added, a,
-		STORE_BLOB(((struct str){(char *)hash, sizeof(hash)})), STORE_TEXT(str_of(a->user)),
+	store_ask(STORE_HALF_ADD, half_added, a, STORE_HASH(hash), STORE_TEXT(str_of(a->user)),
 		STORE_INT(now + HALF_LIFETIME), STORE_INT(now), STORE_END);
 }
 
@@ -109,9 +108,8 @@ static void second_posted(struct authorize *a)
 	a->code = fields[1];
 	secret_hash(a->half, hash);
 	if (ours)
-		store_ask(STORE_HALF_GET, got_half, a,
-			STORE_BLOB(((struct str){(char *)hash, sizeof(hash)})),
-			STORE_INT(time(NULL)), STORE_END);
+		store_ask(STORE_HALF_GET, got_half, a, STORE_HASH(hash), STORE_INT(time(NULL)),
+			STORE_END);
 	else
 		show(a, 403, posted_expired);
 }

@@ -119,11 +119,10 @@ void sign_in_let_in(struct authorize *a)
 	secret_hash(str_of(a->login), a->login_hash);
 	if (before.n) {
 		secret_hash(before, old);
-		replaced = STORE_BLOB(((struct str){(char *)old, sizeof(old)}));
+		replaced = STORE_HASH(old);
 	}
 	a->auth_time = time(NULL);
-	store_ask(STORE_LOGIN_ADD, login_added, a,
-		STORE_BLOB(((struct str){(char *)a->login_hash, SECRET_HASH})),
+	store_ask(STORE_LOGIN_ADD, login_added, a, STORE_HASH(a->login_hash),
 		STORE_TEXT(str_of(a->user)), STORE_INT(a->auth_time + LOGIN_LIFETIME),
 		STORE_INT(a->auth_time), replaced, STORE_TEXT(a->x->in.peer),
 		STORE_TEXT(browser_words(a->x)), STORE_END);

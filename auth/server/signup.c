@@ -59,8 +59,7 @@ static void hashed(void *context, const struct password_outcome *outcome)
 	store_ask(invited ? STORE_USER_ADD_INVITED : STORE_USER_ADD, user_added, a,
 		STORE_TEXT(a->name), STORE_TEXT(a->display_name.n ? a->display_name : a->name),
 		STORE_TEXT(outcome->hash), STORE_INT(time(NULL)),
-		invited ? STORE_BLOB(((struct str){(char *)hash, sizeof(hash)})) : STORE_END,
-		STORE_END);
+		invited ? STORE_HASH(hash) : STORE_END, STORE_END);
 }
 
 static void make(struct authorize *a)
@@ -103,8 +102,7 @@ static void look_for_invitation(struct authorize *a)
 		return;
 	}
 	invitation_hash(a->invitation, hash);
-	store_ask(STORE_INVITATION_GET, got_invitation, a,
-		STORE_BLOB(((struct str){(char *)hash, sizeof(hash)})), STORE_INT(time(NULL)),
+	store_ask(STORE_INVITATION_GET, got_invitation, a, STORE_HASH(hash), STORE_INT(time(NULL)),
 		STORE_END);
 }
 

@@ -29,7 +29,7 @@ struct store_value token_absolute(void)
 struct store_value token_hash(struct str secret, unsigned char out[SECRET_HASH])
 {
 	secret_hash(secret, out);
-	return STORE_BLOB(((struct str){(char *)out, SECRET_HASH}));
+	return STORE_HASH(out);
 }
 
 /* ---- what is answered ---- */

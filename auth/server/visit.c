@@ -1,6 +1,7 @@
 #include "auth/server/visit.h"
 
 #include "auth/audit.h"
+#include "auth/server/login.h"
 #include "auth/server/pages.h"
 #include "core/form.h"
 #include "core/mem.h"
@@ -65,7 +66,7 @@ void visit_form(struct visit *v, struct buf *b, const char *action)
 
 struct store_value visit_login(const struct visit *v)
 {
-	return STORE_BLOB(((struct str){(const char *)v->login, SECRET_HASH}));
+	return STORE_HASH(v->login);
 }
 
 void visit_audit(const struct visit *v, const char *action, const char *outcome, struct str detail)
@@ -110,33 +111,24 @@ bool visit_is_fresh(struct visit *v)
 static void got_login(struct store_op *op)
 {
 	struct visit *v = op->context;
-	struct str user = op->err ? STR("") : store_str(op, 0, 0);
-	if (op->err && op->err != ERR_NOT_FOUND) {
+	if (op->err && op->err != ERR_NOT_FOUND)
 		visit_fail(v);
-	} else if (!user.n || user.n >= sizeof(v->user)) {
-		send_to_sign_in(v);
-	} else {
-		memcpy(v->user, user.p, user.n);
-		v->auth_time = store_int(op, 0, 2);
+	else if (login_found(op, v->user, &v->auth_time))
 		v->next(v);
-	}
+	else
+		send_to_sign_in(v);
 }
 
 void visit_begin(struct http_exchange *x, enum own_page page, const char *const *fields,
 	void (*next)(struct visit *v))
 {
 	struct visit *v = mem_new(struct visit);
-	struct str cookie = page_login_cookie(x);
 	static const char *const none[] = {NULL};
 	v->x = x;
 	v->page = page;
 	v->next = next;
 	if (x->in.verb == HTTP_POST)
 		v->ours = posted_read(&v->posted, x, fields ? fields : none, v->fields);
-	if (!cookie.n) {
+	if (!login_find(x, v->login, got_login, v))
 		send_to_sign_in(v);
-		return;
-	}
-	secret_hash(cookie, v->login);
-	store_ask(STORE_LOGIN_GET, got_login, v, visit_login(v), STORE_INT(time(NULL)), STORE_END);
 }
