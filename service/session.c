@@ -242,9 +242,10 @@ static void send_array(struct session *s, struct answer *list, size_t count)
 static void on_answers(struct caller *c, struct answer *list, size_t count, bool array)
 {
 	struct session *s = (struct session *)c;
-	for (size_t i = 0; sealed && i < count; i++)
+	bool over = sealed || s->ending;
+	for (size_t i = 0; over && i < count; i++)
 		frame_unref(&list[i].frame);
-	if (sealed)
+	if (over)
 		return;
 	if (array && count)
 		send_array(s, list, count);
