@@ -24,6 +24,7 @@
 #include "service/opening.h"
 #include "service/quota.h"
 #include "service/routes.h"
+#include "service/resource.h"
 #include "service/rpc_http.h"
 #include "service/service_methods.h"
 #include "service/session.h"
@@ -257,7 +258,17 @@ static enum err start_tokens(const struct config *config, struct buf *why)
 		embedded.jwks = issuer_jwks();
 	}
 	enum err err = withdrawals_load(why);
-	return err ? err : authn_configure(config, &embedded, why);
+	err = err ? err : authn_configure(config, &embedded, why);
+	if (!err)
+		resource_configure(str_of(issuer_url));
+	return err;
+}
+
+static void finish_tokens(void)
+{
+	resource_finish();
+	authn_finish();
+	withdrawals_finish();
 }
 
 static void free_signaling(void)
@@ -371,6 +382,7 @@ static void add_methods_and_routes(const struct config *c)
 	routes_add(rpc_routes);
 	routes_add(http_session_routes);
 	routes_add(ticket_routes);
+	routes_add(resource_routes);
 	if (c->issuer.enabled) {
 		methods_add(issuer_methods);
 		routes_add(issuer_routes);
@@ -513,8 +525,7 @@ enum err serve_start(const struct serve_options *o, struct buf *why)
 	free_signaling();
 	free(control_path);
 stop_issuer:
-	authn_finish();
-	withdrawals_finish();
+	finish_tokens();
 	if (config->issuer.enabled)
 		issuer_stop();
 close_all:
@@ -553,8 +564,7 @@ void serve_stop(const struct config *config)
 	workers_stop();
 	if (config->issuer.enabled)
 		issuer_stop();
-	authn_finish();
-	withdrawals_finish();
+	finish_tokens();
 	tickets_finish();
 	quota_finish();
 	methods_free();

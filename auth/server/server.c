@@ -28,7 +28,7 @@ const struct issuer *const issuer = &own;
 
 /* What is served as it is: written once, at the start. */
 static struct {
-	char *openid, *resource;
+	char *openid;
 } documents;
 
 /* ---- discovery ---- */
@@ -123,23 +123,6 @@ static void write_openid(struct json_out *o)
 	json_close(o, '}');
 }
 
-/* RFC 9728 */
-static void write_resource(struct json_out *o)
-{
-	json_open(o, NULL, '{');
-	json_str(o, "resource", own.url);
-	json_open(o, "authorization_servers", '[');
-	json_str(o, NULL, own.url);
-	json_close(o, ']');
-	json_open(o, "scopes_supported", '[');
-	for (unsigned i = 0; i < SCOPE_BITS; i++)
-		json_text(o, NULL, scope_word((enum scope)(1u << i)));
-	json_close(o, ']');
-	write_list(o, "bearer_methods_supported", LIST("header"));
-	json_text(o, "resource_name", "Signalbox");
-	json_close(o, '}');
-}
-
 static char *document(void (*write)(struct json_out *o))
 {
 	struct buf b = BUF_INIT(DOCUMENT_MAX);
@@ -157,11 +140,6 @@ static void serve_document(struct http_exchange *x, const char *text)
 static void serve_openid(struct http_exchange *x)
 {
 	serve_document(x, documents.openid);
-}
-
-static void serve_resource(struct http_exchange *x)
-{
-	serve_document(x, documents.resource);
 }
 
 static void serve_jwks(struct http_exchange *x)
@@ -196,7 +174,6 @@ struct str issuer_jwks(void)
 const struct http_route issuer_routes[] = {
 	DOCUMENT("/.well-known/openid-configuration", serve_openid),
 	DOCUMENT("/.well-known/oauth-authorization-server", serve_openid),
-	DOCUMENT("/.well-known/oauth-protected-resource", serve_resource),
 	DOCUMENT("/oauth/jwks", serve_jwks),
 	PAGE("/oauth/authorize", serve_authorize),
 	PAGE("/oauth/login", serve_login),
@@ -249,7 +226,6 @@ static void forget(void)
 	free((char *)(uintptr_t)own.url.p);
 	free((char *)(uintptr_t)own.audience.p);
 	free(documents.openid);
-	free(documents.resource);
 	own = (struct issuer){0};
 	memset(&documents, 0, sizeof(documents));
 }
@@ -306,7 +282,6 @@ enum err issuer_start(const struct issuer_options *options, char *ret_why)
 		.on_withdrawn = options->on_withdrawn,
 	};
 	documents.openid = document(write_openid);
-	documents.resource = document(write_resource);
 	guesses_start();
 	password_start();
 	return ERR_OK;

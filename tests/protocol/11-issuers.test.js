@@ -175,6 +175,20 @@ test("the claim signalbox narrows the rooms", async () => {
 		await refuses(await served.token({ signalbox }), JSON.stringify(signalbox));
 });
 
+test("clients are told whose tokens count here, also without an issuer of our own", async (t) => {
+	const told = async (at) => JSON.parse((await request(at, "GET /.well-known/oauth-protected-resource")).body);
+	const { resource, authorization_servers } = await told(server);
+	assert.deepEqual(authorization_servers, [resource, served.issuer]); // who only has a key in a file signs for itself
+	const far = await new Issuer("far").listen();
+	t.after(() => far.close());
+	const issuer = { enabled: false, url: "https://calls.example" };
+	const other = await startServer({ t, config: { issuer, issuers: [far.discovered().config({ jwks_url: "" })] } });
+	const document = await told(other);
+	assert.equal(document.resource, issuer.url);
+	assert.deepEqual(document.authorization_servers, [far.issuer]);
+	assert.deepEqual(document.bearer_methods_supported, ["header"]);
+});
+
 test("token verify says principal and grant", async () => {
 	const token = await served.token({ scope: "rooms:join", signalbox: { rooms: ["team-*"] }, client_id: "app" });
 	const { code, stdout } = await run(["token", "verify", "--json", "--data", server.data], { input: token });

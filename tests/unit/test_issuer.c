@@ -137,8 +137,6 @@ static void documents_say_what_is_there(void **state)
 		route_of(member(endpoints[i]) + strlen(ISSUER_URL));
 	assert_int_equal(get("/.well-known/oauth-authorization-server", NULL), 200);
 	assert_string_equal(member("issuer"), ISSUER_URL);
-	assert_int_equal(get("/.well-known/oauth-protected-resource", NULL), 200);
-	assert_string_equal(member("authorization_servers"), "[\"" ISSUER_URL "\"]");
 	assert_int_equal(get("/oauth/jwks", NULL), 200);
 	assert_null(strstr(reply.body, "\"d\""));
 	struct jwk_set *set;
