@@ -2,13 +2,11 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { connect, within } from "../support/client.mjs";
-import { rawConnect, request, upgrade, upgradeText } from "../support/raw.mjs";
+import { bearer, rawConnect, request, upgrade, upgradeText } from "../support/raw.mjs";
 import { startServer } from "../support/server.mjs";
 
 const server = await startServer({ config: { auth: { session_open_timeout: "1s" } } });
 after(() => server.stop());
-
-const bearer = (token) => ({ Authorization: `Bearer ${token}` });
 
 async function refused(status, headers, path) {
 	const response = await upgrade(server, headers, path);

@@ -4,12 +4,11 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { connect } from "../support/client.mjs";
 import { AUDIENCE, Issuer } from "../support/issuer.mjs";
-import { request, upgrade } from "../support/raw.mjs";
+import { bearer, request, upgrade } from "../support/raw.mjs";
 import { anyNumber, run, startServer } from "../support/server.mjs";
 
 const COOLDOWN = 31; // seconds between two fetches of one issuer, and a little
 const SECRET = "a secret of thirty-two bytes, ok"; // of a test, and of nobody else
-const bearer = (token) => ({ Authorization: `Bearer ${token}` });
 
 async function start(t, issuers, more = {}) {
 	return startServer({ t, clock: true, ...more, config: { limits: anyNumber, issuers, ...more.config } });

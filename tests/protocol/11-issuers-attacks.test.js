@@ -6,7 +6,7 @@ import { after, test } from "node:test";
 import { exportJWK, generateKeyPair } from "jose";
 import { connect } from "../support/client.mjs";
 import { Issuer } from "../support/issuer.mjs";
-import { request, upgrade } from "../support/raw.mjs";
+import { bearer, request, upgrade } from "../support/raw.mjs";
 import { anyNumber, startServer } from "../support/server.mjs";
 
 const SAME = "same"; // a kid that both issuers have
@@ -105,8 +105,6 @@ const attacks = {
 	"claims: many claims": signedRight(own(), claimsOf(Object.fromEntries(Array.from({ length: 200 }, (_, i) => [`c${i}`, i])))),
 	"form: .e30.AA": ".e30.AA",
 };
-
-const bearer = (token) => ({ Authorization: `Bearer ${token}` });
 
 async function handshake(token) {
 	const response = await upgrade(server, bearer(token));

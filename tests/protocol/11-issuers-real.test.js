@@ -11,7 +11,7 @@ import { connect } from "../support/client.mjs";
 import { AUDIENCE } from "../support/issuer.mjs";
 import { basic, challengeOf } from "../support/oauth.mjs";
 import { Browser } from "../support/page.mjs";
-import { request, upgrade } from "../support/raw.mjs";
+import { bearer, request, upgrade } from "../support/raw.mjs";
 import { anyNumber, startServer } from "../support/server.mjs";
 
 const COOLDOWN = 31; // seconds between two fetches of one issuer's keys, and a little
@@ -112,7 +112,6 @@ async function codeFlow(resource) {
 	return token;
 }
 
-const bearer = (token) => ({ Authorization: `Bearer ${token}` });
 const first = await key("first");
 await sign([first]);
 const server = await startServer({

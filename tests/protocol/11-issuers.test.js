@@ -8,13 +8,12 @@ import { after, test } from "node:test";
 import { exportJWK } from "jose";
 import { connect } from "../support/client.mjs";
 import { AUDIENCE, Issuer } from "../support/issuer.mjs";
-import { rawConnect, request, requestText, upgrade } from "../support/raw.mjs";
+import { bearer, rawConnect, request, requestText, upgrade } from "../support/raw.mjs";
 import { anyNumber, ownDirectory, run, startServer } from "../support/server.mjs";
 
 const KEY_COOLDOWN = 31; // seconds between two fetches of one issuer's keys, and a little
 
 const directory = ownDirectory();
-const bearer = (token) => ({ Authorization: `Bearer ${token}` });
 const now = () => Math.floor(Date.now() / 1000);
 
 const filed = new Issuer("filed");

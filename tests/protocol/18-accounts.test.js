@@ -4,14 +4,13 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
 import { connect, HandshakeError, within } from "../support/client.mjs";
-import { request } from "../support/raw.mjs";
+import { bearer, request } from "../support/raw.mjs";
 import { ResumingClient } from "../support/resuming.mjs";
 import { ownDirectory, startServer } from "../support/server.mjs";
 
 const WORKERS = 4;
 const TRIES = 3 * WORKERS; // the kernel spreads connections over the workers: each gets one of them
 const times = (work) => Promise.all(Array.from({ length: TRIES }, work));
-const bearer = (token) => ({ Authorization: `Bearer ${token}` });
 const listRooms = '{"jsonrpc":"2.0","id":1,"method":"room.list"}';
 
 const overHttp = (server, token) => request(server, "POST /v1/rpc", bearer(token), listRooms);

@@ -5,13 +5,12 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import { test } from "node:test";
 import { connect } from "../support/client.mjs";
-import { rawConnect, request, requestText, upgrade, upgradeText } from "../support/raw.mjs";
+import { bearer, rawConnect, request, requestText, upgrade, upgradeText } from "../support/raw.mjs";
 import { ResumingClient } from "../support/resuming.mjs";
 import { anyNumber, ownDirectory, startServer } from "../support/server.mjs";
 
 const WORKERS = 4;
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
-const bearer = (token) => ({ Authorization: `Bearer ${token}` });
 const dialing = (from) => ({ ws: { localAddress: from } }); // of loopback, every address is ours
 const ONE = "127.0.0.2";
 const OTHER = "127.0.0.3";

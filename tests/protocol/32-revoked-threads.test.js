@@ -6,7 +6,7 @@ import { after, before, test } from "node:test";
 import { connect, HandshakeError, within } from "../support/client.mjs";
 import { foreignIssuer } from "../support/foreign.mjs";
 import { ask, eventStream, readEvents } from "../support/http-session.mjs";
-import { request } from "../support/raw.mjs";
+import { bearer, request } from "../support/raw.mjs";
 import { handleOf, ResumingClient } from "../support/resuming.mjs";
 import { post } from "../support/rooms.mjs";
 import { anyNumber, anyPace, run, startServer } from "../support/server.mjs";
@@ -15,7 +15,6 @@ const WORKERS = 4;
 const TRIES = 2 * WORKERS; // the kernel spreads connections over the workers
 const STORM = 60;
 const times = (work, n = TRIES) => Promise.all(Array.from({ length: n }, work));
-const bearer = (token) => ({ Authorization: `Bearer ${token}` });
 const code = async (closed) => (await within(closed, 5000, "the close")).code;
 const claimsOf = (token) => JSON.parse(Buffer.from(token.split(".")[1], "base64url").toString());
 

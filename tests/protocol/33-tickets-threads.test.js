@@ -4,14 +4,13 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { connect, HandshakeError, within } from "../support/client.mjs";
 import { ask, readEvents, textOf } from "../support/http-session.mjs";
-import { request } from "../support/raw.mjs";
+import { bearer, request } from "../support/raw.mjs";
 import { anyNumber, anyPace, startServer } from "../support/server.mjs";
 
 const WORKERS = 4;
 const RACES = 200;
 const RACERS = 3;
 const OF_A_USER = 32;
-const bearer = (token) => ({ Authorization: `Bearer ${token}` });
 const limits = { ...anyPace, ...anyNumber };
 
 let server, origin, token;

@@ -5,13 +5,13 @@
 import assert from "node:assert/strict";
 import http from "node:http";
 import https from "node:https";
+import { bearer } from "./raw.mjs";
 import { within } from "./within.mjs";
 import { record } from "./traffic.mjs";
 
 const POST_PAUSE_MS = 20; // before a POST that found no server is sent again
 const UNCOUNTED_ID = "ping"; // see resuming.mjs
 
-const bearer = (token) => ({ Authorization: `Bearer ${token}` });
 const counts = (one) => one.method !== "session.ack" && one.id !== UNCOUNTED_ID;
 
 /** A request on a connection of its own; the response when its headers are there. */

@@ -129,6 +129,9 @@ export function requestText(line, headers = {}, body = "") {
 	return [`${line} HTTP/1.1`, ...lines, "", body].join("\r\n");
 }
 
+/** The header of a request by who has this token. */
+export const bearer = (token) => ({ Authorization: `Bearer ${token}` });
+
 /** One request on a connection of its own, and its response. */
 export async function request(server, line, headers = {}, body = "", options = {}) {
 	const raw = await rawConnect(server, options);
