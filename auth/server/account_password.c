@@ -46,6 +46,12 @@ static void show(struct visit *v, int status, const char *field, const char *pro
 static void stored(struct store_op *op)
 {
 	struct visit *v = op->context;
+	if (op->err == ERR_NOT_FOUND) {
+		page_error(visit_leave(&v), 403, "Not done",
+			"You were signed out meanwhile, and the password is as it was. Sign in "
+			"again.");
+		return;
+	}
 	if (op->err) {
 		visit_fail(v);
 		return;

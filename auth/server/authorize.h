@@ -10,6 +10,7 @@
  * by handing it to the next one. */
 #pragma once
 
+#include "auth/password.h"
 #include "auth/server/clients.h"
 #include "auth/server/posted.h"
 #include "core/http.h"
@@ -66,6 +67,8 @@ struct authorize {
 	struct str name, display_name, password, half, code, invitation;
 	const char *field; /* of the form: what is wrong is wrong with it; may be NULL */
 	bool has_factor;   /* the account has a second one */
+	char fitted
+		[PASSWORD_HASH_MAX]; /* the hash that the password is compared with; may be empty */
 	char half_made[SECRET_TEXT + 1];
 	char login[SECRET_TEXT + 1]; /* the new cookie */
 };

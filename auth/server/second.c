@@ -43,7 +43,9 @@ void show_second_again(struct authorize *a)
 static void half_added(struct store_op *op)
 {
 	struct authorize *a = op->context;
-	if (op->err)
+	if (op->err == ERR_NOT_FOUND)
+		show_sign_in(a, 403, sign_in_changed);
+	else if (op->err)
 		authorize_fail(a);
 	else
 		show(a, 200, NULL);
@@ -57,7 +59,7 @@ void sign_in_second(struct authorize *a)
 	a->half = str_of(a->half_made);
 	secret_hash(a->half, hash);
 	store_ask(STORE_HALF_ADD, half_added, a, STORE_HASH(hash), STORE_TEXT(str_of(a->user)),
-		STORE_INT(now + HALF_LIFETIME), STORE_INT(now), STORE_END);
+		STORE_INT(now + HALF_LIFETIME), STORE_INT(now), sign_in_fitted(a), STORE_END);
 }
 
 static void checked(void *context, const struct factor_outcome *outcome)

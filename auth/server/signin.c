@@ -93,11 +93,25 @@ struct str sign_in_client(const struct authorize *a)
 	return a->client ? a->client->id : STR("");
 }
 
+const char sign_in_changed[] = "Something about your account was changed meanwhile. Sign in again.";
+
+struct store_value sign_in_fitted(const struct authorize *a)
+{
+	return *a->fitted ? STORE_TEXT(str_of(a->fitted)) : STORE_NULL;
+}
+
 /* ---- what both end in: a new login of this browser, then back to the client ---- */
 
 static void login_added(struct store_op *op)
 {
 	struct authorize *a = op->context;
+	if (op->err == ERR_NOT_FOUND) {
+		audit_add(.action = "sign-in", .outcome = err_info(ERR_UNAUTHENTICATED)->reason,
+			.user = str_of(a->user), .client = sign_in_client(a),
+			.address = a->x->in.peer);
+		show_sign_in(a, 403, sign_in_changed);
+		return;
+	}
 	if (op->err) {
 		authorize_fail(a);
 		return;
@@ -113,19 +127,23 @@ static void login_added(struct store_op *op)
 void sign_in_let_in(struct authorize *a)
 {
 	struct str before = page_login_cookie(a->x);
-	unsigned char old[SECRET_HASH];
-	struct store_value replaced = STORE_NULL;
+	unsigned char old[SECRET_HASH], half_hash[SECRET_HASH];
+	struct store_value replaced = STORE_NULL, half = STORE_NULL;
 	secret_make(a->login);
 	secret_hash(str_of(a->login), a->login_hash);
 	if (before.n) {
 		secret_hash(before, old);
 		replaced = STORE_HASH(old);
 	}
+	if (a->half.n) {
+		secret_hash(a->half, half_hash);
+		half = STORE_HASH(half_hash);
+	}
 	a->auth_time = time(NULL);
 	store_ask(STORE_LOGIN_ADD, login_added, a, STORE_HASH(a->login_hash),
 		STORE_TEXT(str_of(a->user)), STORE_INT(a->auth_time + LOGIN_LIFETIME),
 		STORE_INT(a->auth_time), replaced, STORE_TEXT(a->x->in.peer),
-		STORE_TEXT(browser_words(a->x)), STORE_END);
+		STORE_TEXT(browser_words(a->x)), sign_in_fitted(a), half, STORE_END);
 }
 
 void sign_in_set_user(struct authorize *a, struct str name)
@@ -176,6 +194,8 @@ static void got_user(struct store_op *op)
 		a->has_factor = user.second_factor;
 		if (!user.disabled_at)
 			attempt.hash = user.password;
+		if (user.password.n < sizeof(a->fitted))
+			memcpy(a->fitted, user.password.p, user.password.n);
 	}
 	if (!err)
 		err = password_check(&attempt, checked, a);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "auth/server/authorize.h"
+#include "store/store.h"
 
 /* Answers with the page; problem: a sentence above the form, or NULL. */
 void show_sign_in(struct authorize *a, int status, const char *problem);
@@ -19,8 +20,12 @@ struct str sign_in_client(const struct authorize *a);
 /* Never past its end: names that come here are checked ones. */
 void sign_in_set_user(struct authorize *a, struct str name);
 
-/* Somebody has shown all that has to be shown: a new login of this browser, then on with the request. */
+/* Somebody has shown all that has to be shown: a new login of this browser, then on with the request.
+ * What they have shown has to be right still when the login is written down. */
 void sign_in_let_in(struct authorize *a);
+extern const char sign_in_changed[]; /* what to say else */
+/* The hash that the password fitted, or a NULL. */
+struct store_value sign_in_fitted(const struct authorize *a);
 
 /* The password was right; asks for the second factor (second.c). */
 void sign_in_second(struct authorize *a);

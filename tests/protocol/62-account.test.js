@@ -125,6 +125,37 @@ describe("the password", () => {
 		}
 		assert.equal((await signIn("pim")).status, 303);
 	});
+
+	/** So many passwords that have to be hashed before what is asked next. */
+	const crowd = (prefix) =>
+		Array.from({ length: 6 }, (_, i) => server.rpc("user.add", { name: `${prefix}${i}`, password: PASSWORD }));
+	const another = "another horse battery";
+
+	test("has to be right still when the sign-in is written down", async () => {
+		await server.rpc("user.add", { name: "gil", password: PASSWORD });
+		const thief = new Browser();
+		await go(thief, "/oauth/login?page=account");
+		const before = crowd("gil");
+		const changed = server.rpc("user.passwd", { name: "gil", password: another });
+		await server.metrics(); // all of it waits now
+		const stale = thief.submit({ name: "gil", password: PASSWORD });
+		await Promise.all([...before, changed, stale]);
+		await go(thief, "/oauth/account");
+		assert.match(thief.location, /^\/oauth\/login/, "whichever was first, the thief is not signed in");
+		assert.equal((await signIn("gil", another)).location, "/oauth/account");
+	});
+
+	test("is not changed by who was signed out meanwhile", async () => {
+		const thief = await arrive("hal");
+		await go(thief, "/oauth/account/password");
+		const before = crowd("hal");
+		const stale = thief.submit({ old: PASSWORD, password: "the thief's own" });
+		await server.metrics();
+		const changed = server.rpc("user.passwd", { name: "hal", password: another });
+		await Promise.all([...before, changed, stale]);
+		assert.notEqual(thief.title, "Password changed");
+		assert.equal((await signIn("hal", another)).location, "/oauth/account");
+	});
 });
 
 describe("the second factor", () => {

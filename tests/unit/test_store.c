@@ -140,7 +140,8 @@ static void an_answer_has_a_largest_size(void **state)
 
 #define add_login(login, instead) \
 	ask(STORE_LOGIN_ADD, STORE_BLOB(STR(login)), STORE_TEXT(STR("ann")), STORE_INT(2000), \
-		STORE_INT(1000), instead, STORE_TEXT(STR("")), STORE_TEXT(STR("")))
+		STORE_INT(1000), instead, STORE_TEXT(STR("")), STORE_TEXT(STR("")), STORE_NULL, \
+		STORE_NULL)
 #define get_login(login) ask(STORE_LOGIN_GET, STORE_BLOB(STR(login)), STORE_INT(1000))
 
 static void a_verb_of_two_statements_is_whole_or_nothing(void **state)

@@ -32,13 +32,14 @@ static enum err add_code(void)
 static enum err add_login(void)
 {
 	return ask(STORE_LOGIN_ADD, BLOB("login"), STORE_TEXT(STR("ann")), STORE_INT(NOW + 60),
-		STORE_INT(NOW), STORE_NULL, STORE_TEXT(STR("")), STORE_TEXT(STR("")));
+		STORE_INT(NOW), STORE_NULL, STORE_TEXT(STR("")), STORE_TEXT(STR("")), STORE_NULL,
+		STORE_NULL);
 }
 
 static enum err add_half(void)
 {
 	return ask(STORE_HALF_ADD, BLOB("half"), STORE_TEXT(STR("ann")), STORE_INT(NOW + 60),
-		STORE_INT(NOW));
+		STORE_INT(NOW), STORE_NULL);
 }
 
 static enum err add_assertion(void)
