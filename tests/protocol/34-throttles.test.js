@@ -1,7 +1,7 @@
 // Who tries too often has to wait, and nobody else because of them: not the others behind their proxy, not the
 // account that they try, not who comes to sign in while they sign up.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { after, before, describe, test } from "node:test";
 import { Browser } from "../support/page.mjs";
 import { startServer } from "../support/server.mjs";
 
@@ -56,48 +56,52 @@ async function untilTold(one) {
 
 const all = (n, one) => Promise.all(Array.from({ length: n }, (_, i) => one(i)));
 
-test("behind a proxy that does not say whose a request is, nobody waits for another's failures", async () => {
-	await untold.rpc("user.add", { name: "ann", password: PASSWORD });
-	await all(FREE_OF_ADDRESS + 5, (i) => signUp(untold, `eve${i}`, "guess"));
-	const { code } = await untold.rpc("invitation.add", {});
-	assert.equal(await signUp(untold, "bob", code), 303);
-	for (let i = 0; i < FREE_OF_ADDRESS + 5; i++) assert.equal(await signIn(untold, `nobody${i}`, "a guess"), 403);
-	assert.equal(await signIn(untold, "ann", PASSWORD), 303);
-	const { client_id } = await addClient(untold);
-	const statuses = await all(WAITING_DEVICES + 5, () => device(untold, client_id));
-	assert.deepEqual(statuses, Array(WAITING_DEVICES + 5).fill(200));
-});
+// all at once: most of it is one server's waiting for its hashes
+describe("who tries too often", { concurrency: true }, () => {
+	test("behind a proxy that does not say whose a request is, nobody waits for another's failures", async () => {
+		await untold.rpc("user.add", { name: "ann", password: PASSWORD });
+		await all(FREE_OF_ADDRESS + 5, (i) => signUp(untold, `eve${i}`, "guess"));
+		const { code } = await untold.rpc("invitation.add", {});
+		assert.equal(await signUp(untold, "bob", code), 303);
+		const tried = await all(FREE_OF_ADDRESS + 5, (i) => signIn(untold, `nobody${i}`, "a guess"));
+		assert.ok(tried.every((status) => status === 403), tried.join());
+		assert.equal(await signIn(untold, "ann", PASSWORD), 303);
+		const { client_id } = await addClient(untold);
+		const statuses = await all(WAITING_DEVICES + 5, () => device(untold, client_id));
+		assert.deepEqual(statuses, Array(WAITING_DEVICES + 5).fill(200));
+	});
 
-test("all addresses of an IPv6 network are one client's", async () => {
-	const eves = (i) => `2001:db8:0:1::${i.toString(16)}`;
-	const { client_id } = await addClient(told);
-	const statuses = await all(WAITING_DEVICES + 5, (i) => device(told, client_id, eves(i)));
-	assert.equal(statuses.filter((status) => status === 429).length, 5, statuses.join());
-	assert.equal(await device(told, client_id, "2001:db8:0:2::1"), 200);
-	const guesses = await all(FREE_OF_ADDRESS + 5, (i) => signUp(told, `eve${i}`, "guess", eves(i)));
-	assert.ok(guesses.includes(429), guesses.join());
-	const { code } = await told.rpc("invitation.add", {});
-	assert.equal(await signUp(told, "bob", code, "2001:db8:0:2::1"), 303);
-});
+	test("all addresses of an IPv6 network are one client's", async () => {
+		const eves = (i) => `2001:db8:0:1::${i.toString(16)}`;
+		const { client_id } = await addClient(told);
+		const statuses = await all(WAITING_DEVICES + 5, (i) => device(told, client_id, eves(i)));
+		assert.equal(statuses.filter((status) => status === 429).length, 5, statuses.join());
+		assert.equal(await device(told, client_id, "2001:db8:0:2::1"), 200);
+		const guesses = await all(FREE_OF_ADDRESS + 5, (i) => signUp(told, `eve${i}`, "guess", eves(i)));
+		assert.ok(guesses.includes(429), guesses.join());
+		const { code } = await told.rpc("invitation.add", {});
+		assert.equal(await signUp(told, "bob", code, "2001:db8:0:2::1"), 303);
+	});
 
-test("who tries somebody's password keeps them out nowhere where they were before", async () => {
-	const [hers, his, other] = ["192.0.2.1", "198.51.100.1", "198.51.100.2"];
-	await told.rpc("user.add", { name: "ann", password: PASSWORD });
-	assert.equal(await signIn(told, "Ann", PASSWORD, hers), 303);
-	const tried = await untilTold(() => signIn(told, "ann", "a guess", his));
-	assert.ok(tried.length >= FREE_OF_ACCOUNT && tried.every((status) => status === 403), tried.join());
-	assert.ok((await untilTold(() => signIn(told, "ann", "a guess", other))).length < FREE_OF_ACCOUNT);
-	assert.equal(await signIn(told, "ann", PASSWORD, hers), 303);
-	assert.ok((await untilTold(() => signIn(told, "ANN", "a guess", hers))).length >= FREE_OF_ACCOUNT);
-});
+	test("who tries somebody's password keeps them out nowhere where they were before", async () => {
+		const [hers, his, other] = ["192.0.2.1", "198.51.100.1", "198.51.100.2"];
+		await told.rpc("user.add", { name: "ann", password: PASSWORD });
+		assert.equal(await signIn(told, "Ann", PASSWORD, hers), 303);
+		const tried = await untilTold(() => signIn(told, "ann", "a guess", his));
+		assert.ok(tried.length >= FREE_OF_ACCOUNT && tried.every((status) => status === 403), tried.join());
+		assert.ok((await untilTold(() => signIn(told, "ann", "a guess", other))).length < FREE_OF_ACCOUNT);
+		assert.equal(await signIn(told, "ann", PASSWORD, hers), 303);
+		assert.ok((await untilTold(() => signIn(told, "ANN", "a guess", hers))).length >= FREE_OF_ACCOUNT);
+	});
 
-test("one address makes some accounts, not any number", async () => {
-	const eve = "198.51.100.1";
-	const made = await untilTold((i) => signUp(open, `eve${i}`, null, eve));
-	assert.ok(made.length >= FREE_OF_ADDRESS && made.every((status) => status === 303), made.join());
-	const { signalbox_passwords_hashed_total: hashed } = await open.metrics();
-	assert.equal(hashed, made.length, "what is refused costs no hash");
-	assert.equal(await signIn(open, "eve1", PASSWORD, eve), 303);
-	assert.equal(await signUp(open, "ann", null, "192.0.2.1"), 303);
-	assert.match(open.log, /audit.*action="?sign-up"? outcome="?rate_limited"?/);
+	test("one address makes some accounts, not any number", async () => {
+		const eve = "198.51.100.1";
+		const made = await untilTold((i) => signUp(open, `eve${i}`, null, eve));
+		assert.ok(made.length >= FREE_OF_ADDRESS && made.every((status) => status === 303), made.join());
+		const { signalbox_passwords_hashed_total: hashed } = await open.metrics();
+		assert.equal(hashed, made.length, "what is refused costs no hash");
+		assert.equal(await signIn(open, "eve1", PASSWORD, eve), 303);
+		assert.equal(await signUp(open, "ann", null, "192.0.2.1"), 303);
+		assert.match(open.log, /audit.*action="?sign-up"? outcome="?rate_limited"?/);
+	});
 });
