@@ -13,7 +13,7 @@ const event = (emitter, name, is = () => true) =>
 async function ticketOf(server, token) {
 	const answer = await request(server, "POST /v1/tickets", { Authorization: `Bearer ${token}` }, "");
 	assert.equal(answer.status, 200);
-	return JSON.parse(answer.text ?? answer.body).ticket;
+	return JSON.parse(answer.body).ticket;
 }
 
 test("it comes by tickets, each time another, and resumes by one when the token's time is over", async (t) => {
