@@ -156,7 +156,8 @@ static void test_loaded(void **state)
 	assert_int_equal(
 		ask(STORE_USER_PUT_OUT, STORE_TEXT(STR("Ann")), STORE_INT(now), STORE_INT(0)),
 		ERR_OK);
-	assert_int_equal(ask(STORE_WITHDRAWALS_PURGE, STORE_INT(WITHDRAWN_FOR_GOOD)), ERR_OK);
+	assert_int_equal(
+		ask(STORE_WITHDRAWALS_PURGE, STORE_INT(WITHDRAWN_FOR_GOOD), STORE_INT(1)), ERR_OK);
 	for (int i = 0; i < 1100; i++) {
 		snprintf(name, sizeof(name), "user-%d", i);
 		store_ask(STORE_WITHDRAW, is_written, &written, STORE_TEXT(STR("user")),
