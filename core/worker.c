@@ -2,6 +2,7 @@
 
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/metrics.h"
 
 #include <assert.h>
 #include <libwebsockets.h>
@@ -64,7 +65,9 @@ void worker_post(struct worker *w, struct post *p)
 
 enum err worker_post_call(struct worker *w, struct post *p)
 {
-	return inbox_post_call(&w->inbox, p);
+	enum err err = inbox_post_call(&w->inbox, p);
+	metric_add(METRIC_CALLS_OVERLOADED, err == ERR_OVERLOADED);
+	return err;
 }
 
 void worker_gone(struct worker *w, struct addr endpoint, bool clean)
