@@ -97,20 +97,25 @@ static void greet(const struct config *config)
 	fflush(stdout);
 }
 
-enum { TRIM_EVERY_S = 2, TRIM_FROM = 500 };
+enum { TRIM_EVERY_S = 2, TRIM_FROM = 1000 };
 
 /* When many have left, what they used goes back to the system: the allocator alone would keep most of
- * it. */
+ * it. Once more when no more leave, for those who were still about to. */
 static void give_back_memory(void)
 {
-	static int64_t most;
-	int64_t now = metric_read(METRIC_SESSIONS);
+	static int64_t most, before;
+	static bool leaving;
+	int64_t now = metric_read(METRIC_SESSIONS) + metric_read(METRIC_CONNECTIONS);
 	if (now > most)
 		most = now;
-	if (most < TRIM_FROM || now > most / 2)
-		return;
-	malloc_trim(0);
-	most = now;
+	bool many = most >= TRIM_FROM && now <= most / 2;
+	bool last = leaving && now >= before;
+	if (many || last)
+		malloc_trim(0);
+	if (many)
+		most = now;
+	leaving = many || (leaving && !last);
+	before = now;
 }
 
 /* Signals are waited for, not handled: blocked before any thread starts, so in all of them. */

@@ -443,7 +443,8 @@ static void rooms_are_what_everybody_heard_of_them(void **state)
 			on_worker(a->slot % WORKERS, release_actor, a);
 	let_all_arrive();
 	assert_int_equal(metric_read(METRIC_MEMBERS), 0);
-	assert_true(metric_read(METRIC_CALLS_OVERLOADED) >= overloads); /* some had left meanwhile */
+	assert_true(
+		metric_read(METRIC_CALLS_OVERLOADED) >= overloads); /* some had left meanwhile */
 	stop_service();
 	remove_folder();
 	printf("%d endpoints, %d joins, %d calls refused by load, %d signals to deliver, %zu "
