@@ -99,6 +99,19 @@ static void greet(const struct config *config)
 
 enum { TRIM_EVERY_S = 2, TRIM_FROM = 1000 };
 
+#ifdef __SANITIZE_ADDRESS__ /* its allocator knows no malloc_trim(); gcc's headers do not name this */
+void __sanitizer_purge_allocator(void);
+#endif
+
+static void give_back(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+	__sanitizer_purge_allocator();
+#else
+	malloc_trim(0);
+#endif
+}
+
 /* When many have left, what they used goes back to the system: the allocator alone would keep most of
  * it. Once more when no more leave, for those who were still about to. */
 static void give_back_memory(void)
@@ -111,7 +124,7 @@ static void give_back_memory(void)
 	bool many = most >= TRIM_FROM && now <= most / 2;
 	bool last = leaving && now >= before;
 	if (many || last)
-		malloc_trim(0);
+		give_back();
 	if (many)
 		most = now;
 	leaving = many || (leaving && !last);
