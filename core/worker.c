@@ -66,7 +66,8 @@ void worker_post(struct worker *w, struct post *p)
 enum err worker_post_call(struct worker *w, struct post *p)
 {
 	enum err err = inbox_post_call(&w->inbox, p);
-	metric_add(METRIC_CALLS_OVERLOADED, err == ERR_OVERLOADED);
+	if (err)
+		metric_add(METRIC_CALLS_OVERLOADED, 1);
 	return err;
 }
 

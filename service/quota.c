@@ -189,9 +189,10 @@ enum quota_room quota_connect(struct str address)
 	if (room != QUOTA_PACKED)
 		e->connections++;
 	pthread_mutex_unlock(&lock);
-	struct refusal why = quota_crowded();
-	if (room != QUOTA_ROOM)
+	if (room != QUOTA_ROOM) {
+		struct refusal why = quota_crowded();
 		say(SAID_CONNECTIONS, "address", address, &why);
+	}
 	return room;
 }
 
