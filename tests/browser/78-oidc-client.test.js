@@ -85,6 +85,7 @@ test("a page signs somebody in, renews in silence, and signs out", async (t) => 
 	const renewed = page.waitForEvent("framenavigated", (frame) => frame.parentFrame() && frame.url().startsWith(`${app}/?`));
 	const waiting = call("signinSilent");
 	const frame = await renewed;
+	await frame.waitForFunction(() => window.oidc); // navigated is not yet loaded
 	await frame.evaluate(async (options) => {
 		const { UserManager } = window.oidc;
 		await new UserManager(options).signinSilentCallback();
