@@ -3,6 +3,7 @@
 #include "core/log.h"
 #include "core/metrics.h"
 #include "core/nearest.h"
+#include "service/cli_lan.h"
 #include "service/config.h"
 #include "service/listener.h"
 #include "service/notify.h"
@@ -73,23 +74,30 @@ static void serve_help(void)
 {
 	printf("usage: signalbox serve [--config FILE] [--data DIR] [--listen ADDR:PORT] "
 	       "[--workers N]\n"
-	       "                       [--take-over] [--SECTION.KEY=VALUE...]\n\n"
+	       "                       [--lan[=ADDRESS[:PORT]]] [--take-over] "
+	       "[--SECTION.KEY=VALUE...]\n\n"
 	       "Runs the service until SIGTERM or SIGINT. With no option: data in "
 	       "./signalbox-data,\n"
 	       "listening on 127.0.0.1:8080 and [::1]:8080, with its own issuer and the demo.\n"
+	       "--lan: for the other devices in this network, with a certificate that is made for "
+	       "it.\n"
 	       "--take-over: from the service that runs on these data, whose clients then go on "
 	       "with "
 	       "this one.\n"
 	       "`signalbox config reference` explains every key.\n");
 }
 
-static void greet(const struct config *config)
+static void greet(const struct config *config, const struct lan *lan)
 {
 	const char *url;
 	for (size_t i = 0; (url = listener_url(i)); i++)
 		log_info("listening", LOG_TEXT("url", url));
 	if (!config->server.demo)
 		return;
+	if (lan) {
+		lan_greet(lan, config);
+		return;
+	}
 	const char *scheme = config->tls.certificate[0] ? "https" : "http";
 	printf("\nSignalbox %s is ready. Open the demo in two windows:\n\n    "
 	       "%s://localhost:%u/\n\n",
@@ -151,7 +159,15 @@ static void wait_for_end(
 	pthread_sigmask(SIG_UNBLOCK, &again, NULL); /* a second one ends the process at once */
 }
 
-static int run_service(struct config *config, const struct config_input *input, bool take_over)
+/* What the command line of `serve` says beside the configuration. */
+struct serve_words {
+	bool help, take_over, for_lan;
+	const char *lan_address;
+	struct lan *lan;
+};
+
+static int run_service(
+	struct config *config, const struct config_input *input, const struct serve_words *words)
 {
 	sigset_t set;
 	sigemptyset(&set);
@@ -162,14 +178,15 @@ static int run_service(struct config *config, const struct config_input *input, 
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGHUP, SIG_DFL); /* ignored since the start of the command */
 	struct buf why = BUF_INIT(16384);
-	struct serve_options options = {.config = config, .listen = true, .take_over = take_over};
+	struct serve_options options = {
+		.config = config, .listen = true, .take_over = words->take_over};
 	enum err err = serve_start(&options, &why);
 	if (err)
 		fprintf(stderr, "signalbox: %s", why.p ? why.p : "it failed\n");
 	buf_free(&why);
 	if (err)
 		return EXIT_REFUSED;
-	greet(config);
+	greet(config, words->lan);
 	notify_ready();
 	wait_for_end(&set, config, input);
 	notify_stopping();
@@ -178,37 +195,59 @@ static int run_service(struct config *config, const struct config_input *input, 
 	return EXIT_DONE;
 }
 
-static int serve(int argc, char **argv)
+/* Takes the words that are not the configuration's out of argv, and returns how many are left. */
+static int take_words(int argc, char **argv, struct serve_words *ret)
 {
-	signal(SIGHUP, SIG_IGN); /* until it can be heeded: the configuration is read below */
-	argc--, argv++;
-	bool take_over = false;
 	for (int i = 0; i < argc;) {
 		int words = config_option_words(argc - i, argv + i);
-		if (!words && strcmp(argv[i], "--take-over") == 0) {
-			take_over = true;
+		bool taken = false;
+		if (!words && strcmp(argv[i], "--take-over") == 0)
+			ret->take_over = taken = true;
+		else if (!words && lan_option(argv[i], &ret->lan_address))
+			ret->for_lan = taken = true;
+		else if (!words && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0))
+			ret->help = true;
+		if (taken) {
 			memmove(argv + i, argv + i + 1, (size_t)(argc - i) * sizeof(*argv));
 			argc--;
-			continue;
-		}
-		if (!words && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)) {
-			serve_help();
-			return EXIT_DONE;
-		}
-		i += words ? words : 1;
+		} else
+			i += words ? words : 1;
 	}
+	return argc;
+}
+
+static int serve_with(struct config_input *input, struct serve_words *words)
+{
 	struct config *config = NULL;
 	struct buf errors = BUF_INIT(CONFIG_TEXT_MAX);
-	struct config_input input = {.environment = environ, .argv = argv, .argc = argc};
-	enum err err = config_load(&input, &config, &errors);
+	enum err err = ERR_OK;
+	if (words->for_lan)
+		err = lan_prepare(words->lan_address, input, &words->lan, &errors);
+	if (!err)
+		err = config_load(input, &config, &errors);
 	if (err) {
 		fprintf(stderr, "%s", errors.p ? errors.p : "");
 		buf_free(&errors);
 		return err == ERR_REQUEST ? EXIT_USAGE : EXIT_REFUSED;
 	}
 	serve_configure_log(config);
-	int code = run_service(config, &input, take_over);
+	int code = run_service(config, input, words);
 	config_free(&config);
+	return code;
+}
+
+static int serve(int argc, char **argv)
+{
+	signal(SIGHUP, SIG_IGN); /* until it can be heeded: the configuration is read below */
+	struct serve_words words = {0};
+	argc = take_words(argc - 1, argv + 1, &words);
+	if (words.help) {
+		serve_help();
+		return EXIT_DONE;
+	}
+	struct config_input input = {.environment = environ, .argv = argv + 1, .argc = argc};
+	int code = serve_with(&input, &words);
+	lan_free(&words.lan);
 	return code;
 }
 

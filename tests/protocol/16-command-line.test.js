@@ -45,6 +45,12 @@ const commands = [
 	"config reference",
 ];
 
+test("serve --lan wants an address of this machine", async () => {
+	for (const wrong of ["", "nowhere", "::1", "10.0.0.1:", "10.0.0.1:0", "10.0.0.1:99999", "10.0.0.1:8x"])
+		await fails(run(["serve", "--data", offline, `--lan=${wrong}`]), USAGE, /is no address; write one of this machine's/);
+	await fails(run(["serve", "--data", "/proc/nowhere", "--lan=127.0.0.1"]), REFUSED, /cannot make the data directory \/proc\/nowhere/);
+});
+
 test("help lists every command; each has --help", async () => {
 	const all = await done(run(["help"]));
 	for (const words of commands) assert.ok(all.includes(words.startsWith("config") ? "config" : words), words);

@@ -1,6 +1,7 @@
 // Starts the program for a test, on a free port and with its own data directory, and ends it by its pid.
 //   const server = await startServer({ t, workers: 4, config: { auth: { … } } });
 // `clock: true` lets the test put the server's wall clock forward: server.ahead(seconds).
+// `listen`: ADDRESS:PORT, or null for its own choice.
 // `disk`: its data lies on a disk of support/disk.mjs. `under`: the words of a command that runs it.
 // With `t`, a test's context, the server is stopped (and judged) when that test ends; without it,
 // the file calls server.stop() itself, in after().
@@ -129,7 +130,8 @@ class Server {
 		const own = data ? undefined : mkdtempSync(join(tmpdir(), "sb-"));
 		this.data = data ?? join(own, "d"); // as the program sees it
 		this.files = disk?.files ?? this.data; // as this process does
-		const words = [...under, binary, "serve", "--data", this.data, "--listen", listen, "--workers", String(workers)];
+		const words = [...under, binary, "serve", "--data", this.data, "--workers", String(workers)];
+		if (listen) words.push("--listen", listen);
 		if (config) {
 			const file = `${this.data}.yaml`;
 			writeFileSync(file, typeof config === "string" ? config : JSON.stringify(config));
