@@ -139,6 +139,8 @@ static bool matches(const struct str *globs, size_t count, struct str s)
 
 bool principal_sees_room(const struct principal *p, struct str room)
 {
+	if (principal_is_guest(p))
+		return p->room_count == 1 && str_eq(p->rooms[0], room);
 	return !p->rooms_limited || matches(p->rooms, p->room_count, room);
 }
 

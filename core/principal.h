@@ -63,7 +63,15 @@ void principal_unref(struct principal **p);
 void principal_put(struct buf *b, const struct principal *p);
 struct principal *principal_read(struct record_reader *r);
 
-/* Whether the token's own list lets it near this room or dataset. */
+/* Whether it is somebody without an account, who came by an invitation to a room (POST /v1/guests). No
+ * account, client or foreign user can be called so. */
+static inline bool principal_is_guest(const struct principal *p)
+{
+	return str_starts(p->user, STR("guest:"));
+}
+
+/* Whether the token's own list lets it near this room or dataset. The rooms of a guest are names, not
+ * globs: a room may be called "*". */
 bool principal_sees_room(const struct principal *p, struct str room);
 bool principal_sees_dataset(const struct principal *p, struct str dataset);
 

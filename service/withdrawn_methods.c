@@ -13,7 +13,8 @@ enum { TOKEN_MAX = 16384, SID_MAX = 255, CURSOR_MAX = 8 + WITHDRAWAL_VALUE_MAX }
 /* What another issuer, or no account, is behind: it need not be known here. */
 static bool is_stranger(struct str user)
 {
-	return memchr(user.p, '|', user.n) || str_starts(user, STR("client:"));
+	return memchr(user.p, '|', user.n) || str_starts(user, STR("client:")) ||
+		str_starts(user, STR("guest:"));
 }
 
 /* ---- token.revoke ---- */

@@ -15,8 +15,9 @@ enum { USER_NAME_MAX = 64, USER_DISPLAY_NAME_MAX = 128 }; /* bytes */
 #define USER_NAME_RULE \
 	"A name has 1 to 64 letters, digits, '.', '_' or '-', and begins with a letter or digit."
 #define USER_DISPLAY_NAME_RULE \
-	"A display name has 1 to 128 bytes of UTF-8, no control characters, and is not only " \
-	"spaces."
+	"A display name has 1 to 128 bytes of UTF-8, nothing that controls or turns text around, " \
+	"and " \
+	"something to be seen."
 
 bool user_name_valid(struct str name);
 bool user_display_name_valid(struct str name);

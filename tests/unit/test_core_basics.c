@@ -275,6 +275,29 @@ static void principal_unlimited(void **state)
 	principal_unref(&p);
 }
 
+/* A room can have any name: what a guest was let into is exactly that one. */
+static void principal_of_a_guest(void **state)
+{
+	(void)state;
+	struct str rooms[] = {STR("*")}, none[] = {STR("a"), STR("b")};
+	struct principal *p = principal_new(&(struct principal){
+		.user = STR("guest:x"), .rooms_limited = true, .room_count = 1, .rooms = rooms});
+	assert_true(principal_is_guest(p) && principal_sees_room(p, STR("*")));
+	assert_false(principal_sees_room(p, STR("a")) || principal_sees_room(p, STR("**")));
+	principal_unref(&p);
+	p = principal_new(&(struct principal){.user = STR("guest:x")});
+	assert_false(principal_sees_room(p, STR("a"))); /* no list is no room, either */
+	principal_unref(&p);
+	p = principal_new(&(struct principal){
+		.user = STR("guest:x"), .rooms_limited = true, .room_count = 2, .rooms = none});
+	assert_false(principal_sees_room(p, STR("a")));
+	principal_unref(&p);
+	p = principal_new(&(struct principal){
+		.user = STR("guest"), .rooms_limited = true, .room_count = 1, .rooms = rooms});
+	assert_true(!principal_is_guest(p) && principal_sees_room(p, STR("a")));
+	principal_unref(&p);
+}
+
 static void scopes(void **state)
 {
 	(void)state;
@@ -308,6 +331,7 @@ int main(void)
 		cmocka_unit_test(json_string_round_trip),
 		cmocka_unit_test(principal_copies),
 		cmocka_unit_test(principal_unlimited),
+		cmocka_unit_test(principal_of_a_guest),
 		cmocka_unit_test(scopes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

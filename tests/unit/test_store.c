@@ -569,6 +569,14 @@ static void names_of_users(void **state)
 	assert_false(user_display_name_valid(STR("   ")));
 	assert_false(user_display_name_valid(STR("a\tb")));
 	assert_false(user_display_name_valid(STR("\xff")));
+	/* right to left, and an emoji that is joined out of three */
+	assert_true(user_display_name_valid(STR("\u05d0\u05d1 \u0627")));
+	assert_true(user_display_name_valid(STR("\U0001f469\u200d\U0001f680\ufe0f")));
+	assert_false(user_display_name_valid(STR("ann\u202egpj")));
+	assert_false(user_display_name_valid(STR("ann\u2067x")));
+	assert_false(user_display_name_valid(STR("a\u200fb")));
+	assert_false(user_display_name_valid(STR("a\u2028b")));
+	assert_false(user_display_name_valid(STR("\u200b\u3164\u00a0\U000e0041")));
 }
 
 int main(void)
