@@ -7,6 +7,29 @@
 #include <assert.h>
 #include <stdatomic.h>
 
+struct str addr_key(struct addr a, char *out)
+{
+	memcpy(out, &a.worker, 2);
+	memcpy(out + 2, &a.slot, 4);
+	memcpy(out + 6, &a.generation, 4);
+	return (struct str){out, ADDR_KEY_BYTES};
+}
+
+void addr_put(struct buf *b, struct addr a)
+{
+	record_put_int(b, a.worker);
+	record_put_int(b, a.slot);
+	record_put_int(b, a.generation);
+}
+
+struct addr addr_read(struct record_reader *r)
+{
+	struct addr a = {.worker = (uint16_t)record_int(r, UINT16_MAX)};
+	a.slot = (uint32_t)record_int(r, UINT32_MAX);
+	a.generation = (uint32_t)record_int(r, UINT32_MAX);
+	return a;
+}
+
 /* Slot 0 is nobody's. A free slot keeps its generation, so that old addresses stay dead. */
 struct slot {
 	struct endpoint *endpoint;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "core/frame.h"
+#include "core/record.h"
 
 #include <stdint.h>
 
@@ -23,6 +24,14 @@ static inline bool addr_eq(struct addr a, struct addr b)
 {
 	return a.worker == b.worker && a.slot == b.slot && a.generation == b.generation;
 }
+
+/* An address as bytes, to be a key of maps; out has room for ADDR_KEY_BYTES. */
+enum { ADDR_KEY_BYTES = 10 };
+struct str addr_key(struct addr a, char *out);
+
+/* As a record, and back. */
+void addr_put(struct buf *b, struct addr a);
+struct addr addr_read(struct record_reader *r);
 
 /* Events on their way to one worker. Past it they are dropped, and those they were for are told. */
 enum { EVENT_BYTES_MAX = 64 << 20 };

@@ -15,7 +15,8 @@
 #include <time.h>
 
 /* The bytes in the store: this line, with the version of everything behind it; a SHA-256 of the rest;
- * the sessions; the rooms. Programs of other versions drop what they do not know. */
+ * the sessions; the rooms; then chapters (signaling_chapters), each its name and its records. Programs
+ * of other versions drop what they do not know, but pass over a chapter. */
 static const char heading[] = "signalbox hand-over 2\n";
 
 enum {
@@ -23,12 +24,16 @@ enum {
 	DIGEST = 32,
 	TRIES = 3,
 	PUT_MS = 12000,
-	ALL_MAX = HEADING + DIGEST + 2 * HAND_OVER_BYTES_MAX + 64,
+	CHAPTERS_MAX = 16,
+	CHAPTER_BYTES_MAX = 16 << 20,
+	CHAPTER_NAME_MAX = 64,
+	ALL_MAX = HEADING + DIGEST + 2 * HAND_OVER_BYTES_MAX + 64 +
+		CHAPTERS_MAX * (CHAPTER_BYTES_MAX + CHAPTER_NAME_MAX),
 };
 
 /* A worker's part of it. */
 struct part {
-	struct buf rooms, sessions;
+	struct buf rooms, sessions, chapters[CHAPTERS_MAX];
 	enum err rooms_err;
 	size_t left_out;
 	struct session_moved *moved;
@@ -42,6 +47,9 @@ static struct part *parts_new(void)
 	for (int i = 0; i < workers_count(); i++) {
 		parts[i].rooms = BUF_INIT(HAND_OVER_BYTES_MAX);
 		parts[i].sessions = BUF_INIT(HAND_OVER_BYTES_MAX / (size_t)workers_count());
+		for (int k = 0; k < CHAPTERS_MAX; k++)
+			parts[i].chapters[k] =
+				BUF_INIT(CHAPTER_BYTES_MAX / (size_t)workers_count());
 	}
 	return parts;
 }
@@ -51,6 +59,8 @@ static void parts_free(struct part **parts)
 	for (int i = 0; i < workers_count(); i++) {
 		buf_free(&(*parts)[i].rooms);
 		buf_free(&(*parts)[i].sessions);
+		for (int k = 0; k < CHAPTERS_MAX; k++)
+			buf_free(&(*parts)[i].chapters[k]);
 		free((*parts)[i].moved);
 	}
 	free(*parts);
@@ -82,6 +92,8 @@ static void save_rooms(struct worker *w, void *context)
 	struct part *p = (struct part *)context + w->index;
 	/* half of it: who is in the rooms must find room, however they are spread over the workers */
 	p->rooms_err = signaling_save(&p->rooms, HAND_OVER_BYTES_MAX / 2 / (size_t)workers_count());
+	for (int i = 0; signaling_chapters[i].name; i++)
+		signaling_chapters[i].save(&p->chapters[i]);
 }
 
 static void save_sessions(struct worker *w, void *context)
@@ -100,6 +112,24 @@ static void add_all(struct buf *all, const struct part *parts, size_t offset)
 		buf_adds(all,
 			buf_str((const struct buf *)(const void *)((const char *)&parts[i] +
 				offset)));
+}
+
+/* One that does not fit is left out: sessions and rooms can be without it. */
+static void add_chapters(struct buf *all, const struct part *parts)
+{
+	for (int i = 0; signaling_chapters[i].name; i++) {
+		enum err err = ERR_OK;
+		for (int k = 0; k < workers_count(); k++)
+			err = err ? err : parts[k].chapters[i].err;
+		if (err) {
+			log_error("a part of what is handed over is too large and is lost",
+				LOG_TEXT("part", signaling_chapters[i].name));
+			continue;
+		}
+		record_put_str(all, str_of(signaling_chapters[i].name));
+		add_all(all, parts,
+			offsetof(struct part, chapters) + (size_t)i * sizeof(struct buf));
+	}
 }
 
 /* Another program may hold the file for a while: clients can wait for longer than that. */
@@ -128,6 +158,7 @@ static void write_down(const struct part *parts)
 	buf_add(&all, no_digest, DIGEST);
 	add_all(&all, parts, offsetof(struct part, sessions));
 	add_all(&all, parts, offsetof(struct part, rooms));
+	add_chapters(&all, parts);
 	enum err err = all.err;
 	if (!err) {
 		const size_t head = HEADING + DIGEST;
@@ -201,7 +232,21 @@ static void clear(void)
 	store_op_free(&op);
 }
 
-static enum err check(struct str all, struct str *ret_sessions, struct str *ret_rooms)
+/* What is taken out, where it lies. */
+struct pieces {
+	struct str sessions, rooms, chapters[CHAPTERS_MAX];
+};
+
+static void read_chapter(struct record_reader *r, struct pieces *ret_pieces)
+{
+	struct str name = record_str(r, CHAPTER_NAME_MAX);
+	struct str records = record_str(r, CHAPTER_BYTES_MAX);
+	for (int i = 0; signaling_chapters[i].name; i++)
+		if (str_is(name, signaling_chapters[i].name))
+			ret_pieces->chapters[i] = records;
+}
+
+static enum err check(struct str all, struct pieces *ret_pieces)
 {
 	unsigned char is[DIGEST];
 	const size_t head = HEADING + DIGEST;
@@ -214,14 +259,17 @@ static enum err check(struct str all, struct str *ret_sessions, struct str *ret_
 	if (memcmp(is, all.p + HEADING, DIGEST) != 0)
 		return ERR_PARSE;
 	struct record_reader r = record_of(body);
-	*ret_sessions = record_str(&r, HAND_OVER_BYTES_MAX);
-	*ret_rooms = record_str(&r, HAND_OVER_BYTES_MAX);
+	ret_pieces->sessions = record_str(&r, HAND_OVER_BYTES_MAX);
+	ret_pieces->rooms = record_str(&r, HAND_OVER_BYTES_MAX);
+	while (record_more(&r))
+		read_chapter(&r, ret_pieces);
 	return r.bad ? ERR_PARSE : ERR_OK;
 }
 
 /* What the workers read while they load, all at once; and whom the rooms ask for. */
 struct load {
-	struct str sessions, rooms;
+	const struct pieces *pieces;
+	int chapter;
 	struct part *parts;
 	struct session_moved *moved; /* by old address */
 	size_t count;
@@ -231,7 +279,7 @@ static void load_sessions(struct worker *w, void *context)
 {
 	struct load *load = context;
 	struct part *p = &load->parts[w->index];
-	p->sessions_err = sessions_load(load->sessions, &p->moved, &p->moved_count);
+	p->sessions_err = sessions_load(load->pieces->sessions, &p->moved, &p->moved_count);
 }
 
 static int by_old(const void *a, const void *b)
@@ -264,7 +312,17 @@ static void load_rooms(struct worker *w, void *context)
 	(void)w;
 	const struct load *load = context;
 	const struct signaling_lookup lookup = {find, context};
-	signaling_load(load->rooms, &lookup);
+	signaling_load(load->pieces->rooms, &lookup);
+}
+
+static void load_chapter(struct worker *w, void *context)
+{
+	(void)w;
+	const struct load *load = context;
+	const struct signaling_lookup lookup = {find, context};
+	struct str records = load->pieces->chapters[load->chapter];
+	if (records.n)
+		signaling_chapters[load->chapter].load(records, &lookup);
 }
 
 static void merge_moved(struct load *load)
@@ -285,12 +343,15 @@ static void merge_moved(struct load *load)
 		qsort(load->moved, load->count, sizeof(*load->moved), by_old);
 }
 
-static void take_in(struct str sessions, struct str rooms)
+static void take_in(const struct pieces *pieces)
 {
-	struct load load = {.sessions = sessions, .rooms = rooms, .parts = parts_new()};
+	struct load load = {.pieces = pieces, .parts = parts_new()};
 	workers_each(load_sessions, &load);
 	merge_moved(&load);
 	workers_each(load_rooms, &load);
+	for (; signaling_chapters[load.chapter].name; load.chapter++)
+		workers_each(load_chapter, &load);
+	workers_each(nothing, NULL);
 	metric_add(METRIC_HANDED_OVER, (int64_t)load.count);
 	log_info("taken over", LOG_INT("sessions", (int64_t)load.count));
 	parts_free(&load.parts);
@@ -300,16 +361,16 @@ static void take_in(struct str sessions, struct str rooms)
 void hand_over_load(void)
 {
 	struct buf all = BUF_INIT(ALL_MAX);
-	struct str sessions, rooms;
+	struct pieces pieces = {0};
 	enum err err = read_pieces(&all);
 	if (err == ERR_NOT_FOUND)
 		return;
 	if (!err)
 		err = may_try();
 	if (!err)
-		err = check(buf_str(&all), &sessions, &rooms);
+		err = check(buf_str(&all), &pieces);
 	if (!err)
-		take_in(sessions, rooms);
+		take_in(&pieces);
 	else if (err == ERR_GONE)
 		log_error(
 			"start after start has died while it took over: the sessions are given up");

@@ -10,7 +10,6 @@
 #include "service/authn.h"
 #include "service/conn.h"
 #include "service/control.h"
-#include "service/directory.h"
 #include "service/dispatch.h"
 #include "service/event_stream.h"
 #include "service/hand_over.h"
@@ -34,6 +33,7 @@
 #include "service/tls.h"
 #include "service/withdrawn.h"
 #include "service/withdrawn_methods.h"
+#include "signaling/people.h"
 #include "signaling/signaling.h"
 #include "store/fault.h"
 #include "store/store.h"
@@ -68,11 +68,11 @@ static struct str *ephemeral;
 
 /* What runs on every worker, in order of start; what is above may use what is below it. */
 static const struct worker_part *const all_parts[] = {&fetch_part, &audit_part, &withdrawn_part,
-	&authn_part, &keys_part, &introspection_part, &issuer_keys_part, &directory_part,
+	&authn_part, &keys_part, &introspection_part, &issuer_keys_part, &people_part,
 	&signaling_part, &session_part, &opening_part, &control_part, &event_stream_part,
 	&arrival_part, &listener_part, NULL};
 static const struct worker_part *const quiet_parts[] = {&fetch_part, &audit_part, &withdrawn_part,
-	&authn_part, &keys_part, &introspection_part, &issuer_keys_part, &directory_part,
+	&authn_part, &keys_part, &introspection_part, &issuer_keys_part, &people_part,
 	&signaling_part, &session_part, &control_part, NULL};
 
 /* ---- the data directory ---- */

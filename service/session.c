@@ -4,9 +4,9 @@
 #include "core/map.h"
 #include "core/mem.h"
 #include "core/metrics.h"
-#include "service/directory.h"
 #include "service/quota.h"
 #include "service/session_parts.h"
+#include "signaling/people.h"
 
 #include <openssl/rand.h>
 #include <openssl/sha.h>
@@ -95,7 +95,6 @@ static void bury(struct session *s)
 		call_refuse(s->refreshing, ERR_GONE);
 	log_info("session ended", LOG_TEXT("session", s->handle),
 		LOG_STR("user", s->caller.who->user), LOG_TEXT("why", s->reason));
-	directory_remove(s->caller.who->user, s->caller.endpoint.addr);
 	if (s->carrier)
 		carrier_close(s->carrier, s->code, s->reason);
 	session_free(s, s->clean);
@@ -135,11 +134,16 @@ void session_end(struct session *s, uint16_t code, const char *reason)
 	end(s, false, code, reason);
 }
 
-void session_end_at(struct addr session, uint16_t code, const char *reason)
+static void end_at(struct addr session, uint16_t code, const char *reason)
 {
 	struct session *s = (struct session *)addr_find(session);
 	if (s)
 		session_end(s, code, reason);
+}
+
+void sessions_end(struct str user, uint16_t code, const char *reason)
+{
+	people_end(user, end_at, code, reason);
 }
 
 /* From now on there is no connection: the session waits for another. */
@@ -376,7 +380,6 @@ struct session *session_new(struct principal *who)
 void session_enter(struct session *s)
 {
 	map_put(&by_handle, str_of(s->handle), s);
-	directory_add(s->caller.who->user, s->caller.endpoint.addr);
 	link_to(&sessions, s);
 }
 
@@ -421,6 +424,7 @@ void session_begin(struct carrier *carrier, struct principal *who, const struct 
 	log_info("session opened", LOG_TEXT("session", s->handle), LOG_STR("user", who->user),
 		LOG_STR("client", who->client), LOG_STR("address", carrier->peer));
 	send_opened(s, r->id, false);
+	people_opened(&s->caller.endpoint, who->user);
 	end_withdrawn(s); /* between the check and now */
 }
 

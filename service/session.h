@@ -87,6 +87,9 @@ void session_refuse(
 enum err session_take(const char *id, const struct principal *who, uint64_t sent, struct str text,
 	uint64_t *ret_received);
 
+/* Ends all sessions of the user, wherever they live. Any worker; the reason is a literal. */
+void sessions_end(struct str user, uint16_t code, const char *reason);
+
 /* Ends this worker's sessions whose tokens are withdrawn by that (auth/withdrawal.h), with 4501. */
 void sessions_withdraw(enum withdrawal_kind kind, struct str value);
 

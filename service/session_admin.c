@@ -2,7 +2,6 @@
 #include "service/session_admin.h"
 
 #include "core/mem.h"
-#include "service/directory.h"
 #include "service/session_parts.h"
 #include "service/withdrawn.h"
 #include "store/page.h"
@@ -251,7 +250,7 @@ static void run_end(struct call *c)
 			.message = "token.revoke takes a user's tokens back, and ends the "
 				   "sessions.");
 	} else {
-		directory_end(p->user, 4500, put_out);
+		sessions_end(p->user, 4500, put_out);
 		call_reply_empty(c);
 	}
 }

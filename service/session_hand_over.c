@@ -7,6 +7,7 @@
 #include "core/mem.h"
 #include "service/authn.h"
 #include "service/quota.h"
+#include "signaling/people.h"
 
 enum {
 	RECORD_MAX_BYTES =
@@ -16,20 +17,13 @@ enum {
 
 /* ---- saving ---- */
 
-static void put_addr(struct buf *b, struct addr a)
-{
-	record_put_int(b, a.worker);
-	record_put_int(b, a.slot);
-	record_put_int(b, a.generation);
-}
-
 /* Its end is written as a time of the wall clock: the one that both processes have. */
 static void put_session(struct buf *b, const struct session *s)
 {
 	uint64_t now = worker_now_ms(), left_ms = s->lost_at_ms > now ? s->lost_at_ms - now : 0;
 	record_put_str(b, str_of(s->handle));
 	record_put_int(b, (uint64_t)s->opened_at);
-	put_addr(b, s->caller.endpoint.addr);
+	addr_put(b, s->caller.endpoint.addr);
 	principal_put(b, s->caller.who);
 	record_put_int(b, (uint64_t)clock_unix_ms() + left_ms);
 	record_put_int(b, s->told_expiring);
@@ -78,14 +72,6 @@ void sessions_leave(struct worker *w, void *context)
 
 /* ---- loading ---- */
 
-static struct addr read_addr(struct record_reader *r)
-{
-	struct addr a = {.worker = (uint16_t)record_int(r, UINT16_MAX)};
-	a.slot = (uint32_t)record_int(r, UINT32_MAX);
-	a.generation = (uint32_t)record_int(r, UINT32_MAX);
-	return a;
-}
-
 static void read_kept(struct record_reader *r, struct session *s)
 {
 	const struct session_options *limits = session_limits();
@@ -127,7 +113,7 @@ static bool read_session(struct record_reader *r, struct session *s)
 static enum err load(struct record_reader *r, const char *handle, struct session_moved *ret_moved)
 {
 	int64_t opened_at = (int64_t)record_int(r, INT64_MAX);
-	struct addr old = read_addr(r);
+	struct addr old = addr_read(r);
 	struct principal *who = principal_read(r);
 	if (!who || session_find_handle(handle)) {
 		principal_unref(&who);
@@ -146,6 +132,7 @@ static enum err load(struct record_reader *r, const char *handle, struct session
 	s->caller.endpoint.workers_called = UINT64_MAX; /* it may be in rooms of any of them */
 	quota_session_kept(s->caller.who->user);
 	session_enter(s);
+	people_kept(&s->caller.endpoint, s->caller.who->user);
 	*ret_moved = (struct session_moved){old, s->caller.endpoint.addr, s->caller.who};
 	return ERR_OK;
 }

@@ -47,7 +47,7 @@ const struct session_options *session_limits(void);
 
 /* A session of somebody: registered, without a handle, a connection or anything counted. */
 struct session *session_new(struct principal *who);
-/* It can be found from now on, by its id and its user. The handle is nobody else's. */
+/* It can be found by its id from now on. The handle is nobody else's. */
 void session_enter(struct session *s);
 /* One that is in no list (any more). */
 void session_free(struct session *s, bool clean);

@@ -21,14 +21,6 @@ static void random_text(char *out, int chars)
 	out[chars] = 0;
 }
 
-struct str addr_key(struct addr a, char *out)
-{
-	memcpy(out, &a.worker, 2);
-	memcpy(out + 2, &a.slot, 4);
-	memcpy(out + 6, &a.generation, 4);
-	return (struct str){out, ADDR_KEY_BYTES};
-}
-
 static struct str peer_of(const struct member *m)
 {
 	return (struct str){m->peer, PEER_CHARS};

@@ -12,7 +12,7 @@
 #include "signaling/ring.h"
 #include "signaling/role.h"
 
-enum { PEER_CHARS = 22, EPOCH_CHARS = 12, ADDR_KEY_BYTES = 10 };
+enum { PEER_CHARS = 22, EPOCH_CHARS = 12 };
 
 /* One endpoint's membership of one room. */
 struct member {
@@ -73,6 +73,3 @@ size_t room_index_after(const struct room *room, uint64_t seq);
 
 /* Sends an event to all members but one ({0}: to all); takes the reference. */
 void room_tell(struct room *room, struct addr but, struct frame *f);
-
-/* An address as bytes, to be a key of maps; out has room for ADDR_KEY_BYTES. */
-struct str addr_key(struct addr a, char *out);

@@ -1,6 +1,7 @@
 #include "signaling/signaling.h"
 
 #include "signaling/options.h"
+#include "signaling/people.h"
 #include "signaling/rooms.h"
 
 #include <assert.h>
@@ -32,6 +33,11 @@ const struct signaling_options *options(void)
 {
 	return &in_force;
 }
+
+const struct signaling_chapter signaling_chapters[] = {
+	{"people", people_save, people_load},
+	{0},
+};
 
 const struct worker_part signaling_part = {
 	.name = "signaling",

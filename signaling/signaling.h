@@ -70,5 +70,18 @@ struct signaling_lookup {
  * endpoints of the addresses are registered by now, and tell every worker of their end. */
 void signaling_load(struct str records, const struct signaling_lookup *lookup);
 
+/* What else of this folder is handed over, each by its name: who does not know one passes over it.
+ * Saved on every worker behind signaling_settle(), with nothing on its way any more. Loaded on every
+ * worker when sessions and rooms are there, one chapter after the other, each with the records of all
+ * workers, one behind the other. What one posts to other workers has arrived when the next but one
+ * begins; when all are there, everything has. */
+struct signaling_chapter {
+	const char *name; /* NULL ends the table */
+	void (*save)(struct buf *out);
+	void (*load)(struct str records, const struct signaling_lookup *lookup);
+};
+
+extern const struct signaling_chapter signaling_chapters[];
+
 extern const struct method signaling_methods[];
 extern const struct worker_part signaling_part;

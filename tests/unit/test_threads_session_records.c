@@ -1,9 +1,9 @@
 /* Sessions written down by one set of workers and taken in by another, of another number: everything of
  * them is there again, each where it belongs. Damaged records are noticed and harm nobody. */
 #include "core/mem.h"
-#include "service/directory.h"
 #include "service/quota.h"
 #include "service/session_parts.h"
+#include "signaling/people.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -204,7 +204,7 @@ static void load_damaged(struct worker *w, void *context)
 
 static void start(int workers)
 {
-	static const struct worker_part *const parts[] = {&directory_part, &session_part, NULL};
+	static const struct worker_part *const parts[] = {&people_part, &session_part, NULL};
 	session_configure(&(struct session_options){.kept_messages = KEPT_MOST,
 		.kept_bytes = KEPT_MOST * TEXT_MOST,
 		.resume_window_ms = 30000});
