@@ -374,6 +374,7 @@ static void add_methods_and_routes(const struct config *c)
 {
 	methods_add(session_methods);
 	methods_add(signaling_methods);
+	methods_add(history_methods);
 	methods_add(service_methods);
 	methods_add(withdrawn_methods);
 	methods_add(session_admin_methods);

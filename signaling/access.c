@@ -46,3 +46,29 @@ struct member *access_member(const struct place *p, const struct call *c)
 {
 	return p->room ? room_by_endpoint(p->room, c->from) : NULL;
 }
+
+/* The first peer of this user that is no viewer, or NULL. */
+static const struct member *present(const struct room *room, struct str user)
+{
+	const struct member *m = room_by_user(room, user);
+	while (m && m->role == ROLE_VIEWER)
+		m = m->next_of_user;
+	return m;
+}
+
+/* A member may; who is none (a backend, say) only for a user that is in the room, or as its owner or
+ * moderator. */
+enum denial access_publish(const struct place *p, const struct call *c)
+{
+	const struct member *m = access_member(p, c);
+	if (m)
+		return m->role == ROLE_VIEWER ? DENIAL_VIEWER : DENIAL_NONE;
+	enum denial why = access_look(p, c->who);
+	if (why)
+		return why;
+	enum role role = access_role(p, c->who);
+	if (role == ROLE_VIEWER)
+		return DENIAL_VIEWER;
+	return role >= ROLE_MODERATOR || present(p->room, c->who->user) ? DENIAL_NONE
+									: DENIAL_NOT_PRESENT;
+}

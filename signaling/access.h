@@ -22,6 +22,10 @@
 	DENIAL(VIEWER, FORBIDDEN, "viewer", "A viewer receives, but does not signal or publish.") \
 	DENIAL(NO_PEER, NOT_FOUND, "no_such_peer", "This peer is not in the room.") \
 	DENIAL(NO_USER, NOT_FOUND, "no_such_user", "No other peer of this user is in the room.") \
+	DENIAL(NO_MESSAGE, NOT_FOUND, "no_such_message", "The room holds no such message.") \
+	DENIAL(NOT_YOURS, FORBIDDEN, "not_yours", "The message is somebody else's.") \
+	DENIAL(HISTORY_GONE, GONE, "history_gone", \
+		"The room does not hold all from that position on any more.") \
 	DENIAL(EXISTS, CONFLICT, "room_exists", "There is a room of this name already.")
 
 enum denial {
@@ -44,3 +48,6 @@ enum denial access_look(const struct place *p, const struct principal *who);
 
 /* The member that the caller is, or NULL. */
 struct member *access_member(const struct place *p, const struct call *c);
+
+/* Whether the caller may publish there: a member, or one without a peer who is allowed to. */
+enum denial access_publish(const struct place *p, const struct call *c);

@@ -2,9 +2,6 @@
 
 #include "signaling/signaling.h"
 
-/* The largest number that every client holds exactly. */
-#define INT_MAX_SAFE INT64_C(9007199254740991)
-
 static const struct field room_fields[] = {
 	FIELD(struct room_params, room, STRING, true, 1, NAME_MAX_BYTES),
 	{0},

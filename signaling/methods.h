@@ -7,6 +7,9 @@
 
 #include "core/call.h"
 
+/* The largest number that every client holds exactly. */
+#define INT_MAX_SAFE INT64_C(9007199254740991)
+
 enum { NAME_MAX_BYTES = 255, KEY_MAX_BYTES = 128, TYPE_MAX_LETTERS = 32, TO_MAX_BYTES = 4096 };
 
 struct room_params {
@@ -26,12 +29,16 @@ struct list_params {
 	size_t listed, rounds;
 };
 
+struct since_params {
+	struct str epoch;
+	struct param_int offset;
+};
+
 struct join_params {
 	struct str room, state, since;
 	/* the handler's own */
-	struct str epoch; /* of since */
-	struct param_int offset;
-	bool has_place; /* among the rooms of its session */
+	struct since_params from; /* since, when it was given */
+	bool has_place;           /* among the rooms of its session */
 };
 
 struct state_params {
@@ -54,12 +61,10 @@ struct signal_to {
 	struct str peer, user;
 };
 
-struct since_params {
-	struct str epoch;
-	struct param_int offset;
-};
-
 extern const struct field signal_to_fields[], since_fields[];
+
+/* Reads a `since`. False: it is wrong, and the call has been refused. */
+bool since_read(struct call *c, struct str since, struct since_params *ret);
 
 void room_create_run(struct call *c);
 void room_get_run(struct call *c);

@@ -65,6 +65,17 @@ void ring_put(struct ring *r, struct str text, uint64_t now_ms)
 	r->bytes += text.n;
 }
 
+void ring_replace(struct ring *r, uint64_t offset, struct str text)
+{
+	assert(ring_has(r, offset));
+	struct ring_item *item = nth(r, r->count - 1 - (size_t)(r->top - offset));
+	r->bytes = r->bytes - item->text.n + text.n;
+	free((char *)(uintptr_t)item->text.p);
+	item->text = (struct str){mem_copy(text), text.n};
+	while (r->bytes > r->limits.bytes)
+		forget_oldest(r);
+}
+
 void ring_expire(struct ring *r, uint64_t now_ms)
 {
 	while (r->count && now_ms - nth(r, 0)->at_ms >= r->limits.age_ms)
@@ -88,7 +99,7 @@ bool ring_holds_after(const struct ring *r, uint64_t offset, size_t max)
 
 struct ring_item ring_item_at(const struct ring *r, uint64_t offset)
 {
-	assert(offset <= r->top && r->top - offset < r->count);
+	assert(ring_has(r, offset));
 	return *nth(r, r->count - 1 - (size_t)(r->top - offset));
 }
 

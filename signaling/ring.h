@@ -35,6 +35,15 @@ void ring_finish(struct ring *r);
 /* Puts in the message of offset top + 1; the text is copied. */
 void ring_put(struct ring *r, struct str text, uint64_t now_ms);
 
+/* Another text for the message of this offset, which it holds. A longer one may make it forget more. */
+void ring_replace(struct ring *r, uint64_t offset, struct str text);
+
+/* Whether it holds the message of this offset itself. */
+static inline bool ring_has(const struct ring *r, uint64_t offset)
+{
+	return offset && offset <= r->top && r->top - offset < r->count;
+}
+
 /* Forgets what is too old. */
 void ring_expire(struct ring *r, uint64_t now_ms);
 

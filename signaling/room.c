@@ -21,11 +21,6 @@ static void random_text(char *out, int chars)
 	out[chars] = 0;
 }
 
-static struct str peer_of(const struct member *m)
-{
-	return (struct str){m->peer, PEER_CHARS};
-}
-
 struct room *room_new(struct str name, struct ring_limits limits)
 {
 	struct room *room = mem_new(struct room);
@@ -108,7 +103,7 @@ struct member *room_add_again(struct room *room, const struct principal *who, st
 		room->members = mem_resize(room->members, room->size, sizeof(*room->members));
 	}
 	room->members[room->count++] = m;
-	map_put(&room->by_peer, peer_of(m), m);
+	map_put(&room->by_peer, member_peer(m), m);
 	map_put(&room->by_endpoint, addr_key(addr, m->addr_key), m);
 	list_user(room, m);
 	audience_unref(&room->audience);
@@ -125,7 +120,7 @@ void room_remove(struct member **member)
 	room->count--;
 	memmove(&room->members[at], &room->members[at + 1],
 		(room->count - at) * sizeof(*room->members));
-	map_remove(&room->by_peer, peer_of(m));
+	map_remove(&room->by_peer, member_peer(m));
 	map_remove(&room->by_endpoint, (struct str){m->addr_key, ADDR_KEY_BYTES});
 	unlist_user(room, m);
 	audience_unref(&room->audience);

@@ -60,6 +60,11 @@ struct member *room_add_again(struct room *room, const struct principal *who, st
 /* Takes the member out and frees it; tells nobody. */
 void room_remove(struct member **member);
 
+static inline struct str member_peer(const struct member *m)
+{
+	return (struct str){m->peer, PEER_CHARS};
+}
+
 /* Another token of the same user; it is referenced. */
 void member_set_who(struct member *m, const struct principal *who);
 void member_set_state(struct member *m, struct str state); /* copied */

@@ -61,9 +61,9 @@ static size_t recovery_room(const struct json_out *o, uint64_t messages)
 
 static bool recovers(const struct json_out *o, struct room *room, const struct join_params *in)
 {
-	uint64_t offset = (uint64_t)in->offset.n;
+	uint64_t offset = (uint64_t)in->from.offset.n;
 	ring_expire(&room->ring, worker_now_ms());
-	if (!in->offset.given || !str_is(in->epoch, room->epoch) || offset > room->ring.top)
+	if (!in->since.p || !str_is(in->from.epoch, room->epoch) || offset > room->ring.top)
 		return false;
 	uint64_t missed = room->ring.top - offset;
 	return missed <= room->ring.count &&
@@ -73,7 +73,7 @@ static bool recovers(const struct json_out *o, struct room *room, const struct j
 /* The last of the answer: the member is in the room already, so it must not become too large. */
 static void write_recovery(struct json_out *o, struct room *room, const struct join_params *in)
 {
-	uint64_t offset = (uint64_t)in->offset.n;
+	uint64_t offset = (uint64_t)in->from.offset.n;
 	bool recovered = recovers(o, room, in);
 	json_text(o, "epoch", room->epoch);
 	json_int(o, "offset", (int64_t)room->ring.top);
@@ -144,20 +144,13 @@ static void join_visit(struct place *p, struct call *c)
 	deny(c, why, limit);
 }
 
-static bool read_since(struct call *c)
+bool since_read(struct call *c, struct str since, struct since_params *ret)
 {
-	struct join_params *in = c->params;
-	struct since_params since = {0};
 	struct params_problem problem;
-	if (!in->since.p)
+	if (!params_decode(since, since_fields, ret, &problem))
 		return true;
-	if (params_decode(in->since, since_fields, &since, &problem)) {
-		deny_param(c, "since", "since must be {\"epoch\": string, \"offset\": number}.");
-		return false;
-	}
-	in->epoch = since.epoch;
-	in->offset = since.offset;
-	return true;
+	deny_param(c, "since", "since must be {\"epoch\": string, \"offset\": number}.");
+	return false;
 }
 
 static void arrive(struct post *p)
@@ -172,7 +165,7 @@ void room_join_run(struct call *c)
 		deny_too_large(c, "state", options()->state_max);
 		return;
 	}
-	if (!read_since(c))
+	if (in->since.p && !since_read(c, in->since, &in->from))
 		return;
 	in->has_place = attendance_take_place(c->from, options()->rooms_per_session);
 	struct worker *home = worker_home(in->room);

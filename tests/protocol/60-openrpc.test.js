@@ -196,6 +196,9 @@ test("every method and every event is seen as described", async () => {
 	await dan.next("room.updated");
 	await eve.call("room.publish", { room: "all", data: "x" });
 	await dan.next("room.message");
+	await eve.call("room.edit", { room: "all", offset: 1, data: "y" });
+	await eve.call("room.redact", { room: "all", offset: 1 });
+	await dan.call("room.history", { room: "all" });
 	await dan.call("signal.send", { room: "all", to: { peer }, type: "offer", data: {} });
 	await eve.next("signal.received");
 	await dan.call("room.presence", { room: "all" });

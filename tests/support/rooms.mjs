@@ -12,6 +12,7 @@ export const CODES = {
 	forbidden: -32003,
 	not_found: -32004,
 	conflict: -32009,
+	gone: -32010,
 	too_large: -32013,
 	full: -32023,
 };

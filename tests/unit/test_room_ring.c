@@ -66,6 +66,19 @@ static void compare(const struct ring *r)
 	}
 }
 
+/* Another text for one of those that it holds. */
+static void replace_one(struct ring *r)
+{
+	size_t at = (size_t)rand() % (model.count + 1);
+	bool held = at < model.count && at >= model.count - r->count;
+	assert_int_equal(ring_has(r, at + 1), held);
+	if (!held)
+		return;
+	free((char *)(uintptr_t)model.all[at].text.p);
+	model.all[at].text = random_message();
+	ring_replace(r, at + 1, model.all[at].text);
+}
+
 static void run(struct ring_limits limits, int steps)
 {
 	struct ring r = ring_new(limits);
@@ -80,6 +93,8 @@ static void run(struct ring_limits limits, int steps)
 			ring_put(&r, text, now);
 		} else {
 			ring_expire(&r, now);
+			if (rand() % 2)
+				replace_one(&r);
 		}
 		model_forget(&limits, now);
 		compare(&r);
