@@ -36,6 +36,7 @@
 #include "signaling/people.h"
 #include "signaling/signaling.h"
 #include "store/fault.h"
+#include "store/outbox.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -67,13 +68,13 @@ static size_t ice_count;
 static struct str *ephemeral;
 
 /* What runs on every worker, in order of start; what is above may use what is below it. */
-static const struct worker_part *const all_parts[] = {&fetch_part, &audit_part, &withdrawn_part,
-	&authn_part, &keys_part, &introspection_part, &issuer_keys_part, &people_part,
-	&signaling_part, &session_part, &opening_part, &control_part, &event_stream_part,
-	&arrival_part, &listener_part, NULL};
-static const struct worker_part *const quiet_parts[] = {&fetch_part, &audit_part, &withdrawn_part,
-	&authn_part, &keys_part, &introspection_part, &issuer_keys_part, &people_part,
-	&signaling_part, &session_part, &control_part, NULL};
+static const struct worker_part *const all_parts[] = {&fetch_part, &outbox_part, &audit_part,
+	&withdrawn_part, &authn_part, &keys_part, &introspection_part, &issuer_keys_part,
+	&people_part, &signaling_part, &session_part, &opening_part, &control_part,
+	&event_stream_part, &arrival_part, &listener_part, NULL};
+static const struct worker_part *const quiet_parts[] = {&fetch_part, &outbox_part, &audit_part,
+	&withdrawn_part, &authn_part, &keys_part, &introspection_part, &issuer_keys_part,
+	&people_part, &signaling_part, &session_part, &control_part, NULL};
 
 /* ---- the data directory ---- */
 

@@ -169,8 +169,8 @@ static void run_arrival(struct post *p)
 }
 
 /* Behind it comes whatever else the home is told of the session. */
-static void arrive(
-	struct endpoint *session, struct str user, void (*here)(struct str user, struct addr session))
+static void arrive(struct endpoint *session, struct str user,
+	void (*here)(struct str user, struct addr session))
 {
 	struct worker *home = worker_home(user);
 	session->workers_called |= UINT64_C(1) << home->index;

@@ -16,8 +16,8 @@
 struct person_session {
 	struct person *person;
 	struct addr addr;
-	char addr_key[ADDR_KEY_BYTES]; /* the address as a key of maps */
-	bool connected;                /* just now */
+	char addr_key[ADDR_KEY_BYTES];          /* the address as a key of maps */
+	bool connected;                         /* just now */
 	struct person_session *next, *previous; /* of the person; the newest first */
 };
 

@@ -182,7 +182,9 @@ static void fault_rollback(struct store_db *db)
 
 static enum err fault_run(struct store_db *db, struct store_op *op)
 {
-	enum err err = strike(db, (int)op->verb);
+	enum err err = ERR_OK;
+	for (const struct store_op *part = op; part && !err; part = part->also)
+		err = strike(db, (int)part->verb);
 	return err ? err : inner_driver->run(db->inner, op);
 }
 

@@ -252,8 +252,8 @@ static enum err sqlite_run(struct store_db *db, struct store_op *op)
 	if (db->lost)
 		return ERR_OVERLOADED;
 	enum err err = control(db, SAVE);
-	if (!err)
-		err = run_verb(db, op);
+	for (struct store_op *part = op; part && !err; part = part->also)
+		err = run_verb(db, part);
 	if (err && !sqlite3_get_autocommit(db->handle) && control(db, UNDO))
 		db->lost = true;
 	if (sqlite3_get_autocommit(db->handle) || control(db, RELEASE))

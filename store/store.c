@@ -186,10 +186,11 @@ static void rows_clear(struct store_op *op)
 
 void store_op_free(struct store_op **op)
 {
-	if (!*op)
-		return;
-	rows_clear(*op);
-	free(*op); /* the first member of its block */
+	for (struct store_op *part = *op, *next; part; part = next) {
+		next = part->also;
+		rows_clear(part);
+		free(part); /* the first member of its block */
+	}
 	*op = NULL;
 }
 
@@ -243,8 +244,14 @@ static void rows_settle(struct store_op *op)
 static void deliver(struct post *p)
 {
 	struct store_op *op = (struct store_op *)p;
+	struct store_stream *stream = op->stream;
+	if (stream)
+		stream->under_way--;
 	op->done(op);
-	store_op_free(&op);
+	if (stream)
+		stream->answered(stream, op);
+	if (!op->keep)
+		store_op_free(&op);
 }
 
 static void answer(struct store_op *op)
@@ -265,6 +272,20 @@ static void answer_all(struct post *all)
 	}
 }
 
+/* ---- streams ---- */
+
+static bool stream_broken(const struct store_op *op)
+{
+	return op->stream && atomic_load(&op->stream->broken);
+}
+
+/* Its outcome is known: what is behind it in its stream must not happen without it. */
+static void stream_take(const struct store_op *op)
+{
+	if (op->breaks && op->err == ERR_OVERLOADED)
+		atomic_store(&op->stream->broken, true);
+}
+
 /* ---- the two lanes' work ---- */
 
 /* Of the store or of our SQL, not of what was asked. */
@@ -283,6 +304,7 @@ static struct post *answer_late(struct post *all)
 			break;
 		all = all->next;
 		op->err = driver_says(&writer, ERR_OVERLOADED);
+		stream_take(op);
 		metric_add(METRIC_STORE_REFUSED, 1);
 		answer(op);
 	}
@@ -306,7 +328,9 @@ static enum err run_group(struct post *all)
 	for (struct post *p = all; p; p = p->next) {
 		struct store_op *op = (struct store_op *)p;
 		driver_begins(&writer);
-		op->err = driver_says(&writer, engine->run(writer.db, op));
+		op->err = stream_broken(op) ? ERR_OVERLOADED
+					    : driver_says(&writer, engine->run(writer.db, op));
+		stream_take(op);
 	}
 	driver_begins(&writer);
 	return driver_says(&writer, engine->commit(writer.db));
@@ -321,6 +345,7 @@ static void settle_group(struct post *all, enum err err)
 		struct store_op *op = (struct store_op *)p;
 		if (err)
 			op->err = ERR_OVERLOADED;
+		stream_take(op);
 		rows_settle(op);
 		good += op->err == ERR_OK;
 		failed += is_failure(op->err);
@@ -434,19 +459,39 @@ static void place(struct store_op *op)
 	if (err) {
 		metric_add(METRIC_STORE_REFUSED, 1);
 		op->err = err;
+		stream_take(op);
 		answer(op);
 	}
+}
+
+struct store_op *store_part(enum store_verb verb, const struct store_value *args)
+{
+	return op_new(verb, args);
+}
+
+void store_submit_parts(struct store_op *first, void (*done)(struct store_op *), void *context,
+	struct store_stream *stream)
+{
+	for (struct store_op *part = first; part; part = part->also) {
+		assert(part == first || store_verb_writes(part->verb));
+		rows_clear(part);
+	}
+	first->err = ERR_OK;
+	first->keep = false;
+	first->done = done;
+	first->context = context;
+	first->own->worker = worker_self();
+	assert(first->own->worker);
+	first->stream = stream;
+	if (stream)
+		stream->under_way++;
+	place(first);
 }
 
 void store_submit(enum store_verb verb, void (*done)(struct store_op *), void *context,
 	const struct store_value *args)
 {
-	struct store_op *op = op_new(verb, args);
-	op->done = done;
-	op->context = context;
-	op->own->worker = worker_self();
-	assert(op->own->worker);
-	place(op);
+	store_submit_parts(op_new(verb, args), done, context, NULL);
 }
 
 struct store_op *store_submit_now(enum store_verb verb, const struct store_value *args)

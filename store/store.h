@@ -21,6 +21,7 @@
 #include "core/inbox.h"
 #include "core/str.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 enum store_verb {
@@ -54,8 +55,13 @@ struct store_op {
 	enum store_verb verb;
 	size_t arg_count;
 	struct store_value args[STORE_ARGS_MAX]; /* bytes are the op's own copies */
-	void (*done)(struct store_op *op); /* frees nothing: the store frees the op after it */
+	void (*done)(struct store_op *op); /* frees nothing: the store frees the op after it, */
+	bool keep; /* unless it has set this: then the op is its own, to be asked again or freed */
 	void *context;
+	struct store_op *also; /* the next part of the same write, see store_submit_parts() */
+	struct store_stream *stream;
+	bool breaks;   /* answered with ERR_OVERLOADED, it breaks its stream */
+	unsigned mark; /* the asker's own */
 	/* the answer */
 	enum err err; /* OK; NOT_FOUND (a write that changed nothing, a get with no row); CONFLICT
 	               * (a constraint); TOO_LARGE (the answer); OVERLOADED (the store cannot do it now:
@@ -78,6 +84,22 @@ void store_submit(enum store_verb verb, void (*done)(struct store_op *), void *c
 #define store_ask_now(verb, ...) store_submit_now(verb, (const struct store_value[]){__VA_ARGS__})
 struct store_op *store_submit_now(enum store_verb verb, const struct store_value *args);
 void store_op_free(struct store_op **op);
+
+/* One write made of several: the parts, linked by `also`, happen in this order in one savepoint, all of
+ * them or none. store_part() makes one of them; what is submitted is the store's. The answer, rows
+ * too, is the first part's. An op that done() has kept can be submitted once more. */
+struct store_op *store_part(enum store_verb verb, const struct store_value *args);
+void store_submit_parts(struct store_op *first, void (*done)(struct store_op *), void *context,
+	struct store_stream *stream);
+
+/* Writes of one worker of which a later one may not happen without an earlier one. When one that
+ * `breaks` is answered with ERR_OVERLOADED, all behind it are, until the stream's owner mends it: it
+ * may do so when none is under way. One thread's; only `broken` is the store's as well. */
+struct store_stream {
+	atomic_bool broken;
+	size_t under_way;
+	void (*answered)(struct store_stream *s, const struct store_op *op); /* after its done() */
+};
 
 /* One cell of the answer. Text and blob of a NULL cell: n 0. */
 static inline struct str store_str(const struct store_op *op, size_t row, size_t column)
