@@ -66,7 +66,9 @@ enum config_sign_up {
 	CONFIG_SIGN_UP_OPEN,
 	CONFIG_SIGN_UP_INVITATION,
 	CONFIG_SIGN_UP_CLOSED
-};                                                           /* issuer.sign_up */
+}; /* issuer.sign_up */
+/* room_templates.visibility; create and maker_role are read by service/serve.c */
+enum config_visibility { CONFIG_VISIBILITY_PUBLIC, CONFIG_VISIBILITY_PRIVATE };
 enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON }; /* log.format */
 /* log.level is an enum log_level (core/log.h). */
 

@@ -66,6 +66,8 @@ static char *issuer_url;
 static struct ice_server *ice;
 static size_t ice_count;
 static struct str *ephemeral;
+static struct room_template *templates;
+static size_t template_count;
 
 /* What runs on every worker, in order of start; what is above may use what is below it. */
 static const struct worker_part *const all_parts[] = {&fetch_part, &outbox_part, &audit_part,
@@ -276,11 +278,37 @@ static void free_signaling(void)
 {
 	for (size_t i = 0; i < ice_count; i++)
 		free((void *)(uintptr_t)ice[i].urls);
+	for (size_t i = 0; i < template_count; i++)
+		free((void *)(uintptr_t)templates[i].names);
 	free(ice);
 	free(ephemeral);
+	free(templates);
+	templates = NULL;
+	template_count = 0;
 	ice = NULL;
 	ice_count = 0;
 	ephemeral = NULL;
+}
+
+static void read_templates(const struct config *c)
+{
+	static const enum role roles[] = {ROLE_MEMBER, ROLE_MODERATOR, ROLE_OWNER};
+	template_count = c->room_templates.count;
+	templates = mem_alloc((template_count + 1) * sizeof(*templates));
+	for (size_t i = 0; i < template_count; i++) {
+		const struct config_room_template *from = &c->room_templates.items[i];
+		templates[i] = (struct room_template){.names = config_spans(&from->names),
+			.name_count = from->names.count,
+			.create = (enum room_creators)from->create,
+			.ephemeral = from->ephemeral,
+			.history_messages = from->history_messages,
+			.history_age_s = (unsigned)(from->history_age / 1000),
+			.history_durable = from->history_durable,
+			.max_members = from->max_members,
+			.private = from->visibility == CONFIG_VISIBILITY_PRIVATE,
+			.lobby = from->lobby,
+			.maker_role = roles[from->maker_role]};
+	}
 }
 
 static void configure_signaling(const struct config *c)
@@ -298,14 +326,19 @@ static void configure_signaling(const struct config *c)
 			.credential = str_of(from->credential)};
 	}
 	ephemeral = config_spans(&c->rooms.ephemeral_names);
+	read_templates(c);
 	options.members_per_room = c->limits.members_per_room;
 	options.roster_merge_above = c->rooms.roster_merge_above;
 	options.rooms_per_session = c->limits.rooms_per_session;
 	options.ephemeral = ephemeral;
 	options.ephemeral_count = c->rooms.ephemeral ? c->rooms.ephemeral_names.count : 0;
+	options.templates = templates;
+	options.template_count = template_count;
 	options.data_max = c->limits.data;
 	options.history_messages = c->rooms.history_messages;
+	options.history_messages_max = c->rooms.history_messages_max;
 	options.history_age_s = (unsigned)(c->rooms.history_age / 1000);
+	options.history_age_max_s = (unsigned)(c->rooms.history_age_max / 1000);
 	options.ice = ice;
 	options.ice_count = ice_count;
 	options.ice_lifetime_s = (unsigned)(c->ice.credential_lifetime / 1000);

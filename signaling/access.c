@@ -27,7 +27,7 @@ void deny_param(struct call *c, const char *field, const char *message)
 
 enum role access_role(const struct place *p, const struct principal *who)
 {
-	return rules_role(p->rules, who);
+	return rules_role(p->rules, p->name, who);
 }
 
 enum denial access_look(const struct place *p, const struct principal *who)

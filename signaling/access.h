@@ -26,6 +26,8 @@
 	DENIAL(NOT_YOURS, FORBIDDEN, "not_yours", "The message is somebody else's.") \
 	DENIAL(HISTORY_GONE, GONE, "history_gone", \
 		"The room does not hold all from that position on any more.") \
+	DENIAL(TEMPLATE, FORBIDDEN, "template_forbids", \
+		"Rooms of this name are not made by this caller.") \
 	DENIAL(EXISTS, CONFLICT, "room_exists", "There is a room of this name already.")
 
 enum denial {

@@ -4,10 +4,14 @@
  * first. A unit is a JSON object, in which neither byte can stand. First the room itself, which says
  * how many members, messages and keys follow, then these, in this order:
  *
- *   {"version", "room", "stored", "epoch", "last_seq", "top", "members", "messages", "keys"}
+ *   {"version", "room", "stored", "epoch", "last_seq", "top", "members", "messages", "keys",
+ *    "keep"?, "keep_ms"?, "rules"?, "roles"?}
  *   {"peer", "worker", "slot", "generation", "role", "connected", "seq", "state"?}    by seq
  *   {"at", "text"}              Unix ms, a message of the ring as it is; up to the offset top
  *   {"user", "key", "offset"}   an idempotency key; the oldest first
+ *   {"user", "role"}            of the rules
+ *
+ * rules are those of an ephemeral room: {"owner", "private", "locked", "lobby"}.
  *
  * They are read as if a foreigner had written them: a room is there whole, or not at all. */
 #include "core/clock.h"
@@ -15,6 +19,7 @@
 #include "core/mem.h"
 #include "signaling/announce.h"
 #include "signaling/methods.h"
+#include "signaling/options.h"
 #include "signaling/rooms.h"
 #include "signaling/signaling.h"
 
@@ -30,6 +35,23 @@ static struct json_out begin_unit(struct buf *out, char mark)
 	return o;
 }
 
+/* Those that nobody else keeps. */
+static const struct rules *own_rules(const struct place *p)
+{
+	return p->kind == PLACE_EPHEMERAL ? p->rules : NULL;
+}
+
+static void save_rules(struct json_out *o, const struct rules *r)
+{
+	json_open(o, "rules", '{');
+	json_str(o, "owner", r->owner);
+	json_bool(o, "private", r->private);
+	json_bool(o, "locked", r->locked);
+	json_bool(o, "lobby", r->lobby);
+	json_close(o, '}');
+	json_int(o, "roles", (int64_t)r->roles.count);
+}
+
 static void save_head(struct buf *out, const struct place *p, size_t messages)
 {
 	const struct room *room = p->room;
@@ -43,6 +65,10 @@ static void save_head(struct buf *out, const struct place *p, size_t messages)
 	json_int(&o, "members", (int64_t)room->count);
 	json_int(&o, "messages", (int64_t)messages);
 	json_int(&o, "keys", (int64_t)room->recent.by_key.count);
+	json_int(&o, "keep", (int64_t)room->ring.limits.messages);
+	json_int(&o, "keep_ms", (int64_t)room->ring.limits.age_ms);
+	if (own_rules(p))
+		save_rules(&o, p->rules);
 	json_close(&o, '}');
 }
 
@@ -78,6 +104,18 @@ static void save_key(struct buf *out, const struct recent_entry *e)
 	json_close(&o, '}');
 }
 
+static void save_roles(struct buf *out, const struct rules *r)
+{
+	struct str user;
+	enum role role = ROLE_NONE;
+	for (size_t i = 0; (user = rules_next_role(r, &i, &role)).p;) {
+		struct json_out o = begin_unit(out, UNIT);
+		json_str(&o, "user", user);
+		json_text(&o, "role", role_word(role));
+		json_close(&o, '}');
+	}
+}
+
 static void save_room(struct buf *out, const struct place *p, size_t messages)
 {
 	struct room *room = p->room;
@@ -90,6 +128,8 @@ static void save_room(struct buf *out, const struct place *p, size_t messages)
 	struct recent_entry e;
 	while (recent_next(&room->recent, &at, &e))
 		save_key(out, &e);
+	if (own_rules(p))
+		save_roles(out, p->rules);
 }
 
 void signaling_settle(void)
@@ -123,9 +163,18 @@ enum err signaling_save(struct buf *out, size_t history_max)
 /* ---- loading ---- */
 
 struct head {
-	struct str room, epoch;
-	struct param_int version, last_seq, top, members, messages, keys;
+	struct str room, epoch, rules;
+	struct param_int version, last_seq, top, members, messages, keys, keep, keep_ms, roles;
 	struct param_bool stored;
+};
+
+struct kept_rules {
+	struct str owner;
+	struct param_bool private, locked, lobby;
+};
+
+struct kept_role {
+	struct str user, role;
 };
 
 struct membership {
@@ -154,6 +203,24 @@ static const struct field head_fields[] = {
 	FIELD(struct head, members, INT, true, 0, INT64_MAX),
 	FIELD(struct head, messages, INT, true, 0, INT64_MAX),
 	FIELD(struct head, keys, INT, true, 0, RECENT_MAX),
+	FIELD(struct head, keep, INT, false, 0, INT64_MAX),
+	FIELD(struct head, keep_ms, INT, false, 0, INT64_MAX),
+	FIELD(struct head, rules, OBJECT, false, 0, FRAME_MAX_BYTES),
+	FIELD(struct head, roles, INT, false, 0, INT64_MAX),
+	{0},
+};
+
+static const struct field rules_fields[] = {
+	FIELD(struct kept_rules, owner, STRING, true, 0, WHO_MAX_BYTES),
+	FIELD(struct kept_rules, private, BOOL, true, 0, 0),
+	FIELD(struct kept_rules, locked, BOOL, true, 0, 0),
+	FIELD(struct kept_rules, lobby, BOOL, true, 0, 0),
+	{0},
+};
+
+static const struct field role_fields[] = {
+	FIELD(struct kept_role, user, STRING, true, 1, WHO_MAX_BYTES),
+	FIELD(struct kept_role, role, STRING, true, 1, ROLE_WORD_MAX),
 	{0},
 };
 
@@ -278,6 +345,49 @@ static bool read_keys(struct str *rest, int64_t count, struct room *room)
 	return ok;
 }
 
+static bool read_roles(struct str *rest, int64_t count, struct rules *rules)
+{
+	bool ok = true;
+	while (ok && count-- > 0) {
+		struct kept_role in = {0};
+		char *text = NULL;
+		ok = read_unit(rest, role_fields, &in, &text);
+		if (ok)
+			rules_put_role(rules, in.user, role_parse(in.role));
+		free(text);
+	}
+	return ok;
+}
+
+/* Those of an ephemeral room, when there are any: then *ret_rules is the caller's. */
+static bool read_rules(struct str *rest, const struct head *head, struct rules **ret_rules)
+{
+	struct kept_rules in = {0};
+	struct params_problem problem;
+	if (!head->rules.p)
+		return true;
+	if (head->stored.yes || params_decode(head->rules, rules_fields, &in, &problem))
+		return false;
+	*ret_rules = rules_new(&(struct rules){.name = head->room,
+		.owner = in.owner,
+		.private = in.private.yes,
+		.locked = in.locked.yes,
+		.lobby = in.lobby.yes});
+	return read_roles(rest, head->roles.n, *ret_rules);
+}
+
+/* As large as it was: what the room says of its history is known once its rules are loaded. */
+static struct ring_limits kept_limits(const struct head *head)
+{
+	struct ring_limits limits = {options()->history_messages, options()->history_bytes,
+		UINT64_C(1000) * options()->history_age_s};
+	if (head->keep.given)
+		limits.messages = (size_t)head->keep.n;
+	if (head->keep_ms.given)
+		limits.age_ms = (uint64_t)head->keep_ms.n;
+	return limits;
+}
+
 static void drop(struct room **room)
 {
 	while ((*room)->count) {
@@ -288,17 +398,18 @@ static void drop(struct room **room)
 }
 
 /* The whole room, or NULL. */
-static struct room *read_room(
-	struct str units, const struct head *head, const struct signaling_lookup *lookup)
+static struct room *read_room(struct str units, const struct head *head,
+	const struct signaling_lookup *lookup, struct rules **ret_rules)
 {
-	struct room *room = room_new(head->room, rooms_ring_limits());
+	struct room *room = room_new(head->room, kept_limits(head));
 	memcpy(room->epoch, head->epoch.p, EPOCH_CHARS);
 	bool ok = head->messages.n <= head->top.n;
 	room->ring.top = ok ? (uint64_t)(head->top.n - head->messages.n) : 0;
 	ok = ok && read_members(&units, head->members.n, room, lookup) &&
 		(uint64_t)head->last_seq.n >= room->last_seq &&
 		read_messages(&units, head->messages.n, room) &&
-		read_keys(&units, head->keys.n, room) && !units.n;
+		read_keys(&units, head->keys.n, room) && read_rules(&units, head, ret_rules) &&
+		!units.n;
 	room->last_seq = (uint64_t)head->last_seq.n;
 	if (!ok)
 		drop(&room);
@@ -314,13 +425,17 @@ static void load_room(struct str record, const struct signaling_lookup *lookup)
 	if (!ok && worker_self()->index == 0)
 		log_error("the record of a room is damaged or of another version");
 	if (ok && worker_home(head.room) == worker_self()) {
-		struct room *room = read_room(record, &head, lookup);
+		struct rules *rules = NULL;
+		struct room *room = read_room(record, &head, lookup, &rules);
 		if (!room)
 			log_error("the record of a room is damaged", LOG_STR("room", head.room));
-		else if (!rooms_adopt(room, head.stored.yes)) {
+		else if (rooms_adopt(room, head.stored.yes, rules))
+			rules = NULL;
+		else {
 			log_error("there are two records of a room", LOG_STR("room", head.room));
 			drop(&room);
 		}
+		rules_free(&rules);
 	}
 	free(text);
 }

@@ -13,6 +13,15 @@ static const struct field create_fields[] = {
 	FIELD(struct create_params, visibility, STRING, false, 0, NAME_MAX_BYTES),
 	FIELD(struct create_params, max_members, INT, false, 1, INT_MAX_SAFE),
 	FIELD(struct create_params, metadata, RAW, false, 0, METADATA_CEILING),
+	FIELD(struct create_params, lobby, BOOL, false, 0, 0),
+	FIELD(struct create_params, history, OBJECT, false, 0, NAME_MAX_BYTES),
+	{0},
+};
+
+const struct field keep_fields[] = {
+	FIELD(struct keep_params, messages, INT, false, 0, INT_MAX_SAFE),
+	FIELD(struct keep_params, age, INT, false, 1, INT_MAX_SAFE),
+	FIELD(struct keep_params, durable, BOOL, false, 0, 0),
 	{0},
 };
 

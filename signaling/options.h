@@ -4,3 +4,6 @@
 #include "signaling/signaling.h"
 
 const struct signaling_options *options(void);
+
+/* Another number each time that they have changed: for what is worked out from them and kept. */
+unsigned options_generation(void);

@@ -7,32 +7,22 @@
 #include "signaling/methods.h"
 #include "signaling/options.h"
 #include "signaling/roster.h"
+#include "signaling/template.h"
 
 enum {
 	RECOVERY_MAX_BYTES = 128 * 1024,
 	RECOVERY_FRAME_BYTES = 512, /* all that stands around the messages and behind them */
 };
 
-static bool may_be_made(struct str room, const struct principal *who)
+static bool may_be_made(struct place *p, const struct principal *who)
 {
-	if (!(who->scopes & SCOPE_ROOMS_CREATE))
-		return false;
-	for (size_t i = 0; i < options()->ephemeral_count; i++)
-		if (str_glob(options()->ephemeral[i], room))
-			return true;
-	return false;
-}
-
-static size_t most_members(const struct place *p)
-{
-	size_t most = options()->members_per_room;
-	if (p->rules && p->rules->max_members && (uint64_t)p->rules->max_members < most)
-		most = (size_t)p->rules->max_members;
-	return most;
+	const struct room_template *t = rooms_template(p);
+	return who->scopes & SCOPE_ROOMS_CREATE && template_is_ephemeral(t, p->name) &&
+		template_lets_create(t, who);
 }
 
 /* Whether one more may come in, as what, and to how many. */
-static enum denial admit(const struct place *p, const struct call *c, size_t *ret_limit)
+static enum denial admit(struct place *p, const struct call *c, size_t *ret_limit)
 {
 	const struct join_params *in = c->params;
 	enum denial why = access_look(p, c->who);
@@ -40,8 +30,9 @@ static enum denial admit(const struct place *p, const struct call *c, size_t *re
 		return why;
 	if (p->rules && p->rules->locked && access_role(p, c->who) < ROLE_MODERATOR)
 		return DENIAL_LOCKED;
-	if (p->room->count >= most_members(p)) {
-		*ret_limit = most_members(p);
+	size_t most = rules_most_members(p->rules, rooms_template(p));
+	if (p->room->count >= most) {
+		*ret_limit = most;
 		return DENIAL_ROOM_FULL;
 	}
 	if (!in->has_place) {
@@ -131,8 +122,8 @@ static void join_visit(struct place *p, struct call *c)
 		join_again(c, m);
 		return;
 	}
-	if (p->kind == PLACE_ABSENT && may_be_made(p->name, c->who))
-		rooms_make_ephemeral(p);
+	if (p->kind == PLACE_ABSENT && may_be_made(p, c->who))
+		rooms_make_ephemeral(p, c->who);
 	size_t limit = 0;
 	enum denial why = admit(p, c, &limit);
 	if (!why) {

@@ -4,8 +4,9 @@
 #include "signaling/methods.h"
 #include "signaling/options.h"
 
-static void publish(struct room *room, struct call *c)
+static void publish(struct place *p, struct call *c)
 {
+	struct room *room = p->room;
 	const struct publish_params *in = c->params;
 	struct message message = message_by(room, c);
 	struct buf b;
@@ -14,7 +15,7 @@ static void publish(struct room *room, struct call *c)
 	if (message_write(&b, room, &message, &text)) {
 		deny_too_large(c, "data", options()->data_max);
 	} else {
-		room->ring.limits = rooms_ring_limits(); /* a reload may have changed them */
+		room->ring.limits = rooms_ring_limits(p); /* a reload may have changed them */
 		message_add(room, text);
 		if (in->idempotency_key.n)
 			recent_add(
@@ -38,7 +39,7 @@ static void visit(struct place *p, struct call *c)
 	if (before)
 		message_reply_offset(c, p->room->epoch, before);
 	else
-		publish(p->room, c);
+		publish(p, c);
 }
 
 void room_publish_run(struct call *c)

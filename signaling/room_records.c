@@ -2,6 +2,7 @@
 #include "signaling/access.h"
 #include "signaling/methods.h"
 #include "signaling/options.h"
+#include "signaling/template.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,25 +18,11 @@ enum {
 
 /* Creating: kept first, and only then answered. */
 
-static struct rules rules_asked_for(const struct call *c)
-{
-	const struct create_params *in = c->params;
-	return (struct rules){
-		.name = in->room,
-		.title = in->title,
-		.owner = c->who->user,
-		.private = str_is(in->visibility, "private"),
-		.max_members = in->max_members.n,
-		.metadata = in->metadata,
-		.created_at = (int64_t)time(NULL),
-	};
-}
-
-static void write_place(struct call *c, const struct place *p)
+static void write_place(struct call *c, struct place *p)
 {
 	struct json_out *o = call_result(c);
 	json_open(o, NULL, '{');
-	rules_write(o, p->name, p->rules, access_role(p, c->who));
+	rules_write(o, p->name, p->rules, rooms_template(p), access_role(p, c->who));
 	json_int(o, "member_count", (int64_t)p->room->count);
 	json_close(o, '}');
 	call_reply(c);
@@ -47,10 +34,8 @@ static void created(struct store_op *op)
 	struct place *p = c->state;
 	c->state = NULL;
 	if (!op->err) {
-		struct rules rules = rules_asked_for(c);
-		rules.id = store_int(op, 0, 0);
-		rules.created_at = store_int(op, 0, 1);
-		rooms_make_stored(p, rules_new(&rules));
+		struct rules row = rules_of_row(op, 0);
+		rooms_make_stored(p, rules_new(&row));
 		write_place(c, p);
 	} else {
 		p->kind = PLACE_UNKNOWN; /* if it is there after all, the next one loads it */
@@ -67,36 +52,84 @@ static struct store_value text_or_null(struct str s)
 	return s.n ? STORE_TEXT(s) : STORE_NULL;
 }
 
+static struct store_value int_or_null(bool given, int64_t n)
+{
+	return given ? STORE_INT(n) : STORE_NULL;
+}
+
+/* What is not said is the template's: numbers each time they are asked for, the rest from now on. */
 static void create_visit(struct place *p, struct call *c)
 {
+	const struct create_params *in = c->params;
+	const struct room_template *t = rooms_template(p);
 	if (p->room) {
 		deny(c, DENIAL_EXISTS, 0);
 		return;
 	}
-	struct rules r = rules_asked_for(c);
+	bool private = in->visibility.p ? str_is(in->visibility, "private") : t->private;
+	bool lobby = in->lobby.given ? in->lobby.yes : t->lobby;
 	c->state = p;
 	rooms_hold(p);
-	store_ask(STORE_ROOM_ADD, created, c, STORE_TEXT(r.name), text_or_null(r.title),
-		STORE_TEXT(r.owner), STORE_TEXT(r.private ? STR("private") : STR("public")),
-		r.max_members ? STORE_INT(r.max_members) : STORE_NULL, text_or_null(r.metadata),
-		STORE_INT(r.created_at), STORE_END);
+	store_ask(STORE_ROOM_ADD, created, c, STORE_TEXT(in->room), text_or_null(in->title),
+		STORE_TEXT(c->who->user), STORE_TEXT(private ? STR("private") : STR("public")),
+		int_or_null(in->max_members.given, in->max_members.n), text_or_null(in->metadata),
+		STORE_INT(time(NULL)), STORE_INT(lobby),
+		int_or_null(in->asked.messages.given, in->asked.messages.n),
+		int_or_null(in->asked.age.given, in->asked.age.n),
+		int_or_null(in->asked.durable.given, in->asked.durable.yes), STORE_END);
+}
+
+static void deny_limit(struct call *c, const char *field, const char *message, size_t limit)
+{
+	call_refuse(
+		c, ERR_PARAMS, .field = str_of(field), .message = message, .limit = (int64_t)limit);
+}
+
+/* Whether the history that is asked for is one that there can be; else the call is refused. */
+static bool read_history(
+	struct call *c, struct str text, const struct room_template *t, struct keep_params *ret)
+{
+	struct params_problem problem;
+	struct history_rules most = rules_history_most(t);
+	if (text.p && params_decode(text, keep_fields, ret, &problem)) {
+		deny_param(c, "history",
+			"history must be {\"messages\"?: number, \"age\"?: seconds from 1, "
+			"\"durable\"?: true or false}.");
+		return false;
+	}
+	if (ret->messages.n > (int64_t)most.messages)
+		deny_limit(c, "history", "history.messages is more than this room may keep.",
+			most.messages);
+	else if (ret->age.n > (int64_t)most.age_s)
+		deny_limit(c, "history", "history.age is longer than this room may keep it.",
+			most.age_s);
+	else
+		return true;
+	return false;
+}
+
+static bool is_visibility(struct str word)
+{
+	return str_is(word, "public") || str_is(word, "private");
 }
 
 void room_create_run(struct call *c)
 {
-	const struct create_params *in = c->params;
+	struct create_params *in = c->params;
+	const struct room_template *t = template_of(in->room);
+	size_t most = rules_most_members(NULL, t);
 	if (!principal_sees_room(c->who, in->room))
 		deny(c, DENIAL_NOT_IN_TOKEN, 0);
+	else if (!template_lets_create(t, c->who))
+		deny(c, DENIAL_TEMPLATE, 0);
 	else if (in->metadata.n > options()->metadata_max)
 		deny_too_large(c, "metadata", options()->metadata_max);
-	else if (in->visibility.p && !str_is(in->visibility, "public") &&
-		!str_is(in->visibility, "private"))
+	else if (in->visibility.p && !is_visibility(in->visibility))
 		deny_param(c, "visibility", "visibility must be \"public\" or \"private\".");
-	else if (in->max_members.n > (int64_t)options()->members_per_room)
-		call_refuse(c, ERR_PARAMS, .field = STR("max_members"),
-			.message = "max_members is larger than this server allows.",
-			.limit = (int64_t)options()->members_per_room);
-	else
+	else if (in->max_members.n > (int64_t)most)
+		deny_limit(
+			c, "max_members", "max_members is larger than this server allows.", most);
+	else if (read_history(c, in->history, t, &in->asked))
 		rooms_visit(c, VISIT_ANY, create_visit);
 }
 
@@ -137,8 +170,9 @@ static bool write_rows(struct call *c, const struct store_op *op)
 		if (!principal_sees_room(c->who, r.name))
 			continue;
 		json_open(o, NULL, '{');
-		rules_write(o, r.name, &r,
-			rules_role_granted(&r, c->who, role_parse(store_str(op, i, 9))));
+		rules_write(o, r.name, &r, template_of(r.name),
+			rules_role_granted(
+				&r, r.name, c->who, role_parse(store_str(op, i, RULES_COLUMNS))));
 		json_close(o, '}');
 		in->listed++;
 	}

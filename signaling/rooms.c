@@ -5,6 +5,7 @@
 #include "signaling/announce.h"
 #include "signaling/attendance.h"
 #include "signaling/options.h"
+#include "signaling/template.h"
 
 #include <assert.h>
 
@@ -89,24 +90,43 @@ static void unlist(struct place *p)
 		here.listed = p->next;
 }
 
-struct ring_limits rooms_ring_limits(void)
+const struct room_template *rooms_template(struct place *p)
 {
-	const struct signaling_options *o = options();
-	return (struct ring_limits){
-		o->history_messages, o->history_bytes, UINT64_C(1000) * o->history_age_s};
+	if (!p->template || p->template_generation != options_generation()) {
+		p->template = template_of(p->name);
+		p->template_generation = options_generation();
+	}
+	return p->template;
+}
+
+struct ring_limits rooms_ring_limits(struct place *p)
+{
+	struct history_rules h = rules_history(p->rules, rooms_template(p));
+	return (struct ring_limits){h.messages, options()->history_bytes, UINT64_C(1000) * h.age_s};
 }
 
 static void make_room(struct place *p, enum place_kind kind)
 {
 	assert(!p->room);
 	p->kind = kind;
-	p->room = room_new(p->name, rooms_ring_limits());
+	p->room = room_new(p->name, rooms_ring_limits(p));
 	metric_add(METRIC_ROOMS, 1);
 }
 
-void rooms_make_ephemeral(struct place *p)
+void rooms_make_ephemeral(struct place *p, const struct principal *maker)
 {
+	const struct room_template *t = rooms_template(p);
 	make_room(p, PLACE_EPHEMERAL);
+	if (t->private || t->lobby || t->maker_role > ROLE_MEMBER)
+		p->rules = rules_of_template(p->name, t, maker);
+}
+
+struct rules *rooms_rules(struct place *p)
+{
+	assert(p->room && p->kind != PLACE_UNKNOWN);
+	if (!p->rules)
+		p->rules = rules_new(&(struct rules){.name = p->name});
+	return p->rules;
 }
 
 void rooms_make_stored(struct place *p, struct rules *rules)
@@ -144,7 +164,7 @@ static bool may_stay(const struct place *p, const struct principal *who)
 {
 	if (!(who->scopes & SCOPE_ROOMS_JOIN) || !principal_sees_room(who, p->name))
 		return false;
-	return p->kind == PLACE_UNKNOWN || rules_role(p->rules, who) > ROLE_BANNED;
+	return p->kind == PLACE_UNKNOWN || rules_role(p->rules, p->name, who) > ROLE_BANNED;
 }
 
 /* Another token, of the same user: what it does not allow ends, and the member is told of it as of a
@@ -159,7 +179,7 @@ static void meet_grant(struct member *m, const struct principal *who)
 	}
 	member_set_who(m, who);
 	if (p->kind != PLACE_UNKNOWN)
-		m->role = rules_role(p->rules, who);
+		m->role = rules_role(p->rules, p->name, who);
 }
 
 static void meet_fate(struct member *m, struct fate fate)
@@ -300,10 +320,12 @@ static void roles_loaded(struct store_op *op)
 		ask_roles(p, store_str(op, op->rows - 1, 0));
 		return;
 	}
-	if (p->room)
+	if (p->room) {
 		p->kind = PLACE_STORED;
-	else
+		p->room->ring.limits = rooms_ring_limits(p);
+	} else {
 		make_room(p, PLACE_STORED);
+	}
 	rooms_release(p);
 }
 
@@ -428,12 +450,13 @@ static void adopt_members(struct room *room)
 	}
 }
 
-bool rooms_adopt(struct room *room, bool stored)
+bool rooms_adopt(struct room *room, bool stored, struct rules *rules)
 {
 	struct place *p = find_or_make(room->name);
 	if (p->room || p->kind != PLACE_UNKNOWN || p->listed)
 		return false;
 	p->room = room;
+	p->rules = rules;
 	p->kind = stored ? PLACE_UNKNOWN : PLACE_EPHEMERAL;
 	metric_add(METRIC_ROOMS, 1);
 	adopt_members(room);

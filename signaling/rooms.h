@@ -29,8 +29,9 @@ enum place_kind {
 struct place {
 	struct str name;
 	enum place_kind kind;
-	struct rules *rules; /* PLACE_STORED */
-	struct room *room;   /* PLACE_STORED, PLACE_EPHEMERAL, may be PLACE_UNKNOWN; else NULL */
+	/* PLACE_STORED always; PLACE_EPHEMERAL where there are any (rooms_rules): id 0, kept nowhere */
+	struct rules *rules;
+	struct room *room; /* PLACE_STORED, PLACE_EPHEMERAL, may be PLACE_UNKNOWN; else NULL */
 	/* rooms.c's own */
 	bool busy; /* a visit is running */
 	bool held; /* the store has been asked */
@@ -39,6 +40,8 @@ struct place {
 	bool listed; /* among those where something waits */
 	struct place *previous, *next;
 	uint64_t empty_since;
+	const struct room_template *template; /* of the options of this generation */
+	unsigned template_generation;
 };
 
 typedef void place_visit(struct place *p, struct call *c);
@@ -55,19 +58,26 @@ void rooms_visit(struct call *c, enum visit_needs needs, place_visit *visit);
 void rooms_hold(struct place *p);
 void rooms_release(struct place *p);
 
+/* What the configuration says for rooms of this name (template.h). */
+const struct room_template *rooms_template(struct place *p);
+
 /* What a room keeps of its messages. */
-struct ring_limits rooms_ring_limits(void);
+struct ring_limits rooms_ring_limits(struct place *p);
 
 /* Gives an absent or unknown place its room. */
-void rooms_make_ephemeral(struct place *p);
+void rooms_make_ephemeral(struct place *p, const struct principal *maker);
 void rooms_make_stored(struct place *p, struct rules *rules); /* owns the rules */
+
+/* The rules of a place that has its room and is not unknown. An ephemeral one gets them with this: as
+ * the room is, in memory only, and gone with it. */
+struct rules *rooms_rules(struct place *p);
 
 /* A room from before this process: its members are among those of this worker from now on, and have
  * their places; nobody is told, but of members whose address is nobody's (generation 0): these end as
  * lost. The rules of a stored one are loaded when somebody needs them; when the store does not know it
  * any more, its members are told that it is closed. False: there is one of this name, and the caller
- * keeps the room. */
-bool rooms_adopt(struct room *room, bool stored);
+ * keeps both. rules: of an ephemeral room, or NULL. */
+bool rooms_adopt(struct room *room, bool stored, struct rules *rules);
 
 /* Walks all places: for (size_t i = 0; (p = rooms_next(&i));). No visit meanwhile. */
 const struct place *rooms_next(size_t *i);

@@ -14,24 +14,33 @@ const struct signaling_options signaling_defaults = {
 	.data_max = 65536,
 	.metadata_max = 16384,
 	.history_messages = 100,
+	.history_messages_max = 10000,
 	.history_bytes = 1024 * 1024,
 	.history_age_s = 3600,
+	.history_age_max_s = 30 * 24 * 3600,
 	.room_idle_ms = 60000,
 	.ice_lifetime_s = 3600,
 };
 
 static struct signaling_options in_force;
+static unsigned generation;
 
 void signaling_configure(const struct signaling_options *given)
 {
 	assert(given->state_max <= STATE_CEILING && given->data_max <= DATA_CEILING &&
 		given->metadata_max <= METADATA_CEILING);
 	in_force = *given;
+	generation++;
 }
 
 const struct signaling_options *options(void)
 {
 	return &in_force;
+}
+
+unsigned options_generation(void)
+{
+	return generation;
 }
 
 const struct signaling_chapter signaling_chapters[] = {

@@ -8,6 +8,7 @@
 #include "core/buf.h"
 #include "core/call.h"
 #include "core/worker.h"
+#include "signaling/role.h"
 
 /* A STUN or TURN server. With a secret (coturn's static-auth-secret) every caller gets credentials
  * of their own for a while; else username and credential are told as they are, if there are any. */
@@ -18,16 +19,36 @@ struct ice_server {
 	struct str username, credential;
 };
 
+/* Who may make rooms: everybody with the scope rooms:create, or fewer. */
+enum room_creators { CREATE_ANYONE, CREATE_MODERATORS, CREATE_ADMIN, CREATE_NOBODY };
+
+/* What holds for rooms of some names: defaults, and the most that they may ask for (template.h). */
+struct room_template {
+	const struct str *names; /* globs */
+	size_t name_count;
+	enum room_creators create;
+	bool ephemeral;          /* a join may make them, where the options let it */
+	size_t history_messages; /* 0: as the options say */
+	unsigned history_age_s;  /* the same */
+	bool history_durable;
+	size_t max_members; /* 0: as many as any room */
+	bool private, lobby;
+	enum role maker_role; /* of who makes an ephemeral one */
+};
+
 struct signaling_options {
 	size_t members_per_room;
 	size_t rooms_per_session;
 	size_t roster_merge_above;   /* members: roster events of larger rooms are told together */
 	const struct str *ephemeral; /* globs: rooms of these names are made by their first join */
 	size_t ephemeral_count;
+	const struct room_template *templates; /* the first that matches a name applies */
+	size_t template_count;
 	size_t state_max, data_max, metadata_max; /* bytes; at most the ceilings below */
 	size_t history_messages;                  /* a room; kept in memory */
+	size_t history_messages_max; /* the most that a room may ask for, without a template */
 	size_t history_bytes;
-	unsigned history_age_s;
+	unsigned history_age_s, history_age_max_s;
 	unsigned room_idle_ms; /* an empty room that is stored leaves memory after this */
 	const struct ice_server *ice;
 	size_t ice_count;

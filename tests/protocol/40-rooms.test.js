@@ -23,7 +23,8 @@ onOneAndFourWorkers({ config }, (test) => {
 			max_members: 7,
 			metadata: { topic: "x" },
 		});
-		const { created_at, ...rest } = made;
+		const { created_at, updated_at, ...rest } = made;
+		assert.equal(updated_at, created_at);
 		assert.ok(created_at >= before - 1 && created_at <= before + 60);
 		assert.deepEqual(rest, {
 			room: "made é\u{1f600}",
@@ -32,7 +33,10 @@ onOneAndFourWorkers({ config }, (test) => {
 			visibility: "public",
 			max_members: 7,
 			locked: false,
+			lobby: false,
+			archived: false,
 			metadata: { topic: "x" },
+			history: { messages: 100, age: 3600, durable: false },
 			persistent: true,
 			role: "owner",
 			member_count: 0,
@@ -178,7 +182,10 @@ onOneAndFourWorkers({ config }, (test) => {
 			visibility: "public",
 			max_members: MEMBERS_PER_ROOM,
 			locked: false,
+			lobby: false,
+			archived: false,
 			metadata: null,
+			history: { messages: 100, age: 3600, durable: false },
 			persistent: false,
 			role: "member",
 			member_count: 1,

@@ -381,13 +381,13 @@ onOneAndFourWorkers({ config }, (test) => {
 		const [ann, bob] = await people("ann", "bob");
 		for (const [n, metadata] of RAW.entries()) {
 			await callRaw(ann, "room.create", `{"room":"b3-${n}","metadata":${metadata}}`);
-			assert.ok(ann.frames.at(-1).includes(`"metadata":${metadata},"persistent"`), metadata);
+			assert.ok(ann.frames.at(-1).includes(`"metadata":${metadata},"history"`), metadata);
 			await bob.call("room.get", { room: `b3-${n}` });
-			assert.ok(bob.frames.at(-1).includes(`"metadata":${metadata},"persistent"`), metadata);
+			assert.ok(bob.frames.at(-1).includes(`"metadata":${metadata},"history"`), metadata);
 			assert.equal((await server.rpc("room.get", { room: `b3-${n}` })).room, `b3-${n}`);
 		}
 		await bob.call("room.list", { limit: 100 });
-		for (const metadata of RAW) assert.ok(bob.frames.at(-1).includes(`"metadata":${metadata},"persistent"`), metadata);
+		for (const metadata of RAW) assert.ok(bob.frames.at(-1).includes(`"metadata":${metadata},"history"`), metadata);
 	});
 
 	test("what is deeper than 64, or no JSON, is refused and harms nothing", async ({ people }) => {

@@ -7,6 +7,12 @@
 enum { RECORDS_MAX = 64 << 20 };
 
 static const struct str globs[] = {STR("e-*")};
+static const struct str desks[] = {STR("e-desk-*")};
+static const struct room_template templates[] = {{.names = desks,
+	.name_count = 1,
+	.ephemeral = true,
+	.private = true,
+	.maker_role = ROLE_MODERATOR}};
 static unsigned seed;
 
 static unsigned roll(unsigned sides)
@@ -19,6 +25,8 @@ static struct signaling_options test_options(void)
 	struct signaling_options o = signaling_defaults;
 	o.ephemeral = globs;
 	o.ephemeral_count = 1;
+	o.templates = templates;
+	o.template_count = 1;
 	o.history_messages = 8;
 	o.rooms_per_session = 6;
 	return o;
@@ -607,6 +615,42 @@ static void history_that_does_not_fit_is_forgotten(void **state)
 	part();
 }
 
+/* What a room said of its history is known again only once its rules are. */
+static void a_longer_history_is_handed_over_whole(void **state)
+{
+	(void)state;
+	gather(2, "e-1");
+	expect_result(ask(ann, "room.create", "{\"room\":\"s-9\",\"history\":{\"messages\":20}}"));
+	char *epoch = copy_at(joined(bob, "s-9"), "result.epoch");
+	for (int i = 0; i < 20; i++)
+		expect_result(ask(bob, "room.publish", "{\"room\":\"s-9\",\"data\":1}"));
+	end_here(0, 2, NULL);
+	load(buf_str(&records));
+	expect_result(ask(bob, "room.publish", "{\"room\":\"s-9\",\"data\":20}"));
+	struct str a = ask(bob, "room.join",
+		"{\"room\":\"s-9\",\"since\":{\"epoch\":%s,\"offset\":1}}", epoch);
+	expect_at(a, "result.recovered", "true");
+	assert_int_equal(length_at(a, "result.messages"), 20);
+	free(epoch);
+	part();
+}
+
+static void rules_of_an_ephemeral_room_are_handed_over(void **state)
+{
+	(void)state;
+	gather(2, "e-1");
+	expect_at(joined(ann, "e-desk-1"), "result.role", "\"moderator\"");
+	expect_reason(ask(bob, "room.join", "{\"room\":\"e-desk-1\"}"), "room_private");
+	end_here(0, 2, NULL);
+	load(buf_str(&records));
+	expect_reason(ask(bob, "room.join", "{\"room\":\"e-desk-1\"}"), "room_private");
+	struct str a = ask(ann, "room.get", "{\"room\":\"e-desk-1\"}");
+	expect_at(a, "result.role", "\"moderator\"");
+	expect_at(a, "result.visibility", "\"private\"");
+	expect_at(a, "result.persistent", "false");
+	part();
+}
+
 /* data and state may be as deep as a message lets them be. */
 static void the_deepest_json_is_handed_over(void **state)
 {
@@ -744,6 +788,8 @@ int main(void)
 		cmocka_unit_test(a_room_that_is_stored_no_more_is_closed),
 		cmocka_unit_test(messages_age_between_the_processes),
 		cmocka_unit_test(history_that_does_not_fit_is_forgotten),
+		cmocka_unit_test(a_longer_history_is_handed_over_whole),
+		cmocka_unit_test(rules_of_an_ephemeral_room_are_handed_over),
 		cmocka_unit_test(the_deepest_json_is_handed_over),
 		cmocka_unit_test(what_is_cut_off_is_there_whole_or_not_at_all),
 		cmocka_unit_test(nothing_that_is_damaged_does_harm),
