@@ -1,3 +1,4 @@
+import { canChooseSpeaker, listDevices } from "./devices.js";
 import { SignalboxError } from "./errors.js";
 import { Emitter } from "./events.js";
 import { describeMediaError, openMedia, problem } from "./media.js";
@@ -30,6 +31,7 @@ import { Peer } from "./peer.js";
  *   data: {peer: string, channel: string, data: string | ArrayBuffer},
  *   channel: {peer: string, channel: RTCDataChannel},
  *   quality: {peer: string} & import("./quality.js").Quality,
+ *   devices: {devices: import("./devices.js").Device[]},
  *   problem: MediaProblem,
  *   "permission-denied": MediaProblem,
  *   "no-device": MediaProblem,
@@ -73,6 +75,10 @@ export class Call extends Emitter {
 	#own = new Set();
 	/** @type {Set<HTMLMediaElement>} */
 	#blocked = new Set();
+	/** What plays, for who chooses a speaker. @type {Set<HTMLMediaElement>} */
+	#playing = new Set();
+	#speaker = "";
+	#deviceChange = () => void listDevices().then((devices) => this.ended || this.emit("devices", { devices }));
 	/** @type {any} */
 	#statsTimer = 0;
 	/** @type {any} */
@@ -90,6 +96,7 @@ export class Call extends Emitter {
 		const interval = options.statsInterval ?? 2000;
 		if (interval > 0) this.#statsTimer = setInterval(() => void this.stats(), interval);
 		this.#iceTimer = setInterval(() => this.room.renewIceServers().catch(() => {}), ICE_MS);
+		globalThis.navigator?.mediaDevices?.addEventListener?.("devicechange", this.#deviceChange);
 		this.ready = this.#start();
 		this.ready.catch((error) => this.#failed(error));
 	}
@@ -125,11 +132,15 @@ export class Call extends Emitter {
 	}
 
 	/**
-	 * Uses another microphone or camera from now on.
-	 * @param {"audio"|"video"} kind
+	 * Uses another microphone, camera or speaker from now on; `listDevices()` says which there are.
+	 * @param {"audio"|"video"|"speaker"} kind
 	 * @param {string} deviceId
 	 */
 	async useDevice(kind, deviceId) {
+		if (kind === "speaker") {
+			await this.#useSpeaker(deviceId);
+			return;
+		}
 		const wanted = this.options[kind];
 		const rest = typeof wanted === "object" ? wanted : {};
 		this.options[kind] = { ...rest, deviceId: { exact: deviceId } };
@@ -226,7 +237,10 @@ export class Call extends Emitter {
 	 */
 	async play(element, stream) {
 		if (element.srcObject !== stream) element.srcObject = stream;
+		this.#playing.delete(element);
 		if (!stream) return;
+		this.#playing.add(element);
+		if (this.#speaker) await element.setSinkId(this.#speaker).catch(() => {});
 		try {
 			await element.play();
 			this.#blocked.delete(element);
@@ -244,6 +258,24 @@ export class Call extends Emitter {
 			return this.play(element, /** @type {MediaStream | null} */ (element.srcObject));
 		});
 		await Promise.all(again);
+	}
+
+	/** @param {string} deviceId */
+	async #useSpeaker(deviceId) {
+		if (!canChooseSpeaker()) {
+			throw new SignalboxError("no_speaker_choice",
+				"This browser plays where the device says. Choose the speaker in the device's own settings.");
+		}
+		for (const element of this.#playing) {
+			if (element.isConnected) await element.setSinkId(deviceId);
+			else this.#playing.delete(element);
+		}
+		this.#speaker = deviceId;
+	}
+
+	/** The speaker that was chosen, or "" for the device's own. */
+	get speaker() {
+		return this.#speaker;
 	}
 
 	/* ---- measuring ---- */
@@ -340,6 +372,7 @@ export class Call extends Emitter {
 		this.ended = true;
 		clearInterval(this.#statsTimer);
 		clearInterval(this.#iceTimer);
+		globalThis.navigator?.mediaDevices?.removeEventListener?.("devicechange", this.#deviceChange);
 		for (const id of [...this.peers.keys()]) this.peerGone(id, reason);
 		for (const track of this.#own) track.stop();
 		this.#local = [];

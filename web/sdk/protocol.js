@@ -7,11 +7,13 @@
  * @typedef {"owner"|"moderator"|"member"|"viewer"|"banned"} Role
  * @typedef {{
  *   peer: string, user: string, name: string, role: Role,
- *   state: any, connected: boolean, polite: boolean,
+ *   state: any, connected: boolean, polite: boolean, muted?: boolean,
  * }} Member
  * @typedef {{
  *   epoch: string, offset: number, from: {peer: string | null, user: string}, data: any, time: any,
- * }} Message a message's `peer` is null when it came from no member, as from a backend
+ *   edited_at?: number, redacted?: boolean, edits?: number, redacts?: number,
+ * }} Message a message's `peer` is null when it came from no member, as from a backend; `edits` and
+ *   `redacts` name the offset of the message that this one changes
  * @typedef {{from: {peer: string, user: string, name: string}, type: string, data: any}} Signal
  * @typedef {{urls: string | string[], username?: string, credential?: string}} IceServer
  * @typedef {{
@@ -22,12 +24,18 @@
  * @typedef {{
  *   room: string, peer: string, role: Role, members: Member[], members_cursor?: string,
  *   epoch: string, offset: number, recovered: boolean, messages: Message[],
- *   ice_servers: IceServer[],
+ *   ice_servers: IceServer[], muted?: boolean,
  * }} JoinResult
  * @typedef {{
- *   room: string, title?: string, owner?: string, visibility?: "public"|"private",
- *   max_members?: number, locked?: boolean, metadata?: any, persistent?: boolean, role?: Role,
+ *   room: string, title?: string | null, owner?: string | null, visibility?: "public"|"private",
+ *   max_members?: number, locked?: boolean, lobby?: boolean, archived?: boolean, metadata?: any,
+ *   history?: {messages: number, age: number, durable: boolean}, persistent?: boolean, role?: Role,
+ *   member_count?: number, created_at?: number, updated_at?: number,
  * } & Record<string, any>} RoomInfo
+ * @typedef {{room: string, member_count: number, user_count: number}} Occupancy
+ * @typedef {{
+ *   room: string, title: string | null, role: Role, guests: boolean, expires_at: number,
+ * }} InvitationInfo
  */
 
 export const SUBPROTOCOL = "signalbox.v1";
@@ -91,6 +99,27 @@ export const ADVICE = {
 	room_private: "Ask the room's owner to let you in.",
 	room_locked: "Ask somebody inside to unlock it.",
 	banned: "Ask the room's owner.",
+	kicked: "You can join again in a minute.",
+	muted: "Ask a moderator to let you speak again.",
+	outranked: "Only somebody of a higher role can do that.",
+	not_owner: "Ask the room's owner.",
+	lobby: "Knock, and wait until somebody lets you in.",
+	knock_denied: "Wait a minute before you knock again.",
+	too_many_knocks: "Too many wait at this door: try again in a while.",
+	room_archived: "Ask the room's owner to open it again.",
+	template_forbids: "Choose a name of another kind, or ask the operator.",
+	no_such_invitation: "It was used up, taken back or is over: ask for another one.",
+	guests_off: "This server takes no guests: sign in.",
+	guest: "Sign in with an account for that.",
+	not_yours: "Only who wrote it can do that.",
+	no_such_message: "It is no longer kept.",
+	history_gone: "It is no longer kept.",
+	no_such_call: "It has ended.",
+	answered_elsewhere: "You took this call on another device.",
+	too_many_calls: "End one of the calls that ring.",
+	too_many_watched: "Stop watching others first.",
+	refused_by_backend: "Ask whoever runs this application.",
+	backend_unavailable: "Try again in a moment.",
 	not_a_member: "Join the room first.",
 	viewer: "Ask the room's owner for another role.",
 	too_many_rooms: "Leave another room first.",

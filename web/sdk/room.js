@@ -1,6 +1,7 @@
 import { Call } from "./call.js";
 import { SignalboxError } from "./errors.js";
 import { Emitter } from "./events.js";
+import { Moderation } from "./moderation.js";
 
 /**
  * @typedef {import("./connection.js").Connection<any>} Connection
@@ -14,7 +15,12 @@ import { Emitter } from "./events.js";
  *   joined: Member,
  *   left: {member: Member, reason: string},
  *   updated: {member: Member | null, changes: any},
+ *   me: {changes: any},
  *   message: Message,
+ *   edited: {offset: number, data: any, message: Message},
+ *   redacted: {offset: number, message: Message},
+ *   knocked: import("./moderation.js").Knock,
+ *   "knock-ended": {knock: string, reason: string},
  *   signal: Signal & {handled: boolean},
  *   rejoined: {recovered: boolean},
  *   gap: {from: number, to: number},
@@ -41,6 +47,8 @@ export class Room extends Emitter {
 	peer = "";
 	/** @type {import("./protocol.js").Role} */
 	role = "member";
+	/** A moderator has muted me. */
+	muted = false;
 	/** Where the room's messages are. */
 	epoch = "";
 	offset = 0;
@@ -75,6 +83,8 @@ export class Room extends Emitter {
 		this.state = state;
 		this.#connection = connection;
 		this.#forget = forget;
+		/** What moderators do here. */
+		this.moderation = new Moderation(connection, name);
 		this.#adopt(joined);
 		for (const message of joined.messages ?? []) {
 			this.#held?.push({ method: "room.message", params: { room: name, ...message } });
@@ -118,12 +128,28 @@ export class Room extends Emitter {
 	}
 
 	/**
-	 * Past messages of the room.
+	 * Past messages of the room, one page: those after `since` (a message, say), or from the oldest.
+	 * `reverse`: those before it, or from the newest, backwards. Edited and redacted ones are as they are now.
 	 * @param {{since?: import("./protocol.js").Position, limit?: number, reverse?: boolean}} [which]
-	 * @returns {Promise<{messages: Message[], epoch: string, offset: number}>}
+	 * @returns {Promise<{messages: Message[], epoch: string, offset: number, more: boolean}>}
 	 */
-	history(which = {}) {
-		return this.#connection.request("room.history", { room: this.name, ...which });
+	history({ since, ...which } = {}) {
+		const position = since && { since: { epoch: since.epoch, offset: since.offset } };
+		return this.#connection.request("room.history", { room: this.name, ...which, ...position });
+	}
+
+	/**
+	 * Replaces what I said.
+	 * @param {import("./protocol.js").Position} message
+	 * @param {any} data
+	 */
+	async edit({ epoch, offset }, data) {
+		await this.#connection.request("room.edit", { room: this.name, epoch, offset, data });
+	}
+
+	/** Takes back what I said, or as a moderator what anybody said. @param {import("./protocol.js").Position} message */
+	async redact({ epoch, offset }) {
+		await this.#connection.request("room.redact", { room: this.name, epoch, offset });
 	}
 
 	/** Leaves the room, and its call. */
@@ -166,6 +192,8 @@ export class Room extends Emitter {
 		else if (method === "room.updated") for (const one of each(params)) this.#updated(one);
 		else if (method === "room.message") this.#message(params);
 		else if (method === "signal.received") this.#signal(params);
+		else if (method === "room.knocked") this.emit("knocked", params);
+		else if (method === "room.knock_ended") this.emit("knock-ended", params);
 	}
 
 	/** Fetches ICE servers whose credentials are fresh. */
@@ -209,6 +237,7 @@ export class Room extends Emitter {
 	#adopt(joined) {
 		this.peer = joined.peer;
 		this.role = joined.role;
+		this.muted = joined.muted ?? false;
 		this.epoch = joined.epoch;
 		this.offset = joined.messages?.length ? joined.messages[0].offset - 1 : joined.offset;
 		this.iceServers = joined.ice_servers ?? [];
@@ -249,8 +278,8 @@ export class Room extends Emitter {
 		const known = this.members.get(member.peer);
 		if (known) {
 			// An answer told of it before, and had the same or the newer say in who is polite.
-			const { state, connected, role } = member;
-			this.#updated({ peer: member.peer, changes: { state, connected, role } });
+			const { state, connected, role, muted } = member;
+			this.#updated({ peer: member.peer, changes: { state, connected, role, muted } });
 			return;
 		}
 		this.members.set(member.peer, member);
@@ -278,7 +307,11 @@ export class Room extends Emitter {
 			this.emit("updated", { member: null, changes });
 			return;
 		}
-		if (peer === this.peer && changes.role) this.role = changes.role;
+		if (peer === this.peer) {
+			if (changes.role) this.role = changes.role;
+			if (changes.muted !== undefined) this.muted = changes.muted;
+			this.emit("me", { changes });
+		}
 		const member = this.members.get(peer);
 		if (!member) return;
 		Object.assign(member, changes);
@@ -294,7 +327,9 @@ export class Room extends Emitter {
 		}
 		this.epoch = message.epoch;
 		this.offset = message.offset;
-		this.emit("message", message);
+		if (message.edits) this.emit("edited", { offset: message.edits, data: message.data, message });
+		else if (message.redacts) this.emit("redacted", { offset: message.redacts, message });
+		else this.emit("message", message);
 	}
 
 	/**

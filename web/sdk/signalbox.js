@@ -1,16 +1,25 @@
 import { Connection } from "./connection.js";
+import { Lobby } from "./lobby.js";
+import { Presence } from "./presence.js";
+import { Ringing } from "./ringing.js";
 import { Room } from "./room.js";
 import { Rooms } from "./rooms.js";
 
 export { Call } from "./call.js";
+export { listDevices } from "./devices.js";
 export { SignalboxError } from "./errors.js";
 export { openMedia, describeMediaError } from "./media.js";
 export { Peer } from "./peer.js";
+export { Ring } from "./ringing.js";
 export { Room } from "./room.js";
 
 /**
  * @typedef {import("./connection.js").ConnectionEvents & {
  *   ice: {ice_servers: import("./protocol.js").IceServer[], expires_at: number},
+ *   occupancy: {rooms: import("./protocol.js").Occupancy[]},
+ *   presence: {users: import("./presence.js").UserPresence[]},
+ *   incoming: import("./ringing.js").Ring,
+ *   missed: {calls: import("./ringing.js").CallRecord[]},
  * }} SignalboxEvents
  */
 
@@ -27,16 +36,23 @@ export { Room } from "./room.js";
 export class Signalbox extends Connection {
 	/** The rooms of the server. */
 	rooms = new Rooms(this);
+	/** Who is online. */
+	presence = new Presence(this);
+	/** Calls to users, and from them. */
+	calls = new Ringing(this);
 	/** The rooms this client is in, by name. @type {Map<string, Room>} */
 	joined = new Map();
 	/** @type {Map<string, Promise<Room>>} */
 	#joining = new Map();
+	#lobby = new Lobby(this);
 
 	/** @param {import("./connection.js").ConnectionOptions} options */
 	constructor(options) {
 		super(options);
 		this.on("notification", ({ method, params }) => this.#notified(method, params));
 		this.on("closed", (closed) => {
+			this.calls.lost();
+			this.#lobby.end(closed);
 			for (const room of [...this.joined.values()]) room.end(closed);
 		});
 	}
@@ -58,11 +74,37 @@ export class Signalbox extends Connection {
 	}
 
 	/**
+	 * Knocks at a room with a lobby (where `join` was refused with reason `lobby`), and joins once
+	 * somebody has opened. Refused with reason `denied` where nobody wants to.
+	 * @param {string} name
+	 * @param {{message?: string, state?: any, since?: import("./protocol.js").Position}} [options]
+	 * @returns {Promise<Room>}
+	 */
+	async knock(name, { message, ...how } = {}) {
+		await this.#lobby.knock(name, message);
+		return this.join(name, how);
+	}
+
+	/**
 	 * Fresh ICE servers; rooms and calls get theirs by themselves.
 	 * @returns {Promise<{ice_servers: import("./protocol.js").IceServer[], expires_at: number}>}
 	 */
 	iceServers() {
 		return this.request("ice.servers");
+	}
+
+	/**
+	 * A room that the server has made this client a member of.
+	 * @param {import("./protocol.js").JoinResult} joined
+	 * @param {any} [state]
+	 * @returns {Room}
+	 */
+	adopt(joined, state = {}) {
+		const there = this.joined.get(joined.room);
+		if (there) return there;
+		const room = new Room(this, joined.room, joined, state, (left) => this.#forget(left));
+		this.joined.set(room.name, room);
+		return room;
 	}
 
 	/** @param {string} name @param {any} state @param {import("./protocol.js").Position} [since] */
@@ -71,10 +113,7 @@ export class Signalbox extends Connection {
 		let room;
 		await this.request("room.join", { room: name, state, ...(since && { since }) }, {
 			// At once, because the room's events may stand in the same frame as the answer.
-			apply: (result) => {
-				room = new Room(this, name, result, state, (left) => this.#forget(left));
-				this.joined.set(name, room);
-			},
+			apply: (result) => (room = this.adopt({ ...result, room: name }, state)),
 		});
 		return /** @type {Room} */ (room);
 	}
@@ -89,14 +128,21 @@ export class Signalbox extends Connection {
 		if (method === "ice.changed") {
 			for (const room of this.joined.values()) room.setIceServers(params.ice_servers);
 			this.emit("ice", params);
-		} else if (typeof params.room === "string") {
-			this.joined.get(params.room)?.receive(method, params);
-		}
+		} else if (method.startsWith("call.")) this.calls.notified(method, params);
+		else if (method === "presence.changed") this.emit("presence", { users: this.presence.changed(params.users) });
+		else if (method === "room.occupancy") this.emit("occupancy", params);
+		else if (method === "room.admitted" || method === "room.denied") this.#lobby.notified(method, params);
+		else if (typeof params.room === "string") this.joined.get(params.room)?.receive(method, params);
 	}
 
 	/** @override */
 	onFreshSession() {
+		this.calls.lost();
 		for (const room of this.joined.values()) void room.rejoin();
+		this.#lobby.again();
+		const failed = (/** @type {any} */ error) => this.emit("error", error);
+		this.rooms.watchAgain().then((rooms) => rooms.length && this.emit("occupancy", { rooms }), failed);
+		this.presence.again().then((users) => users.length && this.emit("presence", { users }), failed);
 	}
 
 	/** @override */
