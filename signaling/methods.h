@@ -6,6 +6,7 @@
 #pragma once
 
 #include "core/call.h"
+#include "signaling/room.h"
 
 /* The largest number that every client holds exactly. */
 #define INT_MAX_SAFE INT64_C(9007199254740991)
@@ -45,8 +46,9 @@ struct since_params {
 struct join_params {
 	struct str room, state, since;
 	/* the handler's own */
-	struct since_params from; /* since, when it was given */
-	bool has_place;           /* among the rooms of its session */
+	struct since_params from;  /* since, when it was given */
+	bool has_place;            /* among the rooms of its session */
+	char peer[PEER_CHARS + 1]; /* that it will have */
 };
 
 struct state_params {
@@ -55,6 +57,7 @@ struct state_params {
 
 struct publish_params {
 	struct str room, data, idempotency_key;
+	int64_t time; /* the handler's own: the message's, while its event is written */
 };
 
 struct presence_params {

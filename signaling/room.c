@@ -75,11 +75,16 @@ static void unlist_user(struct room *room, const struct member *m)
 	first->next_of_user = m->next_of_user;
 }
 
+void room_new_peer(char *out)
+{
+	random_text(out, PEER_CHARS);
+}
+
 struct member *room_add(struct room *room, const struct principal *who, struct addr addr,
 	enum role role, struct str state)
 {
 	char peer[PEER_CHARS + 1];
-	random_text(peer, PEER_CHARS);
+	room_new_peer(peer);
 	return room_add_again(
 		room, who, addr, role, state, (struct str){peer, PEER_CHARS}, room->last_seq + 1);
 }

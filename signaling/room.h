@@ -50,6 +50,9 @@ struct room *room_new(struct str name, struct ring_limits limits);
 /* Frees *room and nulls it. It must be empty: asserted. */
 void room_free(struct room **room);
 
+/* A peer id of nobody yet: PEER_CHARS and a NUL. */
+void room_new_peer(char *out);
+
 /* Adds a member and tells nobody. who is referenced, state copied. The endpoint is not a member. */
 struct member *room_add(struct room *room, const struct principal *who, struct addr addr,
 	enum role role, struct str state);

@@ -8,6 +8,7 @@
 #include "signaling/options.h"
 #include "signaling/roster.h"
 #include "signaling/template.h"
+#include "signaling/told.h"
 
 enum {
 	RECOVERY_MAX_BYTES = 128 * 1024,
@@ -107,16 +108,39 @@ static void join_again(struct call *c, struct member *m)
 static void join(struct place *p, struct call *c)
 {
 	const struct join_params *in = c->params;
-	struct member *m = room_add(p->room, c->who, c->from, access_role(p, c->who), in->state);
+	struct member *m = room_add_again(p->room, c->who, c->from, access_role(p, c->who),
+		in->state, (struct str){in->peer, PEER_CHARS}, p->room->last_seq + 1);
 	attendance_add(m);
 	metric_add(METRIC_MEMBERS, 1);
 	announce_joined(m);
 	answer(c, m);
 }
 
-static void join_visit(struct place *p, struct call *c)
+/* Its events are kept: now it happens. */
+static void join_told(struct place *p, struct call *c, enum err err)
 {
 	const struct join_params *in = c->params;
+	if (!err) {
+		join(p, c);
+		return;
+	}
+	if (in->has_place)
+		attendance_give_back(c->from);
+	call_refuse(c, err);
+}
+
+static void join_first_told(struct place *p, struct call *c)
+{
+	const struct join_params *in = c->params;
+	struct hooks h = {0};
+	told_joined(
+		&h, p->room, c->who, (struct str){in->peer, PEER_CHARS}, access_role(p, c->who));
+	told_first(p, c, &h, join_told);
+}
+
+static void join_visit(struct place *p, struct call *c)
+{
+	struct join_params *in = c->params;
 	struct member *m = access_member(p, c);
 	if (m) {
 		join_again(c, m);
@@ -126,13 +150,17 @@ static void join_visit(struct place *p, struct call *c)
 		rooms_make_ephemeral(p, c->who);
 	size_t limit = 0;
 	enum denial why = admit(p, c, &limit);
-	if (!why) {
-		join(p, c);
+	if (why) {
+		if (in->has_place)
+			attendance_give_back(c->from);
+		deny(c, why, limit);
 		return;
 	}
-	if (in->has_place)
-		attendance_give_back(c->from);
-	deny(c, why, limit);
+	room_new_peer(in->peer);
+	if (told_members())
+		join_first_told(p, c);
+	else
+		join(p, c);
 }
 
 bool since_read(struct call *c, struct str since, struct since_params *ret)

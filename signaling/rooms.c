@@ -6,6 +6,7 @@
 #include "signaling/attendance.h"
 #include "signaling/options.h"
 #include "signaling/template.h"
+#include "signaling/told.h"
 
 #include <assert.h>
 
@@ -231,10 +232,12 @@ static void advance(struct place *p)
 			break;
 		}
 		struct waiting w = take(p);
-		if (w.call)
+		if (w.call) {
+			p->visitor = w.call->from;
 			w.visit(p, w.call);
-		else
+		} else {
 			meet_fate_here(p, w.fate);
+		}
 	}
 	p->busy = false;
 	if (!p->held)
@@ -253,6 +256,7 @@ void rooms_visit(struct call *c, enum visit_needs needs, place_visit *visit)
 		append(p, (struct waiting){.call = c, .needs = needs, .visit = visit});
 	} else {
 		p->busy = true;
+		p->visitor = c->from;
 		visit(p, c);
 		p->busy = false;
 	}
@@ -261,8 +265,7 @@ void rooms_visit(struct call *c, enum visit_needs needs, place_visit *visit)
 
 void rooms_hold(struct place *p)
 {
-	assert(!p->held);
-	p->held = true;
+	p->held++;
 	here.asked++;
 	list(p);
 }
@@ -270,7 +273,7 @@ void rooms_hold(struct place *p)
 void rooms_release(struct place *p)
 {
 	assert(p->held);
-	p->held = false;
+	p->held--;
 	here.asked--;
 	advance(p);
 }
@@ -367,6 +370,7 @@ void rooms_end_membership(struct member *m, const char *reason)
 {
 	struct room *room = m->room;
 	announce_left(m, reason);
+	told_left(m, reason);
 	forget_member(m);
 	announce_due(room);
 }
@@ -381,6 +385,7 @@ static void close_room(struct place *p)
 	while (p->room->count) {
 		struct member *m = p->room->members[p->room->count - 1];
 		announce_closed(m);
+		told_left(m, "closed");
 		forget_member(m);
 	}
 	room_free(&p->room);
@@ -392,6 +397,9 @@ static bool waits_here(const struct place *p, struct addr endpoint)
 	for (const struct waiting *w = p->first; w; w = w->next)
 		if (w->call && addr_eq(w->call->from, endpoint))
 			return true;
+	if (p->held &&
+		addr_eq(p->visitor, endpoint)) /* its call is on its way, to a membership say */
+		return true;
 	return p->room && room_by_endpoint(p->room, endpoint);
 }
 
@@ -512,7 +520,7 @@ bool rooms_drained(struct worker *w)
 /* The store has been closed: what waits for it waits in vain. Nobody is told. */
 static void clear(struct place *p)
 {
-	p->held = false;
+	p->held = 0;
 	while (p->first) {
 		struct waiting w = take(p);
 		call_free(&w.call);

@@ -33,8 +33,9 @@ struct place {
 	struct rules *rules;
 	struct room *room; /* PLACE_STORED, PLACE_EPHEMERAL, may be PLACE_UNKNOWN; else NULL */
 	/* rooms.c's own */
-	bool busy; /* a visit is running */
-	bool held; /* the store has been asked */
+	bool busy;           /* a visit is running */
+	unsigned held;       /* so often: the store, say, has been asked */
+	struct addr visitor; /* whose call is, or was last, being handled */
 	struct waiting *first, **last;
 	size_t waiting;
 	bool listed; /* among those where something waits */
@@ -54,7 +55,7 @@ enum visit_needs {
 /* Brings the call to the place of its room: the name is the first member of its params. */
 void rooms_visit(struct call *c, enum visit_needs needs, place_visit *visit);
 
-/* Within a visit that asks the store: later ones wait until rooms_release. */
+/* Within a visit that asks the store: later ones wait until rooms_release, as often as it was held. */
 void rooms_hold(struct place *p);
 void rooms_release(struct place *p);
 
