@@ -96,6 +96,17 @@ void call_send(struct call *c, struct endpoint *from)
 		call_refuse(c, ERR_OVERLOADED);
 }
 
+enum err call_travel(struct call *c, struct worker *to)
+{
+	struct endpoint *from = addr_find(c->from);
+	if (from)
+		from->workers_called |= UINT64_C(1) << to->index;
+	if (to != worker_self())
+		return worker_post_call(to, &c->post);
+	c->post.run(&c->post);
+	return ERR_OK;
+}
+
 static void envelope(struct json_out *o, struct str id)
 {
 	json_open(o, NULL, '{');

@@ -15,6 +15,8 @@
 #include "core/principal.h"
 #include "core/refusal.h"
 
+struct worker;
+
 enum method_home {
 	HOME_CALLER, /* the worker that the request came in on */
 	HOME_NAME,   /* the worker of the name in the first member of the params (a struct str) */
@@ -63,6 +65,10 @@ enum err call_new(const struct method *method, struct principal *who, struct str
 /* Sends it to its home, or runs it there and then when that is here. The answer comes to
  * from->ops->answer, also when the home is overloaded. */
 void call_send(struct call *c, struct endpoint *from);
+
+/* On the worker where the caller lives: sends it on to another, where post.run runs, or runs that there
+ * and then. ERR_OVERLOADED: neither; whoever called has it still. */
+enum err call_travel(struct call *c, struct worker *to);
 
 enum { OVERLOADED_RETRY_S = 2 };
 

@@ -53,9 +53,14 @@ struct worker *worker_self(void)
 	return self;
 }
 
+struct worker *worker_of_hash(unsigned long long hash)
+{
+	return &set.all[hash % (unsigned)set.options.count];
+}
+
 struct worker *worker_home(struct str name)
 {
-	return &set.all[str_hash(name) % (unsigned)set.options.count];
+	return worker_of_hash(str_hash(name));
 }
 
 void worker_post(struct worker *w, struct post *p)

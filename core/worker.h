@@ -72,8 +72,9 @@ void workers_stop(void);
 
 int workers_count(void);
 struct worker *worker_at(int index);
-struct worker *worker_self(void);            /* NULL on other threads */
-struct worker *worker_home(struct str name); /* where the state of that name lives */
+struct worker *worker_self(void);                       /* NULL on other threads */
+struct worker *worker_home(struct str name);            /* where the state of that name lives */
+struct worker *worker_of_hash(unsigned long long hash); /* the same, by str_hash() of the name */
 
 /* When this turn of its loop began: milliseconds since some moment, steady. On a worker only. */
 static inline uint64_t worker_now_ms(void)

@@ -1,10 +1,10 @@
 /* room.join and room.leave. */
+#include "signaling/join.h"
+
 #include "core/metrics.h"
-#include "signaling/access.h"
 #include "signaling/announce.h"
 #include "signaling/attendance.h"
 #include "signaling/ice.h"
-#include "signaling/methods.h"
 #include "signaling/options.h"
 #include "signaling/roster.h"
 #include "signaling/template.h"
@@ -22,7 +22,27 @@ static bool may_be_made(struct place *p, const struct principal *who)
 		template_lets_create(t, who);
 }
 
-/* Whether one more may come in, as what, and to how many. */
+void join_make(struct place *p, const struct principal *who)
+{
+	if (p->kind == PLACE_ABSENT && may_be_made(p, who))
+		rooms_make_ephemeral(p, who);
+}
+
+enum denial join_fits(struct place *p, bool has_place, size_t before, size_t *ret_limit)
+{
+	size_t most = rules_most_members(p->rules, rooms_template(p));
+	if (p->room->count + before >= most) {
+		*ret_limit = most;
+		return DENIAL_ROOM_FULL;
+	}
+	if (!has_place) {
+		*ret_limit = options()->rooms_per_session;
+		return DENIAL_TOO_MANY_ROOMS;
+	}
+	return DENIAL_NONE;
+}
+
+/* Whether one more may come in, and to how many. */
 static enum denial admit(struct place *p, const struct call *c, size_t *ret_limit)
 {
 	const struct join_params *in = c->params;
@@ -31,16 +51,7 @@ static enum denial admit(struct place *p, const struct call *c, size_t *ret_limi
 		return why;
 	if (p->rules && p->rules->locked && access_role(p, c->who) < ROLE_MODERATOR)
 		return DENIAL_LOCKED;
-	size_t most = rules_most_members(p->rules, rooms_template(p));
-	if (p->room->count >= most) {
-		*ret_limit = most;
-		return DENIAL_ROOM_FULL;
-	}
-	if (!in->has_place) {
-		*ret_limit = options()->rooms_per_session;
-		return DENIAL_TOO_MANY_ROOMS;
-	}
-	return DENIAL_NONE;
+	return join_fits(p, in->has_place, 0, ret_limit);
 }
 
 /* How many bytes of messages after the offset still fit into the answer, with a comma for each. */
@@ -53,9 +64,11 @@ static size_t recovery_room(const struct json_out *o, uint64_t messages)
 
 static bool recovers(const struct json_out *o, struct room *room, const struct join_params *in)
 {
-	uint64_t offset = (uint64_t)in->from.offset.n;
 	ring_expire(&room->ring, worker_now_ms());
-	if (!in->since.p || !str_is(in->from.epoch, room->epoch) || offset > room->ring.top)
+	if (!in || !in->since.p)
+		return false;
+	uint64_t offset = (uint64_t)in->from.offset.n;
+	if (!str_is(in->from.epoch, room->epoch) || offset > room->ring.top)
 		return false;
 	uint64_t missed = room->ring.top - offset;
 	return missed <= room->ring.count &&
@@ -65,55 +78,64 @@ static bool recovers(const struct json_out *o, struct room *room, const struct j
 /* The last of the answer: the member is in the room already, so it must not become too large. */
 static void write_recovery(struct json_out *o, struct room *room, const struct join_params *in)
 {
-	uint64_t offset = (uint64_t)in->from.offset.n;
 	bool recovered = recovers(o, room, in);
+	uint64_t offset = recovered ? (uint64_t)in->from.offset.n : room->ring.top;
 	json_text(o, "epoch", room->epoch);
 	json_int(o, "offset", (int64_t)room->ring.top);
 	json_bool(o, "recovered", recovered);
 	json_open(o, "messages", '[');
-	while (recovered && offset < room->ring.top)
+	while (offset < room->ring.top)
 		json_raw(o, NULL, ring_at(&room->ring, ++offset));
 	json_close(o, ']');
 }
 
-static void answer(struct call *c, const struct member *m)
+void join_write(
+	struct json_out *o, const char *key, const struct member *m, const struct join_params *in)
 {
-	struct json_out *o = call_result(c);
-	json_open(o, NULL, '{');
+	json_open(o, key, '{');
 	json_str(o, "room", m->room->name);
 	json_text(o, "peer", m->peer);
 	json_text(o, "role", role_word(m->role));
 	roster_write(o, m->room, m, 0);
-	ice_write(o, c->who->user, ice_expiry());
-	write_recovery(o, m->room, c->params);
+	ice_write(o, m->who->user, ice_expiry());
+	write_recovery(o, m->room, in);
 	json_close(o, '}');
+}
+
+static void answer(struct call *c, const struct member *m)
+{
+	join_write(call_result(c), NULL, m, c->params);
 	call_reply(c);
 }
 
-/* Once more by who is a member: the same peer, and everything told again. */
-static void join_again(struct call *c, struct member *m)
+void join_again(struct member *m, bool has_place, struct str state)
 {
-	const struct join_params *in = c->params;
-	if (in->has_place)
-		attendance_give_back(c->from); /* it has one */
+	if (has_place)
+		attendance_give_back(m->addr); /* it has one */
 	announce_before(m->room);
-	if (in->state.p) {
-		member_set_state(m, in->state);
+	if (state.p) {
+		member_set_state(m, state);
 		announce_state(m);
 	}
 	announce_told(m);
-	answer(c, m);
+}
+
+struct member *join_enter(struct place *p, const struct principal *who, struct addr addr,
+	struct str state, struct str peer)
+{
+	struct member *m = room_add_again(
+		p->room, who, addr, access_role(p, who), state, peer, p->room->last_seq + 1);
+	attendance_add(m);
+	metric_add(METRIC_MEMBERS, 1);
+	announce_joined(m);
+	return m;
 }
 
 static void join(struct place *p, struct call *c)
 {
 	const struct join_params *in = c->params;
-	struct member *m = room_add_again(p->room, c->who, c->from, access_role(p, c->who),
-		in->state, (struct str){in->peer, PEER_CHARS}, p->room->last_seq + 1);
-	attendance_add(m);
-	metric_add(METRIC_MEMBERS, 1);
-	announce_joined(m);
-	answer(c, m);
+	struct str peer = {in->peer, PEER_CHARS};
+	answer(c, join_enter(p, c->who, c->from, in->state, peer));
 }
 
 /* Its events are kept: now it happens. */
@@ -143,11 +165,11 @@ static void join_visit(struct place *p, struct call *c)
 	struct join_params *in = c->params;
 	struct member *m = access_member(p, c);
 	if (m) {
-		join_again(c, m);
+		join_again(m, in->has_place, in->state);
+		answer(c, m);
 		return;
 	}
-	if (p->kind == PLACE_ABSENT && may_be_made(p, c->who))
-		rooms_make_ephemeral(p, c->who);
+	join_make(p, c->who);
 	size_t limit = 0;
 	enum denial why = admit(p, c, &limit);
 	if (why) {
@@ -189,14 +211,7 @@ void room_join_run(struct call *c)
 	in->has_place = attendance_take_place(c->from, options()->rooms_per_session);
 	struct worker *home = worker_home(in->room);
 	c->post.run = arrive;
-	if (home == worker_self()) {
-		arrive(&c->post);
-		return;
-	}
-	struct endpoint *from = addr_find(c->from);
-	if (from)
-		from->workers_called |= UINT64_C(1) << home->index;
-	if (!worker_post_call(home, &c->post))
+	if (!call_travel(c, home))
 		return;
 	if (in->has_place)
 		attendance_give_back(c->from);
