@@ -65,9 +65,14 @@ struct principal *principal_read(struct record_reader *r);
 
 /* Whether it is somebody without an account, who came by an invitation to a room (POST /v1/guests). No
  * account, client or foreign user can be called so. */
+static inline bool user_is_guest(struct str user)
+{
+	return str_starts(user, STR("guest:"));
+}
+
 static inline bool principal_is_guest(const struct principal *p)
 {
-	return str_starts(p->user, STR("guest:"));
+	return user_is_guest(p->user);
 }
 
 /* Whether the token's own list lets it near this room or dataset. The rooms of a guest are names, not

@@ -70,6 +70,10 @@ enum config_sign_up {
 /* room_templates.visibility; create and maker_role are read by service/serve.c */
 enum config_visibility { CONFIG_VISIBILITY_PUBLIC, CONFIG_VISIBILITY_PRIVATE };
 enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON }; /* log.format */
+enum config_presence_visible {
+	CONFIG_PRESENCE_ANYONE,
+	CONFIG_PRESENCE_NOBODY
+}; /* presence.visible */
 /* log.level is an enum log_level (core/log.h). */
 
 enum {

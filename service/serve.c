@@ -72,11 +72,11 @@ static size_t template_count;
 /* What runs on every worker, in order of start; what is above may use what is below it. */
 static const struct worker_part *const all_parts[] = {&fetch_part, &outbox_part, &audit_part,
 	&withdrawn_part, &authn_part, &keys_part, &introspection_part, &issuer_keys_part,
-	&people_part, &signaling_part, &session_part, &opening_part, &control_part,
+	&people_part, &presence_part, &signaling_part, &session_part, &opening_part, &control_part,
 	&event_stream_part, &arrival_part, &listener_part, NULL};
 static const struct worker_part *const quiet_parts[] = {&fetch_part, &outbox_part, &audit_part,
 	&withdrawn_part, &authn_part, &keys_part, &introspection_part, &issuer_keys_part,
-	&people_part, &signaling_part, &session_part, &control_part, NULL};
+	&people_part, &presence_part, &signaling_part, &session_part, &control_part, NULL};
 
 /* ---- the data directory ---- */
 
@@ -339,6 +339,10 @@ static void configure_signaling(const struct config *c)
 	options.history_messages_max = c->rooms.history_messages_max;
 	options.history_age_s = (unsigned)(c->rooms.history_age / 1000);
 	options.history_age_max_s = (unsigned)(c->rooms.history_age_max / 1000);
+	options.presence_grace_ms = (unsigned)c->presence.grace;
+	options.presence_linger_ms = (unsigned)c->presence.linger;
+	options.presence_hidden = c->presence.visible == CONFIG_PRESENCE_NOBODY;
+	options.presence_keep_s = c->presence.keep / 1000;
 	options.ice = ice;
 	options.ice_count = ice_count;
 	options.ice_lifetime_s = (unsigned)(c->ice.credential_lifetime / 1000);
@@ -409,6 +413,7 @@ static void add_methods_and_routes(const struct config *c)
 	methods_add(session_methods);
 	methods_add(signaling_methods);
 	methods_add(history_methods);
+	methods_add(presence_methods);
 	methods_add(service_methods);
 	methods_add(withdrawn_methods);
 	methods_add(session_admin_methods);

@@ -28,6 +28,11 @@
 		"The room does not hold all from that position on any more.") \
 	DENIAL(TEMPLATE, FORBIDDEN, "template_forbids", \
 		"Rooms of this name are not made by this caller.") \
+	DENIAL(GUEST, FORBIDDEN, "guest", "Guests may not do this.") \
+	DENIAL(PRESENCE_HIDDEN, FORBIDDEN, "presence_hidden", \
+		"Who is there is told to nobody here (presence.visible).") \
+	DENIAL(TOO_MANY_WATCHED, FULL, "too_many_watched", \
+		"The session watches as many users as it may watch.") \
 	DENIAL(EXISTS, CONFLICT, "room_exists", "There is a room of this name already.")
 
 enum denial {

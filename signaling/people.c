@@ -5,7 +5,7 @@
 #include "core/mem.h"
 #include "core/record.h"
 
-static const struct people_listener *const listeners[] = {NULL};
+static const struct people_listener *const listeners[] = {&presence_listener, NULL};
 
 static _Thread_local struct map persons, by_addr;
 

@@ -11,6 +11,7 @@
 #include "core/addr.h"
 #include "core/buf.h"
 #include "core/worker.h"
+#include "signaling/presence.h"
 #include "signaling/signaling.h"
 
 struct person_session {
@@ -19,6 +20,7 @@ struct person_session {
 	char addr_key[ADDR_KEY_BYTES];          /* the address as a key of maps */
 	bool connected;                         /* just now */
 	struct person_session *next, *previous; /* of the person; the newest first */
+	struct presence_said said;              /* presence.c's */
 };
 
 struct person {
@@ -27,6 +29,7 @@ struct person {
 	size_t count;     /* sessions */
 	size_t connected; /* those of them with a connection */
 	unsigned holds;
+	struct presence presence; /* presence.c's */
 };
 
 /* ---- on the session's worker; the user's home tells of its connection and end by itself ---- */

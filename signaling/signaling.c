@@ -2,6 +2,7 @@
 
 #include "signaling/options.h"
 #include "signaling/people.h"
+#include "signaling/presence_watch.h"
 #include "signaling/rooms.h"
 
 #include <assert.h>
@@ -19,6 +20,8 @@ const struct signaling_options signaling_defaults = {
 	.history_age_s = 3600,
 	.history_age_max_s = 30 * 24 * 3600,
 	.room_idle_ms = 60000,
+	.presence_grace_ms = 10000,
+	.presence_linger_ms = 3000,
 	.ice_lifetime_s = 3600,
 };
 
@@ -45,6 +48,8 @@ unsigned options_generation(void)
 
 const struct signaling_chapter signaling_chapters[] = {
 	{"people", people_save, people_load},
+	{"presence", presence_save, presence_load},
+	{"watches", watch_save, watch_load},
 	{0},
 };
 

@@ -50,6 +50,9 @@ struct signaling_options {
 	size_t history_bytes;
 	unsigned history_age_s, history_age_max_s;
 	unsigned room_idle_ms; /* an empty room that is stored leaves memory after this */
+	unsigned presence_grace_ms, presence_linger_ms; /* presence.h */
+	bool presence_hidden;                           /* but from the scope admin */
+	int64_t presence_keep_s; /* when users were there last; 0: for ever */
 	const struct ice_server *ice;
 	size_t ice_count;
 	unsigned ice_lifetime_s; /* of credentials made from a secret */

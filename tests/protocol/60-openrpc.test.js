@@ -202,6 +202,11 @@ test("every method and every event is seen as described", async () => {
 	await dan.call("signal.send", { room: "all", to: { peer }, type: "offer", data: {} });
 	await eve.next("signal.received");
 	await dan.call("room.presence", { room: "all" });
+	await dan.call("presence.watch", { users: ["eve", "nobody"] });
+	await eve.call("presence.set", { status: "away", note: [1] });
+	await dan.next("presence.changed");
+	await dan.call("presence.get", { users: ["dan"] });
+	await dan.call("presence.unwatch");
 	await dan.call("ice.servers");
 	await dan.call("rpc.discover");
 	await eve.call("room.leave", { room: "all" });
