@@ -81,13 +81,22 @@ static void go_home(struct call *c)
 		worker_post(home, &c->post);
 }
 
+static struct str home_name(const struct call *c)
+{
+	struct str name = *(const struct str *)c->params;
+	const char *dot = memchr(name.p, '.', name.n);
+	if (c->method->home == HOME_DOMAIN && dot)
+		name.n = (size_t)(dot - name.p);
+	return name;
+}
+
 void call_send(struct call *c, struct endpoint *from)
 {
 	c->from = from->addr;
 	struct worker *self = worker_self();
 	struct worker *home = self;
-	if (c->method->home == HOME_NAME)
-		home = worker_home(*(struct str *)c->params);
+	if (c->method->home != HOME_CALLER)
+		home = worker_home(home_name(c));
 	from->workers_called |= UINT64_C(1) << home->index;
 	c->post.run = run_posted;
 	if (home == self)
@@ -200,14 +209,40 @@ void call_fail(struct call *c, enum err err, const struct refusal *why)
 	go_home(c);
 }
 
-void event_begin(struct event *e, const char *method)
+void call_fail_as(struct call *c, int64_t code, struct str message, struct str data)
+{
+	c->outcome = ERR_INTERNAL;
+	if (c->id.n) {
+		c->out = frame_buf();
+		struct json_out o = JSON_OUT(&c->out);
+		envelope(&o, c->id);
+		json_open(&o, "error", '{');
+		json_int(&o, "code", code);
+		json_raw(&o, "message", message);
+		if (data.n)
+			json_raw(&o, "data", data);
+		json_close(&o, '}');
+		json_close(&o, '}');
+		c->answer = frame_take(&c->out);
+	}
+	go_home(c);
+}
+
+void request_begin(struct event *e, struct str id, const char *method)
 {
 	e->b = frame_buf();
 	e->params = JSON_OUT(&e->b);
 	json_open(&e->params, NULL, '{');
 	json_raw(&e->params, "jsonrpc", STR("\"2.0\""));
+	if (id.n)
+		json_str(&e->params, "id", id);
 	json_text(&e->params, "method", method);
 	json_open(&e->params, "params", '{');
+}
+
+void event_begin(struct event *e, const char *method)
+{
+	request_begin(e, (struct str){0}, method);
 }
 
 struct frame *event_take(struct event *e)

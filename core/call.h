@@ -20,6 +20,7 @@ struct worker;
 enum method_home {
 	HOME_CALLER, /* the worker that the request came in on */
 	HOME_NAME,   /* the worker of the name in the first member of the params (a struct str) */
+	HOME_DOMAIN, /* the worker of what stands before that name's first dot */
 };
 
 enum {
@@ -30,6 +31,7 @@ enum {
 	METHOD_ALWAYS =
 		16, /* not refused for coming too often: it helps a session to end or go on */
 	METHOD_READS = 32, /* changes nothing: of those with the scope admin, not in the audit */
+	METHOD_WAITS = 64, /* its answer depends on another client: nothing waits for it to end */
 };
 
 struct method {
@@ -84,6 +86,10 @@ void call_fail(struct call *c, enum err err, const struct refusal *why);
 #define call_refused(c, err, ...) call_failed(c, err, &(struct refusal){__VA_ARGS__})
 bool call_failed(struct call *c, enum err err, const struct refusal *not_found);
 
+/* Refuses it with an error that is not ours, its members as they came: a code, a message (with its
+ * quotes), and data unless n is 0. */
+void call_fail_as(struct call *c, int64_t code, struct str message, struct str data);
+
 /* Writes a whole error response, as call_fail does, for what never became a call. id empty: null. */
 void call_error_text(struct json_out *o, struct str id, enum err err, const struct refusal *why);
 
@@ -96,4 +102,6 @@ struct event {
 	struct json_out params;
 };
 void event_begin(struct event *e, const char *method);
+/* The same with an id: the client is to answer (service/dispatch.h). */
+void request_begin(struct event *e, struct str id, const char *method);
 struct frame *event_take(struct event *e); /* NULL when it grew past FRAME_MAX_BYTES */

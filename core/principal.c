@@ -1,5 +1,6 @@
 #include "core/principal.h"
 
+#include "core/json_out.h"
 #include "core/mem.h"
 
 #include <stdatomic.h>
@@ -174,6 +175,15 @@ uint32_t scopes_parse(struct str s)
 		s.n -= step;
 	}
 	return scopes;
+}
+
+void scopes_write(struct json_out *o, uint32_t scopes)
+{
+	json_open(o, "scopes", '[');
+	for (unsigned i = 0; i < SCOPE_BITS; i++)
+		if (scopes & 1u << i)
+			json_text(o, NULL, words[i]);
+	json_close(o, ']');
 }
 
 struct str scopes_text(uint32_t scopes, char *out)

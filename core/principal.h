@@ -82,6 +82,8 @@ bool principal_sees_dataset(const struct principal *p, struct str dataset);
 
 const char *scope_word(enum scope scope);          /* "rooms:join" */
 uint32_t scopes_parse(struct str space_separated); /* unknown words are passed over */
+struct json_out;
+void scopes_write(struct json_out *o, uint32_t scopes); /* "scopes": [ … ] */
 /* Writes the words with single spaces between them; out has room for SCOPES_TEXT_MAX bytes. */
 enum { SCOPES_TEXT_MAX = 160 };
 struct str scopes_text(uint32_t scopes, char *out);

@@ -21,6 +21,7 @@
 
 enum {
 	ANSWER_TIMEOUT_SECONDS = 30,
+	HANDLER_TIMEOUT_SECONDS = 150, /* longer than any rpc.call may take */
 	BODY_TIMEOUT_SECONDS = 20,
 	ANSWER_HEADERS_MAX = 16 * 1024,
 	ANSWER_MAX = 4 << 20,
@@ -481,7 +482,7 @@ static int on_body_complete(struct transaction *t)
 	if (draining)
 		return refuse(own, 503, "The service is stopping; try again.");
 	own->x.in.body = buf_str(&own->body);
-	lws_set_timeout(t->wsi, PENDING_TIMEOUT_HTTP_CONTENT, ANSWER_TIMEOUT_SECONDS);
+	lws_set_timeout(t->wsi, PENDING_TIMEOUT_HTTP_CONTENT, HANDLER_TIMEOUT_SECONDS);
 	serve(own);
 	return 0;
 }

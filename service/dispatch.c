@@ -6,6 +6,7 @@
 #include "core/worker.h"
 #include "service/audited.h"
 #include "service/methods.h"
+#include "signaling/rpc.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -49,8 +50,8 @@ static struct str unquoted(struct str value)
 static bool note(struct envelope *e, struct str key, struct str value, struct str *version)
 {
 	static const char *const names[] = {"jsonrpc", "id", "method", "params", "result", "error"};
-	struct str ignored = {0};
-	struct str *const places[] = {version, &e->id, &e->method, &e->params, &ignored, &ignored};
+	struct str *const places[] = {
+		version, &e->id, &e->method, &e->params, &e->result, &e->error};
 	for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		if (!json_string_is(key, names[i]))
 			continue;
@@ -169,11 +170,17 @@ static void batch_settle(struct caller *c, struct batch *batch)
 	free(list);
 }
 
+static unsigned waits(const struct method *m)
+{
+	return m->flags & METHOD_WAITS ? 1 : 0;
+}
+
 static void on_answer(struct endpoint *e, struct call *call)
 {
 	struct caller *c = (struct caller *)e;
 	struct batch *batch = (struct batch *)(uintptr_t)call->tag;
 	c->in_flight--;
+	c->waiting -= waits(call->method);
 	metric_add(METRIC_CALLS, 1);
 	if (call->outcome)
 		metric_add(METRIC_CALLS_REFUSED, 1);
@@ -280,6 +287,7 @@ static void start_call(
 	call->tag = (uintptr_t)batch;
 	batch->pending++;
 	c->in_flight++;
+	c->waiting += waits(m);
 	call_send(call, &c->endpoint);
 }
 
@@ -303,6 +311,13 @@ static bool in_time(struct caller *c, struct batch *batch, const struct envelope
 	return !err;
 }
 
+/* A reply: it is heard if the caller was asked. False: it comes under the pace, as noise does. */
+static bool answers(const struct caller *c, const struct envelope *e)
+{
+	const struct reply reply = {e->result, e->error};
+	return c->is_session && rpc_replied(c->endpoint.addr, e->id, &reply);
+}
+
 /* One request, response or notification. Returns 1 when it counts and is not skipped. */
 static unsigned one(struct caller *c, struct batch *batch, struct str object, uint64_t *skip)
 {
@@ -315,6 +330,8 @@ static unsigned one(struct caller *c, struct batch *batch, struct str object, ui
 		*skip -= counts;
 		return 0;
 	}
+	if (!e.err && e.response && answers(c, &e))
+		return counts;
 	if (!in_time(c, batch, &e, flags))
 		return counts;
 	if (e.err)
@@ -323,7 +340,7 @@ static unsigned one(struct caller *c, struct batch *batch, struct str object, ui
 		start_call(c, batch, m, &e);
 	else if (asks && e.id.n)
 		refuse(batch, e.id, ERR_METHOD, true, &(struct refusal){.field = e.method});
-	return counts; /* a response is to nothing: we asked nothing */
+	return counts; /* a response that was not asked for is nothing */
 }
 
 static unsigned elements(struct str array)

@@ -34,6 +34,7 @@ struct caller {
 	bool is_session;    /* may use methods marked METHOD_SESSION */
 	struct pace *pace;  /* how often it may ask; NULL: as often as it likes */
 	unsigned in_flight; /* calls sent and not yet home */
+	unsigned waiting;   /* of those, how many wait for another client (METHOD_WAITS) */
 	unsigned holding; /* messages of which an answer came that must precede everything later */
 	struct batch *batches;
 };
@@ -52,11 +53,12 @@ void caller_end(struct caller *c, bool clean);
 
 /* One request as it came. */
 struct envelope {
-	struct str id;     /* n 0: none */
-	struct str method; /* between its quotes, as it came */
-	struct str params; /* n 0: none */
-	bool response;     /* an answer to a request of ours */
-	enum err err;      /* what is wrong with it, if anything */
+	struct str id;            /* n 0: none */
+	struct str method;        /* between its quotes, as it came */
+	struct str params;        /* n 0: none */
+	bool response;            /* an answer to a request of ours: */
+	struct str result, error; /* n 0: none */
+	enum err err;             /* what is wrong with it, if anything */
 	const char *why;
 };
 

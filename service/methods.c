@@ -39,6 +39,15 @@ const struct method *method_find(struct str name)
 	return map_get(&methods, name);
 }
 
+bool methods_have_domain(struct str domain)
+{
+	const struct method *m;
+	for (size_t i = 0; (m = methods_next(&i));)
+		if (str_starts(str_of(m->name), domain) && m->name[domain.n] == '.')
+			return true;
+	return false;
+}
+
 const struct method *methods_next(size_t *i)
 {
 	return map_next(&methods, i);

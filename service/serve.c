@@ -34,6 +34,7 @@
 #include "service/withdrawn.h"
 #include "service/withdrawn_methods.h"
 #include "signaling/people.h"
+#include "signaling/rpc.h"
 #include "signaling/signaling.h"
 #include "store/fault.h"
 #include "store/outbox.h"
@@ -72,11 +73,12 @@ static size_t template_count;
 /* What runs on every worker, in order of start; what is above may use what is below it. */
 static const struct worker_part *const all_parts[] = {&fetch_part, &outbox_part, &audit_part,
 	&withdrawn_part, &authn_part, &keys_part, &introspection_part, &issuer_keys_part,
-	&people_part, &presence_part, &signaling_part, &session_part, &opening_part, &control_part,
-	&event_stream_part, &arrival_part, &listener_part, NULL};
+	&people_part, &presence_part, &signaling_part, &rpc_part, &session_part, &opening_part,
+	&control_part, &event_stream_part, &arrival_part, &listener_part, NULL};
 static const struct worker_part *const quiet_parts[] = {&fetch_part, &outbox_part, &audit_part,
 	&withdrawn_part, &authn_part, &keys_part, &introspection_part, &issuer_keys_part,
-	&people_part, &presence_part, &signaling_part, &session_part, &control_part, NULL};
+	&people_part, &presence_part, &signaling_part, &rpc_part, &session_part, &control_part,
+	NULL};
 
 /* ---- the data directory ---- */
 
@@ -346,6 +348,8 @@ static void configure_signaling(const struct config *c)
 	options.ice = ice;
 	options.ice_count = ice_count;
 	options.ice_lifetime_s = (unsigned)(c->ice.credential_lifetime / 1000);
+	options.rpc_in_flight = c->rpc.in_flight;
+	options.reserved = methods_have_domain;
 	signaling_configure(&options);
 }
 
@@ -414,6 +418,7 @@ static void add_methods_and_routes(const struct config *c)
 	methods_add(signaling_methods);
 	methods_add(history_methods);
 	methods_add(presence_methods);
+	methods_add(rpc_methods);
 	methods_add(service_methods);
 	methods_add(withdrawn_methods);
 	methods_add(session_admin_methods);

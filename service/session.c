@@ -257,7 +257,7 @@ static void on_answers(struct caller *c, struct answer *list, size_t count, bool
 		transmit(s, list[0].frame, list[0].counted);
 	if (!c->holding)
 		release_held(s);
-	if (s->closing && !c->in_flight)
+	if (s->closing && c->in_flight == c->waiting)
 		end(s, true, 1000, "closed");
 }
 

@@ -6,15 +6,6 @@
 #include "service/quota.h"
 #include "service/session_open.h"
 
-static void write_scopes(struct json_out *o, uint32_t scopes)
-{
-	json_open(o, "scopes", '[');
-	for (unsigned bit = 0; bit < SCOPE_BITS; bit++)
-		if (scopes & 1u << bit)
-			json_text(o, NULL, scope_word((enum scope)(1u << bit)));
-	json_close(o, ']');
-}
-
 void session_write_opened(struct json_out *o, const struct session *s, bool resumed)
 {
 	const struct session_options *options = session_limits();
@@ -27,7 +18,7 @@ void session_write_opened(struct json_out *o, const struct session *s, bool resu
 	json_str(o, "id", who->user);
 	json_str(o, "name", who->name);
 	json_close(o, '}');
-	write_scopes(o, who->scopes);
+	scopes_write(o, who->scopes);
 	json_int(o, "expires_at", who->expires_at);
 	json_int(o, "resume_window", options->resume_window_ms / 1000);
 	json_int(o, "ping_interval", options->ping_interval_s);
@@ -129,7 +120,7 @@ static void on_refreshed(struct authn *a, enum err err, struct principal *who, c
 		struct json_out *o = call_result(c);
 		json_open(o, NULL, '{');
 		json_int(o, "expires_at", s->caller.who->expires_at);
-		write_scopes(o, s->caller.who->scopes);
+		scopes_write(o, s->caller.who->scopes);
 		json_close(o, '}');
 		call_reply(c);
 	}

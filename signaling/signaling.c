@@ -4,6 +4,7 @@
 #include "signaling/people.h"
 #include "signaling/presence_watch.h"
 #include "signaling/rooms.h"
+#include "signaling/rpc.h"
 
 #include <assert.h>
 
@@ -23,6 +24,7 @@ const struct signaling_options signaling_defaults = {
 	.presence_grace_ms = 10000,
 	.presence_linger_ms = 3000,
 	.ice_lifetime_s = 3600,
+	.rpc_in_flight = 1000,
 };
 
 static struct signaling_options in_force;
@@ -50,6 +52,7 @@ const struct signaling_chapter signaling_chapters[] = {
 	{"people", people_save, people_load},
 	{"presence", presence_save, presence_load},
 	{"watches", watch_save, watch_load},
+	{"rpc", rpc_save, rpc_load},
 	{0},
 };
 

@@ -55,7 +55,9 @@ struct signaling_options {
 	int64_t presence_keep_s; /* when users were there last; 0: for ever */
 	const struct ice_server *ice;
 	size_t ice_count;
-	unsigned ice_lifetime_s; /* of credentials made from a secret */
+	unsigned ice_lifetime_s;             /* of credentials made from a secret */
+	unsigned rpc_in_flight;              /* what a backend may have to do at once */
+	bool (*reserved)(struct str domain); /* no client serves methods of it; NULL: any */
 };
 
 enum { STATE_CEILING = 16384, DATA_CEILING = 65536, METADATA_CEILING = 65536 };

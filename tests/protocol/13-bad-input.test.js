@@ -88,7 +88,7 @@ bad("depth: 10,000 levels are -32700, 60 are fine", async () => {
 
 bad("an unknown method is -32601, however long its name", async () => {
 	const c = await mallory();
-	for (const method of ["no.such", "", "room", "room.join ", "Room.join", "room\u0000.join", "🚪", "x".repeat(100_000), "rpc.serve", "__proto__"])
+	for (const method of ["no.such", "", "room", "room.join ", "Room.join", "room\u0000.join", "🚪", "x".repeat(100_000), "rpc.server", "__proto__"])
 		await assert.rejects(c.call(method), (error) => {
 			assert.deepEqual([error.code, error.reason], [-32601, "method_not_found"]);
 			assert.ok(error.message.length < 1000 + method.length && JSON.stringify(error.data).length < 300);

@@ -16,7 +16,7 @@ const text = readFileSync(join(import.meta.dirname, "../../schema/openrpc.json")
 let server, ann;
 before(async () => {
 	server = await startServer({ config: { issuer: { sign_up: "open" } } });
-	ann = await connect(server, { user: "ann", scope: "rooms:join rooms:create admin" });
+	ann = await connect(server, { user: "ann", scope: "rooms:join rooms:create rpc:serve rpc:call admin" });
 });
 after(() => server.stop());
 
@@ -166,6 +166,7 @@ test("every method and every event is seen as described", async () => {
 		assert.equal(wrong, undefined, text);
 	};
 	const dan = await connect(server, { user: "dan", open: false });
+	const hal = await connect(server, { user: "hal", open: false });
 	const eve = await connect(server, { user: "eve", open: false });
 	const watched = (socket, name) => {
 		const request = socket.request.bind(socket);
@@ -178,6 +179,7 @@ test("every method and every event is seen as described", async () => {
 	};
 	watched(dan, "dan");
 	watched(eve, "eve");
+	watched(hal, "hal");
 	await dan.call("session.open", { token: await server.mint("dan"), client: { name: "tests" } });
 	// a token that ends soon: the server says so by itself
 	await eve.call("session.open", { token: await server.mint("eve", { expires: 30 }) });
@@ -209,6 +211,10 @@ test("every method and every event is seen as described", async () => {
 	await dan.call("presence.unwatch");
 	await dan.call("ice.servers");
 	await dan.call("rpc.discover");
+	await hal.call("session.open", { token: await server.mint("hal", { scope: "rpc:serve" }) });
+	await hal.serve(["hal.*"], ({ params }) => params);
+	await dan.call("rpc.call", { method: "hal.says", params: [1], timeout: 5 });
+	await hal.close();
 	await eve.call("room.leave", { room: "all" });
 	await dan.next("room.left");
 	for (let i = 0; i < 64; i++) eve.notify("room.leave", { room: "all" });

@@ -48,13 +48,14 @@ function compile(doc) {
 					params: checked(params(method, i), "params"),
 					result: checked(at("methods", i, "result", "schema"), "result"),
 					reasons: new Set([...doc["x-common-reasons"], ...(method["x-reasons"] ?? [])]),
+					passesErrors: method["x-passes-errors"] ?? false,
 				},
 			]),
 		),
 		events: new Map(
-			Object.keys(doc["x-events"]).map((name) => [
+			Object.entries(doc["x-events"]).map(([name, event]) => [
 				name,
-				checked(at("x-events", name, "params"), "params"),
+				{ params: checked(at("x-events", name, "params"), "params"), asks: event["x-request"] ?? false },
 			]),
 		),
 		errorData: checked(at("components", "schemas", "ErrorData"), "error.data"),
@@ -103,6 +104,7 @@ export class Checker {
 
 	#sent(message, on) {
 		if (typeof message !== "object" || message === null || message.id === undefined) return;
+		if (message.method === undefined && ("result" in message || "error" in message)) return; // a reply
 		const key = JSON.stringify([on, message.id]);
 		this.#asked.set(key, [...(this.#asked.get(key) ?? []), message]);
 	}
@@ -116,8 +118,10 @@ export class Checker {
 		const check = this.#schema.events.get(method);
 		if (!check) return `the event ${method} is not described`;
 		this.events.add(method);
-		const extra = hasOnly(rest, ["jsonrpc"]);
-		return extra ? `it has a member ${extra}` : check(params);
+		const extra = hasOnly(rest, check.asks ? ["jsonrpc", "id"] : ["jsonrpc"]);
+		if (extra) return `it has a member ${extra}`;
+		if (check.asks && typeof rest.id !== "string") return `${method} has no id`;
+		return check.params(params);
 	}
 
 	#answer(message, on, over) {
@@ -153,6 +157,10 @@ export class Checker {
 	#error(error, method) {
 		const extra = hasOnly(error ?? {}, ["code", "message", "data"]);
 		if (extra) return `the error has a member ${extra}`;
+		// A backend's error has any code and data; where it has none of our reasons it is the backend's.
+		const reasons = this.#schema.methods.get(method);
+		if (reasons?.passesErrors && !reasons.reasons.has(error?.data?.reason))
+			return Number.isInteger(error?.code) && typeof error.message === "string" ? undefined : "it is no error";
 		const wrong = this.#schema.errorData(error?.data);
 		if (wrong) return wrong;
 		const { reason } = error.data;

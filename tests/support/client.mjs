@@ -62,6 +62,7 @@ class Client {
 	#ids = 0;
 	#pending = new Map(); // id → {method, done, failed}
 	#waiting = []; // {matches, done}
+	#handlers = new Map();
 	#acked = 0;
 	#opened;
 
@@ -148,6 +149,29 @@ class Client {
 		);
 	}
 
+	/** Answers a request of the server: {result} or {error}. */
+	reply(id, answer) {
+		this.sent++;
+		this.#send({ jsonrpc: "2.0", id, ...answer });
+	}
+
+	/** Serves these methods: each rpc.invoke is given to answer(params), whose result or error is the reply. */
+	async serve(methods, answer) {
+		this.on("rpc.invoke", async ({ id, params }) => {
+			const reply = await Promise.resolve(params).then(answer).then(
+				(result = null) => ({ result }),
+				({ code = -1, message, data }) => ({ error: { code, message, data } }),
+			);
+			if (!this.end) this.reply(id, reply);
+		});
+		return this.call("rpc.serve", { methods });
+	}
+
+	/** Has each event of that name handled, instead of kept. */
+	on(method, handler) {
+		this.#handlers.set(method, handler);
+	}
+
 	notify(method, params = {}) {
 		if (!UNCOUNTED.has(method)) this.sent++;
 		this.#send({ jsonrpc: "2.0", method, params });
@@ -178,6 +202,8 @@ class Client {
 			this.#wake(message);
 		} else {
 			this.received++;
+			const handler = this.#handlers.get(message.method);
+			if (handler) return handler(message);
 			this.events.push(message);
 			if (!this.#wake(message)) this.unread.push(message);
 		}

@@ -102,7 +102,7 @@ export class ResumingClient {
 
 	/**
 	 * url, batch: as it connects. over: what carries it (webSocket). heard: called with each counted message;
-	 * events and answers are then not kept.
+	 * events and answers are then not kept. asked: called with each request of the server.
 	 */
 	constructor(server, token, options = {}) {
 		this.server = server;
@@ -155,8 +155,9 @@ export class ResumingClient {
 			if (this.received % ACK_EVERY === 0) this.#uncounted("session.ack", { received: this.received });
 			if (this.options.heard) {
 				this.options.heard(message);
-			} else if (message.id === undefined) {
+			} else if (message.method !== undefined) {
 				this.events.push(message);
+				if (message.id !== undefined) this.options.asked?.(message);
 			} else {
 				if (this.answers.has(message.id)) throw new Error(`${message.id} is answered twice`);
 				this.answers.set(message.id, message);
@@ -186,6 +187,14 @@ export class ResumingClient {
 		this.#kept.push(...texts);
 		this.#carrier?.send(texts.length > 1 ? `[${texts}]` : texts[0], texts.length);
 		return ids;
+	}
+
+	/** Answers a request of the server, now or after the next resume. */
+	reply(id, answer) {
+		const text = JSON.stringify({ jsonrpc: "2.0", id, ...answer });
+		this.#sent++;
+		this.#kept.push(text);
+		this.#carrier?.send(text, 1);
 	}
 
 	/** The result of a request, whenever it comes. */
