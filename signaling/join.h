@@ -21,4 +21,4 @@ void join_again(struct member *m, bool has_place, struct str state);
 
 /* The result of a join, as an object. in NULL: nothing of what was said before is asked for. */
 void join_write(
-	struct json_out *o, const char *key, const struct member *m, const struct join_params *in);
+	struct json_out *o, const char *key, const struct member *m, struct join_params *in);

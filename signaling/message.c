@@ -11,8 +11,7 @@ enum { WORD_MAX = 4096 };
 struct message message_by(const struct room *room, const struct call *c)
 {
 	const struct member *m = room_by_endpoint(room, c->from);
-	return (struct message){.offset = room->ring.top + 1,
-		.peer = m ? member_peer(m) : (struct str){0},
+	return (struct message){.peer = m ? member_peer(m) : (struct str){0},
 		.user = c->who->user,
 		.time = clock_unix_ms()};
 }
@@ -36,14 +35,13 @@ static void write_data(struct json_out *o, struct str data)
 		json_nothing(o, "data");
 }
 
-enum err message_write(
-	struct buf *b, const struct room *room, const struct message *m, struct str *ret_text)
+struct buf message_text(struct str room, const char *epoch, const struct message *m)
 {
-	*b = BUF_INIT(MESSAGE_MAX_BYTES);
-	struct json_out o = JSON_OUT(b);
+	struct buf b = BUF_INIT(MESSAGE_MAX_BYTES);
+	struct json_out o = JSON_OUT(&b);
 	json_open(&o, NULL, '{');
-	json_str(&o, "room", room->name);
-	json_text(&o, "epoch", room->epoch);
+	json_str(&o, "room", room);
+	json_text(&o, "epoch", epoch);
 	json_int(&o, "offset", (int64_t)m->offset);
 	write_from(&o, m);
 	write_data(&o, m->data);
@@ -57,9 +55,8 @@ enum err message_write(
 	if (m->redacted)
 		json_bool(&o, "redacted", true);
 	json_close(&o, '}');
-	if (!b->err)
-		*ret_text = buf_str(b);
-	return b->err;
+	assert(!b.err);
+	return b;
 }
 
 /* ---- the way back ---- */
@@ -111,8 +108,10 @@ bool message_read(char *text, size_t n, struct message *ret)
 
 /* ---- telling ---- */
 
-void message_add(struct room *room, struct str text)
+void message_tell(struct room *room, const struct message *m)
 {
+	struct buf b = message_text(room->name, room->epoch, m);
+	struct str text = buf_str(&b);
 	struct event e;
 	event_begin(&e, "room.message");
 	json_raw(&e.params, NULL, (struct str){text.p + 1, text.n - 2}); /* without its braces */
@@ -122,6 +121,7 @@ void message_add(struct room *room, struct str text)
 	ring_put(&room->ring, text, worker_now_ms());
 	room_tell(room, (struct addr){0}, f);
 	metric_add(METRIC_PUBLISHED, 1);
+	buf_free(&b);
 }
 
 void message_reply_offset(struct call *c, const char *epoch, uint64_t offset)

@@ -22,18 +22,17 @@ struct message {
 	bool redacted;     /* taken back */
 };
 
-/* The next one of the room, by this caller, now: without data. */
+/* One by this caller, now: without data, and without an offset. Points into the call and the member. */
 struct message message_by(const struct room *room, const struct call *c);
 
-/* Its text; what stays there may be used until b is freed. ERR_TOO_LARGE. */
-enum err message_write(
-	struct buf *b, const struct room *room, const struct message *m, struct str *ret_text);
+/* Its text; the caller frees it. What a message may have fits. */
+struct buf message_text(struct str room, const char *epoch, const struct message *m);
 
 /* What a text says; the strings point into text, which changes. False: it is no message. */
 bool message_read(char *text, size_t n, struct message *ret);
 
-/* The room's newest message: puts its text into the ring and tells all members. */
-void message_add(struct room *room, struct str text);
+/* The room's newest message, of the next offset: into the ring, and to all members. */
+void message_tell(struct room *room, const struct message *m);
 
 /* "epoch" and "offset", as an answer of its own. */
 void message_reply_offset(struct call *c, const char *epoch, uint64_t offset);

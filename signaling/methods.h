@@ -17,6 +17,19 @@ struct room_params {
 	struct str room;
 };
 
+struct keep_params {
+	struct param_int messages, age;
+	struct param_bool durable;
+};
+
+struct create_params {
+	struct str room, title, visibility, metadata, history;
+	struct param_int max_members;
+	struct param_bool lobby;
+	/* the handler's own */
+	struct keep_params asked;
+};
+
 struct list_params {
 	struct str cursor;
 	struct param_int limit;
@@ -30,12 +43,21 @@ struct since_params {
 	struct param_int offset;
 };
 
+/* What came behind `since`, as far as the store has been asked for it (recovery.h). */
+struct recovery {
+	struct buf texts; /* of messages, with commas between */
+	uint64_t upto;    /* the last one's offset; 0: it has not been asked */
+	uint64_t top;     /* of the room, when it was asked */
+	enum err err;     /* it has failed */
+};
+
 struct join_params {
 	struct str room, state, since;
 	/* the handler's own */
 	struct since_params from;  /* since, when it was given */
 	bool has_place;            /* among the rooms of its session */
 	char peer[PEER_CHARS + 1]; /* that it will have */
+	struct recovery missed;
 };
 
 struct state_params {
@@ -59,11 +81,12 @@ struct signal_to {
 	struct str peer, user;
 };
 
-extern const struct field signal_to_fields[], since_fields[];
+extern const struct field signal_to_fields[], since_fields[], keep_fields[];
 
 /* Reads a `since`. False: it is wrong, and the call has been refused. */
 bool since_read(struct call *c, struct str since, struct since_params *ret);
 
+void room_create_run(struct call *c);
 void room_get_run(struct call *c);
 void room_list_run(struct call *c);
 void room_join_run(struct call *c);

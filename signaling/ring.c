@@ -65,6 +65,13 @@ void ring_put(struct ring *r, struct str text, uint64_t now_ms)
 	r->bytes += text.n;
 }
 
+void ring_restart(struct ring *r, uint64_t top)
+{
+	struct ring_limits limits = r->limits;
+	ring_finish(r);
+	*r = (struct ring){.limits = limits, .top = top};
+}
+
 void ring_replace(struct ring *r, uint64_t offset, struct str text)
 {
 	assert(ring_has(r, offset));

@@ -38,6 +38,9 @@ void ring_put(struct ring *r, struct str text, uint64_t now_ms);
 /* Another text for the message of this offset, which it holds. A longer one may make it forget more. */
 void ring_replace(struct ring *r, uint64_t offset, struct str text);
 
+/* Forgets all, and goes on behind this offset. */
+void ring_restart(struct ring *r, uint64_t top);
+
 /* Whether it holds the message of this offset itself. */
 static inline bool ring_has(const struct ring *r, uint64_t offset)
 {

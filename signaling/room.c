@@ -48,6 +48,16 @@ void room_free(struct room **room)
 	free(r);
 }
 
+void room_continue(struct room *room, struct str epoch, uint64_t top)
+{
+	if (epoch.n != EPOCH_CHARS || (str_is(epoch, room->epoch) && top == room->ring.top))
+		return;
+	memcpy(room->epoch, epoch.p, EPOCH_CHARS);
+	ring_restart(&room->ring, top);
+	recent_finish(&room->recent);
+	room->recent = (struct recent){0};
+}
+
 static void list_user(struct room *room, struct member *m)
 {
 	struct member *of_user = map_get(&room->by_user, m->who->user);

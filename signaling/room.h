@@ -42,6 +42,7 @@ struct room {
 	struct audience *audience; /* all members; NULL until asked for after a change */
 	struct ring ring;
 	struct recent recent;
+	int64_t history; /* what it is kept under in the store (durable.h); 0: in memory only */
 	struct announcer announcer;
 };
 
@@ -52,6 +53,10 @@ void room_free(struct room **room);
 
 /* A peer id of nobody yet: PEER_CHARS and a NUL. */
 void room_new_peer(char *out);
+
+/* What was published before is elsewhere, up to this offset of this epoch. When that is not what is here,
+ * what is here is forgotten. */
+void room_continue(struct room *room, struct str epoch, uint64_t top);
 
 /* Adds a member and tells nobody. who is referenced, state copied. The endpoint is not a member. */
 struct member *room_add(struct room *room, const struct principal *who, struct addr addr,

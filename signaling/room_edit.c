@@ -2,9 +2,10 @@
 
 #include "core/mem.h"
 #include "signaling/access.h"
-#include "signaling/message.h"
+#include "signaling/durable.h"
 #include "signaling/methods.h"
 #include "signaling/options.h"
+#include "signaling/told.h"
 
 const struct field edit_fields[] = {
 	FIELD(struct edit_params, room, STRING, true, 1, NAME_MAX_BYTES),
@@ -32,10 +33,8 @@ static bool read_at(
 
 static void put_at(struct room *room, const struct message *m)
 {
-	struct buf b;
-	struct str text;
-	if (!message_write(&b, room, m, &text))
-		ring_replace(&room->ring, m->offset, text);
+	struct buf b = message_text(room->name, room->epoch, m);
+	ring_replace(&room->ring, m->offset, buf_str(&b));
 	buf_free(&b);
 }
 
@@ -64,60 +63,150 @@ static void redact_edits(struct room *room, uint64_t of)
 	}
 }
 
-/* The room keeps it changed, and tells so with the next offset. data n 0: it is taken back. */
-static void apply(struct room *room, struct call *c, struct message *target, struct str data)
+/* What the ring has of it changes. data n 0: it is taken back. */
+static void change_in_ring(struct room *room, uint64_t offset, struct str data, int64_t now)
 {
-	struct message news = message_by(room, c);
-	struct buf b;
-	struct str text;
-	news.data = data;
-	*(data.n ? &news.edits : &news.redacts) = target->offset;
-	if (message_write(&b, room, &news, &text)) {
-		deny_too_large(c, "data", options()->data_max);
-	} else {
-		change(target, data, news.time);
-		put_at(room, target);
-		if (!data.n)
-			redact_edits(room, target->offset);
-		message_add(room, text);
-		message_reply_offset(c, room->epoch, news.offset);
+	struct message m;
+	char *text = NULL;
+	if (ring_has(&room->ring, offset) && read_at(&room->ring, offset, &text, &m)) {
+		change(&m, data, now);
+		put_at(room, &m);
 	}
-	buf_free(&b);
+	free(text);
+	if (!data.n)
+		redact_edits(room, offset);
+}
+
+static struct message news_of(const struct edit_params *in, struct message m)
+{
+	m.data = in->data;
+	*(in->data.n ? &m.edits : &m.redacts) = (uint64_t)in->offset.n;
+	if (in->time)
+		m.time = in->time;
+	return m;
+}
+
+static bool moderates(const struct place *p, const struct call *c)
+{
+	const struct member *m = access_member(p, c);
+	return (m ? m->role : access_role(p, c->who)) >= ROLE_MODERATOR;
 }
 
 /* Who may, when the message is this author's. */
 static enum denial may_change(const struct place *p, const struct call *c, struct str author)
 {
 	const struct edit_params *in = c->params;
-	const struct member *m = access_member(p, c);
-	enum role role = m ? m->role : access_role(p, c->who);
-	if (str_eq(author, c->who->user) || (!in->data.p && role >= ROLE_MODERATOR))
+	if (str_eq(author, c->who->user) || (!in->data.p && moderates(p, c)))
 		return DENIAL_NONE;
 	return DENIAL_NOT_YOURS;
+}
+
+/* ---- in memory ---- */
+
+/* The event of it is kept, when anybody wants that: now it happens. */
+static void change_told(struct place *p, struct call *c, enum err err)
+{
+	const struct edit_params *in = c->params;
+	struct room *room = p->room;
+	if (err) {
+		call_refuse(c, err);
+		return;
+	}
+	struct message news = news_of(in, message_by(room, c));
+	news.offset = room->ring.top + 1;
+	change_in_ring(room, (uint64_t)in->offset.n, in->data, news.time);
+	message_tell(room, &news);
+	message_reply_offset(c, room->epoch, news.offset);
+}
+
+static enum denial may_change_here(const struct place *p, const struct call *c)
+{
+	const struct edit_params *in = c->params;
+	struct ring *r = &p->room->ring;
+	struct message target;
+	char *text = NULL;
+	uint64_t offset = (uint64_t)in->offset.n;
+	ring_expire(r, worker_now_ms());
+	bool found = ring_has(r, offset) && read_at(r, offset, &text, &target) && !target.edits &&
+		!target.redacts && !target.redacted;
+	enum denial why = found ? may_change(p, c, target.user) : DENIAL_NO_MESSAGE;
+	free(text);
+	return why;
+}
+
+static void change_here(struct place *p, struct call *c)
+{
+	struct edit_params *in = c->params;
+	enum denial why = may_change_here(p, c);
+	if (why) {
+		deny(c, why, 0);
+	} else if (hook_wanted(HOOK_ROOM_PUBLISHED)) {
+		struct message news = news_of(in, message_by(p->room, c));
+		news.offset = p->room->ring.top + 1;
+		in->time = news.time;
+		told_message_first(p, c, &news, change_told);
+	} else {
+		change_told(p, c, ERR_OK);
+	}
+}
+
+/* ---- in the store ---- */
+
+static void explain(struct store_op *op)
+{
+	struct under_way *u = op->context;
+	bool can = !op->err && store_int(op, 0, 1);
+	if (op->err && op->err != ERR_NOT_FOUND)
+		call_refuse(u->call, op->err);
+	else
+		deny(u->call, can ? DENIAL_NOT_YOURS : DENIAL_NO_MESSAGE, 0);
+	durable_end(&u);
+}
+
+static void kept(struct store_op *op)
+{
+	struct under_way *u = op->context;
+	const struct edit_params *in = u->call->params;
+	struct room *room = u->place->room;
+	if (op->err == ERR_NOT_FOUND) {
+		store_ask(STORE_MESSAGE_GET, explain, u, STORE_INT(u->history),
+			STORE_INT(in->offset.n), STORE_END);
+		return;
+	}
+	if (!op->err && room)
+		change_in_ring(room, (uint64_t)in->offset.n, in->data, u->message.time);
+	durable_done(u, op);
+	durable_end(&u);
+}
+
+static void change_kept(struct place *p, struct call *c)
+{
+	const struct edit_params *in = c->params;
+	struct under_way *u = durable_begin(p, c, in->data);
+	u->message = news_of(in, u->message);
+	if (in->data.n)
+		durable_ask(u, STORE_MESSAGE_EDIT, kept, STORE_INT(in->offset.n), STORE_END);
+	else
+		durable_ask(u, STORE_MESSAGE_REDACT, kept, STORE_INT(in->offset.n),
+			STORE_INT(moderates(p, c)), STORE_END);
 }
 
 static void visit(struct place *p, struct call *c)
 {
 	const struct edit_params *in = c->params;
-	struct message target;
-	char *text = NULL;
 	enum denial why = in->data.p  ? access_publish(p, c)
 		: access_member(p, c) ? DENIAL_NONE
 				      : access_look(p, c->who);
-	if (!why) {
-		uint64_t offset = (uint64_t)in->offset.n;
-		ring_expire(&p->room->ring, worker_now_ms());
-		bool found = (!in->epoch.p || str_is(in->epoch, p->room->epoch)) &&
-			ring_has(&p->room->ring, offset) &&
-			read_at(&p->room->ring, offset, &text, &target) && !target.edits &&
-			!target.redacts && !target.redacted;
-		why = found ? may_change(p, c, target.user) : DENIAL_NO_MESSAGE;
-	}
+	if (!why && in->epoch.p && !str_is(in->epoch, p->room->epoch))
+		why = DENIAL_NO_MESSAGE;
 	if (why)
 		deny(c, why, 0);
+	else if (!durable_ready(p, c, visit))
+		return;
+	else if (p->room->history)
+		change_kept(p, c);
 	else
-		apply(p->room, c, &target, in->data);
-	free(text);
+		change_here(p, c);
 }
 
 void room_edit_run(struct call *c)

@@ -7,6 +7,7 @@
 struct edit_params {
 	struct str room, epoch, data;
 	struct param_int offset;
+	int64_t time; /* the handler's own: of the news, while its event is written */
 };
 
 extern const struct field edit_fields[], redact_fields[];

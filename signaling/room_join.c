@@ -6,14 +6,10 @@
 #include "signaling/attendance.h"
 #include "signaling/ice.h"
 #include "signaling/options.h"
+#include "signaling/recovery.h"
 #include "signaling/roster.h"
 #include "signaling/template.h"
 #include "signaling/told.h"
-
-enum {
-	RECOVERY_MAX_BYTES = 128 * 1024,
-	RECOVERY_FRAME_BYTES = 512, /* all that stands around the messages and behind them */
-};
 
 static bool may_be_made(struct place *p, const struct principal *who)
 {
@@ -47,7 +43,6 @@ static enum denial admit(struct place *p, const struct call *c, size_t *ret_limi
 {
 	const struct join_params *in = c->params;
 	enum denial why = access_look(p, c->who);
-	why = why ? why : access_use(p);
 	if (why)
 		return why;
 	if (p->rules && p->rules->locked && access_role(p, c->who) < ROLE_MODERATOR)
@@ -55,43 +50,7 @@ static enum denial admit(struct place *p, const struct call *c, size_t *ret_limi
 	return join_fits(p, in->has_place, 0, ret_limit);
 }
 
-/* How many bytes of messages after the offset still fit into the answer, with a comma for each. */
-static size_t recovery_room(const struct json_out *o, uint64_t messages)
-{
-	size_t used = frame_buf_str(o->b).n + RECOVERY_FRAME_BYTES + (size_t)messages;
-	size_t left = used < FRAME_MAX_BYTES ? FRAME_MAX_BYTES - used : 0;
-	return left < RECOVERY_MAX_BYTES ? left : RECOVERY_MAX_BYTES;
-}
-
-static bool recovers(const struct json_out *o, struct room *room, const struct join_params *in)
-{
-	ring_expire(&room->ring, worker_now_ms());
-	if (!in || !in->since.p)
-		return false;
-	uint64_t offset = (uint64_t)in->from.offset.n;
-	if (!str_is(in->from.epoch, room->epoch) || offset > room->ring.top)
-		return false;
-	uint64_t missed = room->ring.top - offset;
-	return missed <= room->ring.count &&
-		ring_holds_after(&room->ring, offset, recovery_room(o, missed));
-}
-
-/* The last of the answer: the member is in the room already, so it must not become too large. */
-static void write_recovery(struct json_out *o, struct room *room, const struct join_params *in)
-{
-	bool recovered = recovers(o, room, in);
-	uint64_t offset = recovered ? (uint64_t)in->from.offset.n : room->ring.top;
-	json_text(o, "epoch", room->epoch);
-	json_int(o, "offset", (int64_t)room->ring.top);
-	json_bool(o, "recovered", recovered);
-	json_open(o, "messages", '[');
-	while (offset < room->ring.top)
-		json_raw(o, NULL, ring_at(&room->ring, ++offset));
-	json_close(o, ']');
-}
-
-void join_write(
-	struct json_out *o, const char *key, const struct member *m, const struct join_params *in)
+void join_write(struct json_out *o, const char *key, const struct member *m, struct join_params *in)
 {
 	json_open(o, key, '{');
 	json_str(o, "room", m->room->name);
@@ -99,7 +58,7 @@ void join_write(
 	json_text(o, "role", role_word(m->role));
 	roster_write(o, m->room, m, 0);
 	ice_write(o, m->who->user, ice_expiry());
-	write_recovery(o, m->room, in);
+	recovery_write(o, m->room, in);
 	json_close(o, '}');
 }
 
@@ -132,23 +91,31 @@ struct member *join_enter(struct place *p, const struct principal *who, struct a
 	return m;
 }
 
+/* What the call took is not needed: a place among its session's rooms, and what it has missed. */
+static void give_back(struct call *c)
+{
+	struct join_params *in = c->params;
+	if (in->has_place)
+		attendance_give_back(c->from);
+	recovery_drop(in);
+}
+
 static void join(struct place *p, struct call *c)
 {
 	const struct join_params *in = c->params;
 	struct str peer = {in->peer, PEER_CHARS};
-	answer(c, join_enter(p, c->who, c->from, in->state, peer));
+	if (recovery_ready(p, c, join))
+		answer(c, join_enter(p, c->who, c->from, in->state, peer));
 }
 
 /* Its events are kept: now it happens. */
 static void join_told(struct place *p, struct call *c, enum err err)
 {
-	const struct join_params *in = c->params;
 	if (!err) {
 		join(p, c);
 		return;
 	}
-	if (in->has_place)
-		attendance_give_back(c->from);
+	give_back(c);
 	call_refuse(c, err);
 }
 
@@ -161,22 +128,13 @@ static void join_first_told(struct place *p, struct call *c)
 	told_first(p, c, &h, join_told);
 }
 
-static void join_visit(struct place *p, struct call *c)
+/* Somebody new, or once more somebody who is in it, knows by now what there is to tell. */
+static void come_in(struct place *p, struct call *c, struct member *m)
 {
 	struct join_params *in = c->params;
-	struct member *m = access_member(p, c);
 	if (m) {
 		join_again(m, in->has_place, in->state);
 		answer(c, m);
-		return;
-	}
-	join_make(p, c->who);
-	size_t limit = 0;
-	enum denial why = admit(p, c, &limit);
-	if (why) {
-		if (in->has_place)
-			attendance_give_back(c->from);
-		deny(c, why, limit);
 		return;
 	}
 	room_new_peer(in->peer);
@@ -184,6 +142,27 @@ static void join_visit(struct place *p, struct call *c)
 		join_first_told(p, c);
 	else
 		join(p, c);
+}
+
+static void join_visit(struct place *p, struct call *c)
+{
+	const struct join_params *in = c->params;
+	struct member *m = access_member(p, c);
+	enum denial why = DENIAL_NONE;
+	size_t limit = 0;
+	if (!m) {
+		join_make(p, c->who);
+		why = admit(p, c, &limit);
+	}
+	if (why) {
+		give_back(c);
+		deny(c, why, limit);
+	} else if (in->missed.err) {
+		give_back(c);
+		call_refuse(c, in->missed.err);
+	} else if (recovery_ready(p, c, join_visit)) {
+		come_in(p, c, m);
+	}
 }
 
 bool since_read(struct call *c, struct str since, struct since_params *ret)

@@ -1,52 +1,91 @@
 /* room.publish: to all of the room, with a place in its history. */
 #include "signaling/access.h"
-#include "signaling/message.h"
+#include "signaling/durable.h"
 #include "signaling/methods.h"
 #include "signaling/options.h"
 #include "signaling/told.h"
 
-static void add(struct place *p, struct call *c, const struct message *message, struct str text)
-{
-	struct room *room = p->room;
-	const struct publish_params *in = c->params;
-	room->ring.limits = rooms_ring_limits(p); /* a reload may have changed them */
-	message_add(room, text);
-	if (in->idempotency_key.n)
-		recent_add(&room->recent, c->who->user, in->idempotency_key, message->offset);
-	message_reply_offset(c, room->epoch, message->offset);
-}
+enum { KEYS_KEPT_MS = 24 * 3600 * 1000 };
 
-static void publish(struct place *p, struct call *c, struct message *message, bool is_told);
+/* ---- in memory ---- */
+
+static struct message message_of(const struct place *p, const struct call *c)
+{
+	const struct publish_params *in = c->params;
+	struct message m = message_by(p->room, c);
+	m.offset = p->room->ring.top + 1;
+	m.data = in->data;
+	if (in->time)
+		m.time = in->time;
+	return m;
+}
 
 /* Its event is kept: the same message happens, as nothing else has meanwhile. */
 static void publish_told(struct place *p, struct call *c, enum err err)
 {
 	const struct publish_params *in = c->params;
-	struct message message = message_by(p->room, c);
-	message.time = in->time;
-	if (err)
+	struct room *room = p->room;
+	if (err) {
 		call_refuse(c, err);
-	else
-		publish(p, c, &message, true);
+		return;
+	}
+	struct message m = message_of(p, c);
+	room->ring.limits = rooms_ring_limits(p); /* a reload may have changed them */
+	message_tell(room, &m);
+	if (in->idempotency_key.n)
+		recent_add(&room->recent, c->who->user, in->idempotency_key, m.offset);
+	message_reply_offset(c, room->epoch, m.offset);
 }
 
-static void publish(struct place *p, struct call *c, struct message *message, bool is_told)
+static void publish(struct place *p, struct call *c)
 {
 	struct publish_params *in = c->params;
-	struct buf b;
-	struct str text;
-	message->data = in->data;
-	if (message_write(&b, p->room, message, &text)) {
-		deny_too_large(c, "data", options()->data_max);
-	} else if (!is_told && hook_wanted(HOOK_ROOM_PUBLISHED)) {
-		struct hooks h = {0};
-		in->time = message->time;
-		told_published(&h, p->name, text);
-		told_first(p, c, &h, publish_told);
-	} else {
-		add(p, c, message, text);
+	if (!hook_wanted(HOOK_ROOM_PUBLISHED)) {
+		publish_told(p, c, ERR_OK);
+		return;
 	}
-	buf_free(&b);
+	struct message m = message_of(p, c);
+	in->time = m.time;
+	told_message_first(p, c, &m, publish_told);
+}
+
+/* ---- in the store ---- */
+
+/* This key was used before: it is answered as it was then. */
+static void known(struct store_op *op)
+{
+	struct under_way *u = op->context;
+	const struct room *room = u->place->room;
+	if (op->err || !room)
+		call_refuse(u->call, op->err == ERR_NOT_FOUND ? ERR_OVERLOADED : op->err);
+	else
+		message_reply_offset(u->call, room->epoch, (uint64_t)store_int(op, 0, 0));
+	durable_end(&u);
+}
+
+static void kept(struct store_op *op)
+{
+	struct under_way *u = op->context;
+	const struct publish_params *in = u->call->params;
+	if (op->err == ERR_CONFLICT) {
+		store_ask(STORE_MESSAGE_OF_KEY, known, u, STORE_INT(u->history),
+			STORE_TEXT(u->message.user), STORE_TEXT(in->idempotency_key), STORE_END);
+		return;
+	}
+	durable_done(u, op);
+	durable_end(&u);
+}
+
+/* Others need not wait for it. */
+static void keep(struct place *p, struct call *c)
+{
+	const struct publish_params *in = c->params;
+	struct under_way *u = durable_begin(p, c, in->data);
+	if (in->idempotency_key.n)
+		durable_ask(u, STORE_MESSAGE_ADD_ONCE, kept, STORE_TEXT(in->idempotency_key),
+			STORE_INT(u->message.time - KEYS_KEPT_MS), STORE_END);
+	else
+		durable_ask(u, STORE_MESSAGE_ADD, kept, STORE_END);
 }
 
 static void visit(struct place *p, struct call *c)
@@ -58,14 +97,16 @@ static void visit(struct place *p, struct call *c)
 		deny(c, why, 0);
 		return;
 	}
+	if (!durable_ready(p, c, visit))
+		return;
 	if (in->idempotency_key.n)
 		before = recent_find(&p->room->recent, c->who->user, in->idempotency_key);
-	if (before) {
+	if (before)
 		message_reply_offset(c, p->room->epoch, before);
-	} else {
-		struct message message = message_by(p->room, c);
-		publish(p, c, &message, false);
-	}
+	else if (p->room->history)
+		keep(p, c);
+	else
+		publish(p, c);
 }
 
 void room_publish_run(struct call *c)

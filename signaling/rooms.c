@@ -2,7 +2,6 @@
 
 #include "core/mem.h"
 #include "core/metrics.h"
-#include "signaling/access.h"
 #include "signaling/announce.h"
 #include "signaling/attendance.h"
 #include "signaling/options.h"
@@ -58,7 +57,7 @@ static struct place *find_or_make(struct str name)
 
 static void free_place(struct place *p)
 {
-	assert(!p->busy && !p->held && !p->first && !p->listed);
+	assert(!p->busy && !p->held && !p->pins && !p->first && !p->listed);
 	map_remove(&here.places, p->name);
 	metric_add(METRIC_ROOMS, p->room ? -1 : 0);
 	room_free(&p->room);
@@ -104,6 +103,9 @@ const struct room_template *rooms_template(struct place *p)
 struct ring_limits rooms_ring_limits(struct place *p)
 {
 	struct history_rules h = rules_history(p->rules, rooms_template(p));
+	size_t most = options()->history_messages;
+	if (h.durable && h.messages > most)
+		h.messages = most; /* the rest is in the store */
 	return (struct ring_limits){h.messages, options()->history_bytes, UINT64_C(1000) * h.age_s};
 }
 
@@ -166,32 +168,7 @@ static bool may_stay(const struct place *p, const struct principal *who)
 {
 	if (!(who->scopes & SCOPE_ROOMS_JOIN) || !principal_sees_room(who, p->name))
 		return false;
-	return p->kind == PLACE_UNKNOWN || access_role(p, who) > ROLE_BANNED;
-}
-
-static void meet_role(struct member *m, enum role role)
-{
-	if (m->role == role)
-		return;
-	announce_before(m->room);
-	m->role = role;
-	announce_role(m);
-}
-
-void rooms_meet_rules(struct place *p, struct str user)
-{
-	struct room *room = p->room;
-	for (size_t i = 0; i < room->count;) {
-		struct member *m = room->members[i];
-		bool meant = !user.n || str_eq(m->who->user, user);
-		if (meant && !may_stay(p, m->who)) {
-			rooms_put_out(m, "kicked");
-			continue;
-		}
-		if (meant)
-			meet_role(m, access_role(p, m->who));
-		i++;
-	}
+	return p->kind == PLACE_UNKNOWN || rules_role(p->rules, p->name, who) > ROLE_BANNED;
 }
 
 /* Another token, of the same user: what it does not allow ends, and the member is told of it as of a
@@ -200,13 +177,13 @@ static void meet_grant(struct member *m, const struct principal *who)
 {
 	struct place *p = map_get(&here.places, m->room->name);
 	if (!may_stay(p, who)) {
-		announce_out(m, "closed");
+		announce_closed(m);
 		rooms_end_membership(m, "left");
 		return;
 	}
 	member_set_who(m, who);
 	if (p->kind != PLACE_UNKNOWN)
-		meet_role(m, access_role(p, who));
+		m->role = rules_role(p->rules, p->name, who);
 }
 
 static void meet_fate(struct member *m, struct fate fate)
@@ -237,7 +214,7 @@ static void meet_fate_here(struct place *p, struct fate fate)
 static void settle(struct place *p)
 {
 	unlist(p);
-	if (p->room && p->room->count)
+	if (p->pins || (p->room && p->room->count))
 		return;
 	if (p->room && p->kind != PLACE_EPHEMERAL)
 		p->empty_since = worker_now_ms();
@@ -304,6 +281,40 @@ void rooms_release(struct place *p)
 	advance(p);
 }
 
+struct halted *rooms_halt(struct place *p, struct call *c, place_visit *visit)
+{
+	struct halted *h = mem_new(struct halted);
+	*h = (struct halted){p, c, visit};
+	rooms_hold(p);
+	return h;
+}
+
+void rooms_go_on(struct halted *h, enum err err)
+{
+	struct place *p = h->place;
+	if (err)
+		call_refuse(h->call, err);
+	else
+		h->visit(p, h->call);
+	free(h);
+	rooms_release(p);
+}
+
+void rooms_pin(struct place *p)
+{
+	p->pins++;
+	here.asked++;
+}
+
+void rooms_unpin(struct place *p)
+{
+	assert(p->pins);
+	p->pins--;
+	here.asked--;
+	if (!p->busy && !p->held)
+		settle(p);
+}
+
 /* Loading */
 
 /* An adopted room goes on without its rules: only what needs them is refused. */
@@ -328,6 +339,34 @@ static void load_failed(struct place *p, enum err err)
 	rooms_release(p);
 }
 
+static void all_loaded(struct place *p)
+{
+	if (p->room) {
+		p->kind = PLACE_STORED;
+		p->room->ring.limits = rooms_ring_limits(p);
+	} else {
+		make_room(p, PLACE_STORED);
+	}
+	rooms_release(p);
+}
+
+/* Nothing was published there since it is to be kept: then the room's own epoch is the first. */
+static void history_loaded(struct store_op *op)
+{
+	struct place *p = op->context;
+	if (op->err && op->err != ERR_NOT_FOUND) {
+		load_failed(p, op->err);
+		return;
+	}
+	if (!op->err && !p->room)
+		make_room(p, PLACE_STORED);
+	if (!op->err) {
+		p->room->history = store_int(op, 0, 0);
+		room_continue(p->room, store_str(op, 0, 1), (uint64_t)store_int(op, 0, 2));
+	}
+	all_loaded(p);
+}
+
 static void roles_loaded(struct store_op *op);
 
 static void ask_roles(struct place *p, struct str after)
@@ -349,20 +388,20 @@ static void roles_loaded(struct store_op *op)
 		ask_roles(p, store_str(op, op->rows - 1, 0));
 		return;
 	}
-	if (p->room) {
-		p->kind = PLACE_STORED;
-		p->room->ring.limits = rooms_ring_limits(p);
-	} else {
-		make_room(p, PLACE_STORED);
-	}
-	rooms_release(p);
+	if (rules_history(p->rules, rooms_template(p)).durable)
+		store_ask(STORE_HISTORY_GET, history_loaded, p, STORE_INT(p->rules->id), STORE_END);
+	else
+		all_loaded(p);
 }
+
+static void close_room(struct place *p);
 
 static void loaded(struct store_op *op)
 {
 	struct place *p = op->context;
 	if (op->err == ERR_NOT_FOUND) {
-		rooms_end(p); /* one that was handed over, say */
+		p->kind = PLACE_ABSENT;
+		close_room(p);
 		rooms_release(p);
 	} else if (op->err) {
 		load_failed(p, op->err);
@@ -398,31 +437,19 @@ void rooms_end_membership(struct member *m, const char *reason)
 	announce_due(room);
 }
 
-void rooms_put_out(struct member *m, const char *reason)
+/* An adopted room that the store does not know any more. Each member is told of itself alone: with
+ * the room, the others are gone for it as well. */
+static void close_room(struct place *p)
 {
-	announce_out(m, reason);
-	rooms_end_membership(m, reason);
-}
-
-/* Each member is told of itself alone: with the room, the others are gone for it as well. */
-void rooms_empty(struct place *p)
-{
+	if (!p->room)
+		return;
 	announce_forget(p->room);
 	while (p->room->count) {
 		struct member *m = p->room->members[p->room->count - 1];
-		announce_out(m, "closed");
+		announce_closed(m);
 		told_left(m, "closed");
 		forget_member(m);
 	}
-}
-
-void rooms_end(struct place *p)
-{
-	p->kind = PLACE_ABSENT;
-	rules_free(&p->rules);
-	if (!p->room)
-		return;
-	rooms_empty(p);
 	room_free(&p->room);
 	metric_add(METRIC_ROOMS, -1);
 }
@@ -521,7 +548,8 @@ static void sweep(uv_timer_t *timer)
 		if (!p->room || p->listed)
 			continue;
 		ring_expire(&p->room->ring, now);
-		if (p->room->count || p->room->ring.count ||
+		bool keeps = p->room->ring.count && !p->room->history;
+		if (p->pins || p->room->count || keeps ||
 			now - p->empty_since < options()->room_idle_ms)
 			continue;
 		p->next = idle;

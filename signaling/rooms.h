@@ -36,6 +36,7 @@ struct place {
 	bool busy;           /* a visit is running */
 	unsigned held;       /* so often: the store, say, has been asked */
 	struct addr visitor; /* whose call is, or was last, being handled */
+	size_t pins;
 	struct waiting *first, **last;
 	size_t waiting;
 	bool listed; /* among those where something waits */
@@ -58,6 +59,18 @@ void rooms_visit(struct call *c, enum visit_needs needs, place_visit *visit);
 /* Within a visit that asks the store: later ones wait until rooms_release, as often as it was held. */
 void rooms_hold(struct place *p);
 void rooms_release(struct place *p);
+/* A visit that goes on when the store has answered: its place is held until rooms_go_on(). */
+struct halted {
+	struct place *place;
+	struct call *call;
+	place_visit *visit;
+};
+struct halted *rooms_halt(struct place *p, struct call *c, place_visit *visit);
+void rooms_go_on(struct halted *h, enum err err); /* err: the call is refused instead */
+
+/* The store has been asked, but nobody has to wait for it: the place stays until that is back. */
+void rooms_pin(struct place *p);
+void rooms_unpin(struct place *p);
 
 /* What the configuration says for rooms of this name (template.h). */
 const struct room_template *rooms_template(struct place *p);
@@ -85,19 +98,6 @@ const struct place *rooms_next(size_t *i);
 
 /* Ends a membership: tells the others why, gives the endpoint's place back. */
 void rooms_end_membership(struct member *m, const char *reason);
-
-/* The same for one who is put out: is told the reason as well. */
-void rooms_put_out(struct member *m, const char *reason);
-
-/* All memberships end, and each member is told that the room is closed to it. */
-void rooms_empty(struct place *p);
-
-/* There is no such room any more: it is emptied, and the place has neither room nor rules. */
-void rooms_end(struct place *p);
-
-/* What members are follows from the rules anew: this user's, or (n 0) everybody. All are told of another
- * role; who may not be there any more is out. */
-void rooms_meet_rules(struct place *p, struct str user);
 
 /* All memberships of an endpoint end, behind what it sent. */
 void rooms_gone(struct addr endpoint, bool clean);

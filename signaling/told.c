@@ -1,6 +1,7 @@
 #include "signaling/told.h"
 
 #include "core/mem.h"
+#include "signaling/message.h"
 
 struct telling {
 	struct place *place;
@@ -108,6 +109,15 @@ void told_published(struct hooks *h, struct str room, struct str text)
 	struct json_out *o = hook_begin(h, HOOK_ROOM_PUBLISHED, "room", room);
 	json_raw(o, NULL, (struct str){text.p + 1, text.n - 2}); /* without its braces */
 	hook_end(h);
+}
+
+void told_message_first(struct place *p, struct call *c, const struct message *m, told_then *then)
+{
+	struct hooks h = {0};
+	struct buf text = message_text(p->name, p->room->epoch, m);
+	told_published(&h, p->name, buf_str(&text));
+	told_first(p, c, &h, then);
+	buf_free(&text);
 }
 
 void told_live(struct json_out *o)

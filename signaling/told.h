@@ -29,8 +29,10 @@ void told_joined(struct hooks *h, const struct room *room, const struct principa
 /* The member is about to be taken out of its room. The reason is a literal. */
 void told_left(const struct member *m, const char *reason);
 
-/* A message (signaling/message.h) that is about to be published. */
+/* A message (its text: signaling/message.h) that is about to be published. */
 void told_published(struct hooks *h, struct str room, struct str text);
+struct message;
+void told_message_first(struct place *p, struct call *c, const struct message *m, told_then *then);
 
 /* The ids of all that is live here, as elements of an array: of members and of rooms that are not
  * empty (outbox_begin() of store/outbox.h). */

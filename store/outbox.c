@@ -154,6 +154,11 @@ void hook_end(struct hooks *h)
 	buf_free(&h->data);
 }
 
+void hook_number(struct hooks *h, int64_t history)
+{
+	add(h, STORE_OUTBOX_NUMBER, STORE_INT(history));
+}
+
 void hook_over(struct hooks *h, struct str id)
 {
 	add(h, STORE_LIVE_REMOVE, STORE_TEXT(id));

@@ -88,6 +88,10 @@ struct json_out *hook_begin(
 	struct hooks *h, enum hook_event e, const char *key_kind, struct str key_name);
 void hook_end(struct hooks *h);
 
+/* The event before this has an "offset" of 0 in front of all that a client has said: when it is written
+ * there stands the newest offset of this history of the store, which the same transaction has given. */
+void hook_number(struct hooks *h, int64_t history);
+
 /* The event that says that something has ended which now begins, in case the process dies before it has
  * said so itself: data as above, hook_end(). The id is that thing's. */
 struct json_out *hook_live(struct hooks *h, struct str id, enum hook_event e, const char *key_kind,

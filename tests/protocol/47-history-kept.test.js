@@ -1,0 +1,300 @@
+// Rooms whose history is kept in the database: offsets given on the disk, many messages under way at once, and
+// everything that can come between.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import test, { after, before } from "node:test";
+import { connect } from "../support/client.mjs";
+import { brokenDisk } from "../support/disk.mjs";
+import { ResumingClient } from "../support/resuming.mjs";
+import { post, refused } from "../support/rooms.mjs";
+import { anyPace, atOnce, ownDirectory, startServer } from "../support/server.mjs";
+import { constants } from "node:os";
+
+const RING = 20; // what is in memory of it
+const config = { rooms: { history_messages: RING }, limits: anyPace, ...atOnce };
+const kept = { messages: 1000, age: 86400, durable: true };
+
+const offsets = (messages) => messages.map(({ offset }) => offset);
+const span = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
+const sum = (list) => list.reduce((a, b) => a + b, 0);
+
+/** What this client was told of the room. */
+const told = (client, room) =>
+	client.events.filter(({ method, params }) => method === "room.message" && params.room === room).map(({ params }) => params);
+
+/** All pages in one direction. */
+async function pages(client, params) {
+	const found = [];
+	for (let since = params.since; ; ) {
+		const page = await client.call("room.history", { ...params, ...(since && { since }) });
+		found.push(...page.messages);
+		if (!page.more) return found;
+		since = { epoch: page.epoch, offset: page.messages.at(-1).offset };
+	}
+}
+
+const publish = (client, room, data, more) => client.call("room.publish", { room, data, ...more });
+const publishMany = (client, room, count) => Promise.all(span(1, count).map((n) => publish(client, room, n)));
+
+let server, ann, bob;
+before(async () => {
+	server = await startServer({ workers: 4, config });
+	[ann, bob] = [await connect(server, { user: "ann" }), await connect(server, { user: "bob" })];
+});
+after(() => server.stop());
+
+/** A room of ann's, in which ann is. */
+async function make(room, client = ann, history = kept) {
+	await client.call("room.create", { room, history });
+	return (await client.call("room.join", { room })).epoch;
+}
+
+test("all of it is read, both ways, far behind what is in memory", async () => {
+	const epoch = await make("read");
+	await publishMany(ann, "read", 130);
+	const all = told(ann, "read");
+	assert.deepEqual(offsets(all), span(1, 130));
+	assert.deepEqual(all.map(({ data }) => data), span(1, 130));
+	assert.deepEqual(await pages(bob, { room: "read", limit: 50 }), all);
+	assert.deepEqual(await pages(bob, { room: "read", limit: 50, reverse: true }), all.toReversed());
+	assert.deepEqual(await pages(bob, { room: "read", limit: 7, since: { epoch, offset: 100 } }), all.slice(100));
+	assert.deepEqual(await pages(bob, { room: "read", limit: 9, reverse: true, since: { epoch, offset: 60 } }), all.slice(0, 59).reverse());
+	const ask = (offset, reverse, of = epoch) => bob.call("room.history", { room: "read", reverse, since: { epoch: of, offset } });
+	for (const page of [await ask(130), await ask(1, true)]) assert.deepEqual(page, { messages: [], epoch, offset: 130, more: false });
+	for (const [offset, reverse, of] of [[131], [0, true], [132, true], [5, false, "AAAAAAAAAAAA"]])
+		await refused(ask(offset, reverse, of), "gone", "history_gone");
+	// a join is told all since, too, or nothing
+	for (const [offset, many] of [[0, 130], [50, 80], [100, 30], [115, 15], [130, 0]]) {
+		const joined = await bob.call("room.join", { room: "read", since: { epoch, offset } });
+		assert.deepEqual([joined.recovered, joined.offset, joined.messages], [true, 130, many ? all.slice(-many) : []]);
+		await bob.call("room.leave", { room: "read" });
+	}
+	const none = await bob.call("room.join", { room: "read", since: { epoch, offset: 131 } });
+	assert.deepEqual([none.recovered, none.messages], [false, []]);
+	await bob.call("room.leave", { room: "read" });
+});
+
+test("a page and a recovery have 128 KiB at most, however long messages are", async () => {
+	const epoch = await make("long");
+	const long = "x".repeat(64 * 1024 - 2);
+	const data = span(1, 30).map((n) => (n % 4 ? "short" : long));
+	await Promise.all(data.map((one) => publish(ann, "long", one)));
+	for (const reverse of [false, true]) {
+		const all = await pages(bob, { room: "long", limit: 1000, reverse });
+		assert.deepEqual(all.map(({ data }) => data), reverse ? data.toReversed() : data);
+	}
+	const page = await bob.call("room.history", { room: "long" });
+	assert.deepEqual([page.more, JSON.stringify(page.messages).length <= 128 * 1024 + 2], [true, true]);
+	const join = (offset) => bob.call("room.join", { room: "long", since: { epoch, offset } });
+	assert.deepEqual(offsets((await join(24)).messages), span(25, 30));
+	const { recovered, messages } = await join(7);
+	assert.deepEqual([recovered, messages], [false, []]);
+	await bob.call("room.leave", { room: "long" });
+});
+
+test("changes reach what is far behind what is in memory; of what was taken back no byte is left", async (t) => {
+	const data = join(ownDirectory(), "d");
+	const own = await startServer({ data, config });
+	const cat = await connect(own, { user: "cat" });
+	await make("changed", cat);
+	await publish(cat, "changed", "this-is-secret");
+	await publishMany(cat, "changed", 2 * RING);
+	const last = 2 * RING + 1;
+	const change = (method, more, by = cat) => by.call(method, { room: "changed", ...more });
+	assert.equal((await change("room.edit", { offset: 2, data: "two" })).offset, last + 1);
+	assert.equal((await change("room.edit", { offset: 1, data: "that-is-secret" })).offset, last + 2);
+	assert.equal((await change("room.edit", { offset: last, data: "last" })).offset, last + 3);
+	assert.equal((await change("room.redact", { offset: 1 })).offset, last + 4);
+	const [dan, mod] = [await connect(own, { user: "dan" }), await connect(own, { user: "mod", scope: "rooms:join rooms:moderate" })];
+	await dan.call("room.join", { room: "changed" });
+	for (const by of [dan, mod]) await refused(change("room.edit", { offset: 3, data: 1 }, by), "forbidden", "not_yours");
+	await refused(change("room.redact", { offset: 3 }, dan), "forbidden", "not_yours");
+	for (const offset of [1, last + 1, last + 2, last + 4, last + 5, 1e6])
+		for (const [method, more] of [["room.edit", { data: 1 }], ["room.redact", {}]])
+			await refused(change(method, { offset, ...more }), "not_found", "no_such_message");
+	assert.equal((await change("room.redact", { offset: 3 }, mod)).offset, last + 5);
+	const check = async (client) => {
+		const { messages } = await client.call("room.history", { room: "changed", limit: 1000 });
+		assert.deepEqual(offsets(messages), span(1, last + 5));
+		assert.deepEqual(messages.slice(0, 3).map(({ data, redacted, edited_at }) => [data, redacted, edited_at > 0]), [[null, true, false], ["two", undefined, true], [null, true, false]]);
+		const news = messages.slice(last).map(({ data, edits, redacts, redacted }) => ({ data, edits, redacts, redacted }));
+		const [none, yes] = [undefined, true];
+		assert.deepEqual(news, [
+			{ data: "two", edits: 2, redacts: none, redacted: none },
+			{ data: null, edits: 1, redacts: none, redacted: yes },
+			{ data: "last", edits: last, redacts: none, redacted: none },
+			{ data: null, edits: none, redacts: 1, redacted: none },
+			{ data: null, edits: none, redacts: 3, redacted: none },
+		]);
+		assert.doesNotMatch(client.frames.at(-1), /secret/);
+	};
+	await check(cat);
+	assert.deepEqual(told(cat, "changed").slice(last).map(({ edits, redacts }) => edits ?? redacts), [2, 1, last, 1, 3]);
+	await own.stop();
+	assert.ok(!readFileSync(join(data, "signalbox.db")).includes("is-secret"));
+	const next = await startServer({ t, data, config });
+	await check(await connect(next, { user: "cat" }));
+});
+
+test("epoch, offsets and keys go on over a restart and a kill; a position from before is answered", async (t) => {
+	const data = join(ownDirectory(), "d");
+	let own = await startServer({ data, config });
+	const restart = async (kill) => {
+		await (kill ? own.kill() : own.stop());
+		own = await startServer({ data, config });
+		return connect(own, { user: "cat" });
+	};
+	t.after(() => own.stop());
+	let cat = await connect(own, { user: "cat" });
+	const epoch = await make("goes on", cat);
+	for (const n of span(1, 30)) await publish(cat, "goes on", n, { idempotency_key: `key ${n}` });
+	const all = told(cat, "goes on");
+	for (const kill of [true, false, true]) {
+		cat = await restart(kill);
+		const joined = await cat.call("room.join", { room: "goes on", since: { epoch, offset: 10 } });
+		assert.deepEqual([joined.epoch, joined.offset, joined.recovered], [epoch, all.length, true]);
+		assert.deepEqual(joined.messages, all.slice(10));
+		assert.deepEqual(await publish(cat, "goes on", "again", { idempotency_key: "key 7" }), { epoch, offset: 7 });
+		const eve = await connect(own, { user: "eve" });
+		await eve.call("room.join", { room: "goes on" });
+		const once = span(1, 10).map(() => publish(eve, "goes on", "eve's", { idempotency_key: `key 7 ${all.length}` }));
+		const { offset } = await publish(cat, "goes on", "next");
+		assert.deepEqual(new Set((await Promise.all(once)).map((answer) => answer.offset)).size, 1);
+		all.push(...told(cat, "goes on"));
+		assert.equal(offset <= all.length, true);
+		assert.deepEqual(offsets(all), span(1, all.length));
+	}
+	// nobody is there for a while, and the room is read anew
+	assert.deepEqual(await pages(cat, { room: "goes on" }), all);
+});
+
+test("many at once from many: one order for all, each sender's own order in it", async () => {
+	await make("many");
+	const people = [ann, bob, ...(await Promise.all(["cat", "dan"].map((user) => connect(server, { user }))))];
+	for (const client of people.slice(1)) await client.call("room.join", { room: "many" });
+	const answers = await Promise.all(people.map((client, by) => Promise.all(span(1, 100).map((n) => publish(client, "many", { by, n })))));
+	const last = (client) => told(client, "many").at(-1)?.offset === 400 || client.next(({ params }) => params.offset === 400);
+	for (const client of people) await last(client);
+	const all = told(ann, "many");
+	assert.deepEqual(offsets(all), span(1, 400));
+	for (const client of people.slice(1)) assert.deepEqual(told(client, "many"), all);
+	for (const [by, own] of answers.entries()) {
+		assert.deepEqual(offsets(all.filter(({ data }) => data.by === by)), offsets(own));
+		assert.deepEqual(all.filter(({ data }) => data.by === by).map(({ data }) => data.n), span(1, 100));
+	}
+	assert.deepEqual(await pages(bob, { room: "many", limit: 1000 }), all);
+	const metrics = await server.metrics();
+	const group = metrics.signalbox_store_writes_total / metrics.signalbox_store_commits_total;
+	assert.ok(group > 2, `${group} writes share a commit`);
+	for (const client of people.slice(1)) await client.call("room.leave", { room: "many" });
+});
+
+test("who joins while others publish misses nothing and hears nothing twice", async () => {
+	const epoch = await make("joining");
+	const BURST = 40; // more than the ring holds
+	const got = [];
+	for (let round = 0; round < 20; round++) {
+		const burst = publishMany(ann, "joining", BURST);
+		const joined = await bob.call("room.join", { room: "joining", since: { epoch, offset: got.at(-1) ?? 0 } });
+		assert.equal(joined.recovered, true, `round ${round}`);
+		got.push(...offsets(joined.messages));
+		assert.equal(joined.offset, got.at(-1) ?? 0);
+		if (round % 2)
+			while ((got.at(-1) ?? 0) < BURST * (round + 1)) got.push((await bob.next(({ params }) => params.room === "joining" && params.offset)).params.offset);
+		await bob.call("room.leave", { room: "joining" });
+		got.push(...bob.unread.splice(0).filter(({ method, params }) => method === "room.message" && params.room === "joining").map(({ params }) => params.offset));
+		await burst;
+	}
+	assert.deepEqual(got, span(1, 20 * BURST));
+});
+
+test("who has gone before the disk has answered has published all the same", async (t) => {
+	const slow = { SIGNALBOX_STORE_FAULT: "MESSAGE_ADD:*:delay=5,MESSAGES_AFTER:*:delay=50" };
+	const own = await startServer({ t, workers: 2, config, env: slow });
+	const [cat, dan] = [await connect(own, { user: "cat" }), await connect(own, { user: "dan" })];
+	const epoch = await make("gone", cat);
+	await dan.call("room.join", { room: "gone" });
+	const { peer } = (await cat.next("room.joined")).params.members[0];
+	// it leaves, and its answers come
+	const answers = span(1, 5).map((n) => publish(dan, "gone", n));
+	await dan.call("room.leave", { room: "gone" });
+	assert.deepEqual(offsets(await Promise.all(answers)), span(1, 5));
+	await cat.next(({ params }) => params.offset === 5);
+	assert.deepEqual(told(cat, "gone").map(({ from }) => from), Array(5).fill({ peer, user: "dan" }));
+	assert.deepEqual(told(dan, "gone"), []);
+	// its session ends with it
+	const device = await connect(own, { user: "dan" });
+	await device.call("room.join", { room: "gone" });
+	for (const n of span(6, 10)) device.notify("room.publish", { room: "gone", data: n });
+	await device.close();
+	await cat.next(({ params }) => params.offset === 10);
+	// who joins, and is gone before what it missed has been read, is not there
+	const ghost = await connect(own, { user: "eve" });
+	for (const n of span(11, 40)) await publish(cat, "gone", n);
+	ghost.call("room.join", { room: "gone", since: { epoch, offset: 0 } }).catch(() => {});
+	await ghost.call("session.ping");
+	await ghost.close();
+	await cat.next(({ method, params }) => method === "room.joined" && params.members[0].user === "eve");
+	await cat.next("room.left");
+	assert.deepEqual((await cat.call("room.presence", { room: "gone" })).members, []);
+});
+
+test("a hand-over waits for what is under way: nothing is lost, nothing twice", async (t) => {
+	const slow = { SIGNALBOX_STORE_FAULT: "MESSAGE_ADD:*:delay=3" };
+	const own = await startServer({ workers: 2, config: { ...config, session: {} }, env: slow });
+	const [cat, dan] = ["cat", "dan"].map(async (user) => new ResumingClient(own, await own.mint(user)));
+	const clients = await Promise.all([cat, dan]);
+	for (const client of clients) await client.connect();
+	await clients[0].call("room.create", { room: "moves", history: kept });
+	for (const client of clients) await client.call("room.join", { room: "moves" });
+	const ids = span(1, 60).map((n) => clients[n % 2].send("room.publish", { room: "moves", data: n }));
+	await clients[0].until(() => clients[0].of("room.message").length > 5, "some messages");
+	const next = await own.successor({ t, workers: 3 });
+	await own.exited();
+	for (const client of clients) {
+		client.server = next;
+		await client.connect();
+		assert.equal(client.opened.resumed, true);
+		await client.until(() => client.of("room.message").length >= 60 && [...ids].filter((id) => client.answers.has(id)).length >= 30, "the rest");
+		assert.deepEqual(offsets(client.of("room.message")), span(1, 60));
+	}
+	assert.deepEqual(clients[1].of("room.message"), clients[0].of("room.message"));
+	const { messages } = await clients[0].call("room.history", { room: "moves" });
+	assert.deepEqual(messages, clients[0].of("room.message"));
+	for (const client of clients) await client.close();
+});
+
+test("while the disk takes nothing, nothing is told and no offset is lost; then it goes on", async (t) => {
+	const disk = brokenDisk();
+	const own = await startServer({ t, config, disk });
+	const [cat, dan] = [await connect(own, { user: "cat" }), await connect(own, { user: "dan" })];
+	const epoch = await make("trouble", cat);
+	await dan.call("room.join", { room: "trouble" });
+	await publish(cat, "trouble", "before");
+	disk.fail(constants.errno.ENOSPC);
+	const refusedAll = await Promise.allSettled(span(1, 20).map((n) => publish(cat, "trouble", n, { idempotency_key: `k${n}` })));
+	for (const { reason } of refusedAll) assert.deepEqual([reason.code, reason.reason], [-32030, "overloaded"]);
+	for (const [method, more] of [["room.edit", { offset: 1, data: 1 }], ["room.redact", { offset: 1 }]])
+		await assert.rejects(cat.call(method, { room: "trouble", ...more }), { code: -32030 });
+	// what needs no disk goes on, and what is there can be read
+	await cat.call("signal.send", { room: "trouble", to: { user: "dan" }, type: "x", data: 1 });
+	await dan.next("signal.received");
+	assert.equal((await dan.call("room.history", { room: "trouble" })).offset, 1);
+	disk.fail(0);
+	for (let answer; !answer; ) answer = await publish(cat, "trouble", "after", { idempotency_key: "k1" }).catch(({ code }) => assert.equal(code, -32030));
+	await dan.next(({ params }) => params.data === "after");
+	assert.deepEqual(told(dan, "trouble").map(({ offset, data }) => [offset, data]), [[1, "before"], [2, "after"]]);
+	const joined = await dan.call("room.join", { room: "trouble", since: { epoch, offset: 0 } });
+	assert.deepEqual(joined.messages, told(dan, "trouble"));
+});
+
+test("a backend publishes there, too; what memory kept before is still answered when a room begins to be kept", async () => {
+	const token = await server.mint("ann");
+	await make("by http");
+	const first = await post(server, token, "room.publish", { room: "by http", data: "x", idempotency_key: "k" });
+	assert.equal(first.offset, 1);
+	assert.deepEqual(await post(server, token, "room.publish", { room: "by http", data: "y", idempotency_key: "k" }), first);
+	assert.deepEqual(await server.rpc("room.publish", { room: "by http", data: "z" }), { ...first, offset: 2 });
+});
