@@ -416,6 +416,8 @@ static void add_methods_and_routes(const struct config *c)
 {
 	methods_add(session_methods);
 	methods_add(signaling_methods);
+	methods_add(room_update_methods);
+	methods_add(room_roles_methods);
 	methods_add(history_methods);
 	methods_add(presence_methods);
 	methods_add(rpc_methods);

@@ -42,6 +42,17 @@ enum denial access_look(const struct place *p, const struct principal *who)
 				    : DENIAL_NONE;
 }
 
+enum denial access_moderate(const struct place *p, const struct principal *who)
+{
+	enum denial why = access_look(p, who);
+	return why || access_role(p, who) >= ROLE_MODERATOR ? why : DENIAL_NOT_MODERATOR;
+}
+
+enum denial access_use(const struct place *p)
+{
+	return p->rules && p->rules->archived_at ? DENIAL_ARCHIVED : DENIAL_NONE;
+}
+
 struct member *access_member(const struct place *p, const struct call *c)
 {
 	return p->room ? room_by_endpoint(p->room, c->from) : NULL;
@@ -64,6 +75,7 @@ enum denial access_publish(const struct place *p, const struct call *c)
 	if (m)
 		return m->role == ROLE_VIEWER ? DENIAL_VIEWER : DENIAL_NONE;
 	enum denial why = access_look(p, c->who);
+	why = why ? why : access_use(p);
 	if (why)
 		return why;
 	enum role role = access_role(p, c->who);

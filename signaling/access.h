@@ -9,6 +9,16 @@
 	DENIAL(NO_ROOM, NOT_FOUND, "no_such_room", "There is no room of this name.") \
 	DENIAL(NOT_IN_TOKEN, FORBIDDEN, "room_not_in_token", "The token is for other rooms.") \
 	DENIAL(BANNED, FORBIDDEN, "banned", "This user is banned from the room.") \
+	DENIAL(NOT_MODERATOR, FORBIDDEN, "not_moderator", "This is for moderators of the room.") \
+	DENIAL(NOT_OWNER, FORBIDDEN, "not_owner", "This is for the owner of the room.") \
+	DENIAL(OUTRANKED, FORBIDDEN, "outranked", \
+		"This user has the same role in the room, or a higher one.") \
+	DENIAL(NOT_KEPT, CONFLICT, "room_not_kept", \
+		"The room is gone with the last who leaves; make one that is kept.") \
+	DENIAL(ARCHIVED, FORBIDDEN, "room_archived", \
+		"The room rests; its owner can bring it back.") \
+	DENIAL(TOO_MANY_ROLES, FULL, "too_many_roles", \
+		"So many users have a role in the room already.") \
 	DENIAL(PRIVATE, FORBIDDEN, "room_private", \
 		"The room is private and gave this user no role.") \
 	DENIAL(LOCKED, FORBIDDEN, "room_locked", "The room is locked; nobody new may join.") \
@@ -52,6 +62,12 @@ enum role access_role(const struct place *p, const struct principal *who);
 
 /* Whether the room is there and may be looked at. */
 enum denial access_look(const struct place *p, const struct principal *who);
+
+/* Whether the caller is a moderator of the room, at least. */
+enum denial access_moderate(const struct place *p, const struct principal *who);
+
+/* Whether the room is in use: nobody comes into one that rests, and nothing is said in it. */
+enum denial access_use(const struct place *p);
 
 /* The member that the caller is, or NULL. */
 struct member *access_member(const struct place *p, const struct call *c);

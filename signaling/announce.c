@@ -18,7 +18,7 @@ struct change {
 	char peer[PEER_CHARS + 1];
 	struct member *member; /* NULL: it has left */
 	const char *reason;    /* of leaving */
-	uint64_t joined, left, state, connected;
+	uint64_t joined, left, state, connected, role;
 	/* while it is told: its entry for each form that it may take, in the texts of the telling */
 	struct {
 		size_t at, n;
@@ -156,6 +156,14 @@ void announce_connected(struct member *m)
 	announce_due(m->room);
 }
 
+void announce_role(struct member *m)
+{
+	struct announcer *a = &m->room->announcer;
+	change_of(m)->role = ++a->position;
+	a->urgent = true;
+	announce_due(m->room);
+}
+
 /* ---- telling: what each change is to whom ---- */
 
 /* How a change looks to who knows all up to this position. */
@@ -165,7 +173,8 @@ static enum form form_for(const struct change *c, uint64_t position)
 		return c->left ? FORM_NONE : FORM_JOINED;
 	if (c->left)
 		return c->left > position ? FORM_LEFT : FORM_NONE;
-	return c->state > position || c->connected > position ? FORM_UPDATED : FORM_NONE;
+	bool updated = c->state > position || c->connected > position || c->role > position;
+	return updated ? FORM_UPDATED : FORM_NONE;
 }
 
 static void write_left(struct json_out *o, const struct change *c)
@@ -190,6 +199,8 @@ static void write_updated(struct json_out *o, const struct change *c)
 		roster_state(o, c->member);
 	if (c->connected)
 		json_bool(o, "connected", c->member->connected);
+	if (c->role)
+		json_text(o, "role", role_word(c->member->role));
 	json_close(o, '}');
 	json_close(o, '}');
 }
@@ -202,7 +213,7 @@ static bool may_take(const struct change *c, enum form form)
 	return form == FORM_LEFT      ? c->left > 0
 		: c->left             ? false
 		: form == FORM_JOINED ? c->joined > 0
-				      : c->state || c->connected;
+				      : c->state || c->connected || c->role;
 }
 
 /* Writes the entries of as many changes as one telling may have. */
@@ -245,9 +256,15 @@ struct reader {
 	uint64_t knows;
 };
 
+/* Who changed something knows it; what was changed about somebody they hear as all do. */
+static bool is_own(const struct change *c)
+{
+	return !c->role;
+}
+
 static bool is_for(const struct change *c, enum form form, struct reader r)
 {
-	return form_for(c, r.knows) == form && !(r.one && c->member == r.one);
+	return form_for(c, r.knows) == form && !(r.one && c->member == r.one && is_own(c));
 }
 
 /* All that is of this form to the reader, or NULL when nothing is. *ret_only is the member when it is
@@ -264,7 +281,7 @@ static struct frame *message(
 		}
 	if (!count)
 		return NULL;
-	*ret_only = count == 1 ? only->member : NULL;
+	*ret_only = count == 1 && is_own(only) ? only->member : NULL;
 	struct event e;
 	event_begin(&e, methods[form]);
 	json_str(&e.params, "room", t->room->name);
@@ -421,9 +438,9 @@ void announce_before(struct room *room)
 	announce_due(room);
 }
 
-void announce_closed(struct member *m)
+void announce_out(struct member *m, const char *reason)
 {
-	struct change c = {.reason = "closed"};
+	struct change c = {.reason = reason};
 	struct event e;
 	memcpy(c.peer, m->peer, sizeof(c.peer));
 	event_begin(&e, methods[FORM_LEFT]);

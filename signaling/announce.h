@@ -53,6 +53,7 @@ void announce_told(struct member *m);
 /* announce_before() goes before the change that these tell of. */
 void announce_state(struct member *m);
 void announce_connected(struct member *m);
+void announce_role(struct member *m); /* the member itself hears of it, too */
 /* Is about to be taken out of the room; announce_due() afterwards. The reason is a literal. */
 void announce_left(struct member *m, const char *reason);
 
@@ -64,8 +65,8 @@ void announce_before(struct room *room);
 /* The room is about to be freed, or its members are not to be told anything any more. */
 void announce_forget(struct room *room);
 
-/* Tells this member that the room is closed: that it has left, as all others have. */
-void announce_closed(struct member *m);
+/* Tells this member that it has left, and why: "closed" when all others have as well. */
+void announce_out(struct member *m, const char *reason);
 
 void announce_start(struct worker *w);
 void announce_settle(void); /* tells everything, in all rooms of this worker */

@@ -7,24 +7,6 @@ static const struct field room_fields[] = {
 	{0},
 };
 
-static const struct field create_fields[] = {
-	FIELD(struct create_params, room, STRING, true, 1, NAME_MAX_BYTES),
-	FIELD(struct create_params, title, STRING, false, 0, NAME_MAX_BYTES),
-	FIELD(struct create_params, visibility, STRING, false, 0, NAME_MAX_BYTES),
-	FIELD(struct create_params, max_members, INT, false, 1, INT_MAX_SAFE),
-	FIELD(struct create_params, metadata, RAW, false, 0, METADATA_CEILING),
-	FIELD(struct create_params, lobby, BOOL, false, 0, 0),
-	FIELD(struct create_params, history, OBJECT, false, 0, NAME_MAX_BYTES),
-	{0},
-};
-
-const struct field keep_fields[] = {
-	FIELD(struct keep_params, messages, INT, false, 0, INT_MAX_SAFE),
-	FIELD(struct keep_params, age, INT, false, 1, INT_MAX_SAFE),
-	FIELD(struct keep_params, durable, BOOL, false, 0, 0),
-	{0},
-};
-
 static const struct field list_fields[] = {
 	FIELD(struct list_params, cursor, STRING, false, 0, NAME_MAX_BYTES),
 	FIELD(struct list_params, limit, INT, false, 1, 100),
@@ -87,7 +69,6 @@ static const struct field no_fields[] = {{0}};
 /* A join takes a place among its session's rooms where the session lives, then travels on by itself:
  * so its home is the caller's. */
 const struct method signaling_methods[] = {
-	ROW("room.create", ROOMS_CREATE, NAME, 0, create_fields, create_params, room_create_run),
 	ROW("room.get", ROOMS_JOIN, NAME, 0, room_fields, room_params, room_get_run),
 	ROW("room.list", ROOMS_JOIN, CALLER, 0, list_fields, list_params, room_list_run),
 	ROW("room.join", ROOMS_JOIN, CALLER, METHOD_SESSION | METHOD_BARRIER | METHOD_JOIN,

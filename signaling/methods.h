@@ -17,19 +17,6 @@ struct room_params {
 	struct str room;
 };
 
-struct keep_params {
-	struct param_int messages, age;
-	struct param_bool durable;
-};
-
-struct create_params {
-	struct str room, title, visibility, metadata, history;
-	struct param_int max_members;
-	struct param_bool lobby;
-	/* the handler's own */
-	struct keep_params asked;
-};
-
 struct list_params {
 	struct str cursor;
 	struct param_int limit;
@@ -81,12 +68,11 @@ struct signal_to {
 	struct str peer, user;
 };
 
-extern const struct field signal_to_fields[], since_fields[], keep_fields[];
+extern const struct field signal_to_fields[], since_fields[];
 
 /* Reads a `since`. False: it is wrong, and the call has been refused. */
 bool since_read(struct call *c, struct str since, struct since_params *ret);
 
-void room_create_run(struct call *c);
 void room_get_run(struct call *c);
 void room_list_run(struct call *c);
 void room_join_run(struct call *c);

@@ -43,6 +43,7 @@ static enum denial admit(struct place *p, const struct call *c, size_t *ret_limi
 {
 	const struct join_params *in = c->params;
 	enum denial why = access_look(p, c->who);
+	why = why ? why : access_use(p);
 	if (why)
 		return why;
 	if (p->rules && p->rules->locked && access_role(p, c->who) < ROLE_MODERATOR)

@@ -1,12 +1,12 @@
-/* room.create, room.get and room.list: rooms as they are kept. */
+/* room.get and room.list: rooms as they are kept. */
 #include "signaling/access.h"
 #include "signaling/methods.h"
+#include "signaling/room_records.h"
 #include "signaling/options.h"
 #include "signaling/template.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
 enum {
 	LIST_PAGE = 50,
@@ -16,9 +16,7 @@ enum {
 	LIST_ROUNDS_MAX = 40,
 };
 
-/* Creating: kept first, and only then answered. */
-
-static void write_place(struct call *c, struct place *p)
+void record_reply(struct call *c, struct place *p)
 {
 	struct json_out *o = call_result(c);
 	json_open(o, NULL, '{');
@@ -28,118 +26,13 @@ static void write_place(struct call *c, struct place *p)
 	call_reply(c);
 }
 
-static void created(struct store_op *op)
-{
-	struct call *c = op->context;
-	struct place *p = c->state;
-	c->state = NULL;
-	if (!op->err) {
-		struct rules row = rules_of_row(op, 0);
-		rooms_make_stored(p, rules_new(&row));
-		write_place(c, p);
-	} else {
-		p->kind = PLACE_UNKNOWN; /* if it is there after all, the next one loads it */
-		if (op->err == ERR_CONFLICT)
-			deny(c, DENIAL_EXISTS, 0);
-		else
-			call_refuse(c, op->err);
-	}
-	rooms_release(p);
-}
-
-static struct store_value text_or_null(struct str s)
-{
-	return s.n ? STORE_TEXT(s) : STORE_NULL;
-}
-
-static struct store_value int_or_null(bool given, int64_t n)
-{
-	return given ? STORE_INT(n) : STORE_NULL;
-}
-
-/* What is not said is the template's: numbers each time they are asked for, the rest from now on. */
-static void create_visit(struct place *p, struct call *c)
-{
-	const struct create_params *in = c->params;
-	const struct room_template *t = rooms_template(p);
-	if (p->room) {
-		deny(c, DENIAL_EXISTS, 0);
-		return;
-	}
-	bool private = in->visibility.p ? str_is(in->visibility, "private") : t->private;
-	bool lobby = in->lobby.given ? in->lobby.yes : t->lobby;
-	c->state = p;
-	rooms_hold(p);
-	store_ask(STORE_ROOM_ADD, created, c, STORE_TEXT(in->room), text_or_null(in->title),
-		STORE_TEXT(c->who->user), STORE_TEXT(private ? STR("private") : STR("public")),
-		int_or_null(in->max_members.given, in->max_members.n), text_or_null(in->metadata),
-		STORE_INT(time(NULL)), STORE_INT(lobby),
-		int_or_null(in->asked.messages.given, in->asked.messages.n),
-		int_or_null(in->asked.age.given, in->asked.age.n),
-		int_or_null(in->asked.durable.given, in->asked.durable.yes), STORE_END);
-}
-
-static void deny_limit(struct call *c, const char *field, const char *message, size_t limit)
-{
-	call_refuse(
-		c, ERR_PARAMS, .field = str_of(field), .message = message, .limit = (int64_t)limit);
-}
-
-/* Whether the history that is asked for is one that there can be; else the call is refused. */
-static bool read_history(
-	struct call *c, struct str text, const struct room_template *t, struct keep_params *ret)
-{
-	struct params_problem problem;
-	struct history_rules most = rules_history_most(t);
-	if (text.p && params_decode(text, keep_fields, ret, &problem)) {
-		deny_param(c, "history",
-			"history must be {\"messages\"?: number, \"age\"?: seconds from 1, "
-			"\"durable\"?: true or false}.");
-		return false;
-	}
-	if (ret->messages.n > (int64_t)most.messages)
-		deny_limit(c, "history", "history.messages is more than this room may keep.",
-			most.messages);
-	else if (ret->age.n > (int64_t)most.age_s)
-		deny_limit(c, "history", "history.age is longer than this room may keep it.",
-			most.age_s);
-	else
-		return true;
-	return false;
-}
-
-static bool is_visibility(struct str word)
-{
-	return str_is(word, "public") || str_is(word, "private");
-}
-
-void room_create_run(struct call *c)
-{
-	struct create_params *in = c->params;
-	const struct room_template *t = template_of(in->room);
-	size_t most = rules_most_members(NULL, t);
-	if (!principal_sees_room(c->who, in->room))
-		deny(c, DENIAL_NOT_IN_TOKEN, 0);
-	else if (!template_lets_create(t, c->who))
-		deny(c, DENIAL_TEMPLATE, 0);
-	else if (in->metadata.n > options()->metadata_max)
-		deny_too_large(c, "metadata", options()->metadata_max);
-	else if (in->visibility.p && !is_visibility(in->visibility))
-		deny_param(c, "visibility", "visibility must be \"public\" or \"private\".");
-	else if (in->max_members.n > (int64_t)most)
-		deny_limit(
-			c, "max_members", "max_members is larger than this server allows.", most);
-	else if (read_history(c, in->history, t, &in->asked))
-		rooms_visit(c, VISIT_ANY, create_visit);
-}
-
 static void get_visit(struct place *p, struct call *c)
 {
 	enum denial why = access_member(p, c) ? DENIAL_NONE : access_look(p, c->who);
 	if (why)
 		deny(c, why, 0);
 	else
-		write_place(c, p);
+		record_reply(c, p);
 }
 
 void room_get_run(struct call *c)

@@ -2,6 +2,7 @@
 
 #include "core/mem.h"
 #include "core/metrics.h"
+#include "signaling/access.h"
 #include "signaling/announce.h"
 #include "signaling/attendance.h"
 #include "signaling/options.h"
@@ -168,7 +169,32 @@ static bool may_stay(const struct place *p, const struct principal *who)
 {
 	if (!(who->scopes & SCOPE_ROOMS_JOIN) || !principal_sees_room(who, p->name))
 		return false;
-	return p->kind == PLACE_UNKNOWN || rules_role(p->rules, p->name, who) > ROLE_BANNED;
+	return p->kind == PLACE_UNKNOWN || access_role(p, who) > ROLE_BANNED;
+}
+
+static void meet_role(struct member *m, enum role role)
+{
+	if (m->role == role)
+		return;
+	announce_before(m->room);
+	m->role = role;
+	announce_role(m);
+}
+
+void rooms_meet_rules(struct place *p, struct str user)
+{
+	struct room *room = p->room;
+	for (size_t i = 0; i < room->count;) {
+		struct member *m = room->members[i];
+		bool meant = !user.n || str_eq(m->who->user, user);
+		if (meant && !may_stay(p, m->who)) {
+			rooms_put_out(m, "kicked");
+			continue;
+		}
+		if (meant)
+			meet_role(m, access_role(p, m->who));
+		i++;
+	}
 }
 
 /* Another token, of the same user: what it does not allow ends, and the member is told of it as of a
@@ -177,13 +203,13 @@ static void meet_grant(struct member *m, const struct principal *who)
 {
 	struct place *p = map_get(&here.places, m->room->name);
 	if (!may_stay(p, who)) {
-		announce_closed(m);
+		announce_out(m, "closed");
 		rooms_end_membership(m, "left");
 		return;
 	}
 	member_set_who(m, who);
 	if (p->kind != PLACE_UNKNOWN)
-		m->role = rules_role(p->rules, p->name, who);
+		meet_role(m, access_role(p, who));
 }
 
 static void meet_fate(struct member *m, struct fate fate)
@@ -394,14 +420,11 @@ static void roles_loaded(struct store_op *op)
 		all_loaded(p);
 }
 
-static void close_room(struct place *p);
-
 static void loaded(struct store_op *op)
 {
 	struct place *p = op->context;
 	if (op->err == ERR_NOT_FOUND) {
-		p->kind = PLACE_ABSENT;
-		close_room(p);
+		rooms_end(p); /* one that was handed over, say */
 		rooms_release(p);
 	} else if (op->err) {
 		load_failed(p, op->err);
@@ -437,19 +460,31 @@ void rooms_end_membership(struct member *m, const char *reason)
 	announce_due(room);
 }
 
-/* An adopted room that the store does not know any more. Each member is told of itself alone: with
- * the room, the others are gone for it as well. */
-static void close_room(struct place *p)
+void rooms_put_out(struct member *m, const char *reason)
 {
-	if (!p->room)
-		return;
+	announce_out(m, reason);
+	rooms_end_membership(m, reason);
+}
+
+/* Each member is told of itself alone: with the room, the others are gone for it as well. */
+void rooms_empty(struct place *p)
+{
 	announce_forget(p->room);
 	while (p->room->count) {
 		struct member *m = p->room->members[p->room->count - 1];
-		announce_closed(m);
+		announce_out(m, "closed");
 		told_left(m, "closed");
 		forget_member(m);
 	}
+}
+
+void rooms_end(struct place *p)
+{
+	p->kind = PLACE_ABSENT;
+	rules_free(&p->rules);
+	if (!p->room)
+		return;
+	rooms_empty(p);
 	room_free(&p->room);
 	metric_add(METRIC_ROOMS, -1);
 }

@@ -99,6 +99,19 @@ const struct place *rooms_next(size_t *i);
 /* Ends a membership: tells the others why, gives the endpoint's place back. */
 void rooms_end_membership(struct member *m, const char *reason);
 
+/* The same for one who is put out: is told the reason as well. */
+void rooms_put_out(struct member *m, const char *reason);
+
+/* All memberships end, and each member is told that the room is closed to it. */
+void rooms_empty(struct place *p);
+
+/* There is no such room any more: it is emptied, and the place has neither room nor rules. */
+void rooms_end(struct place *p);
+
+/* What members are follows from the rules anew: this user's, or (n 0) everybody. All are told of another
+ * role; who may not be there any more is out. */
+void rooms_meet_rules(struct place *p, struct str user);
+
 /* All memberships of an endpoint end, behind what it sent. */
 void rooms_gone(struct addr endpoint, bool clean);
 /* Members hear that it has no connection just now, or has one again. */

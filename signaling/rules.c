@@ -32,6 +32,16 @@ struct rules *rules_new(const struct rules *from)
 	return r;
 }
 
+void rules_change(struct rules *rules, const struct rules *is)
+{
+	struct rules *fresh = rules_new(is), was = *rules;
+	*rules = *fresh;
+	rules->roles = was.roles;
+	*fresh = was;
+	fresh->roles = (struct map){0};
+	rules_free(&fresh);
+}
+
 void rules_free(struct rules **rules)
 {
 	struct rules *r = *rules;
@@ -151,6 +161,12 @@ void rules_put_role(struct rules *rules, struct str user, enum role role)
 	g->role = role;
 }
 
+enum role rules_granted(const struct rules *rules, struct str user)
+{
+	const struct granted *g = rules ? map_get(&rules->roles, user) : NULL;
+	return g ? g->role : ROLE_NONE;
+}
+
 struct str rules_next_role(const struct rules *rules, size_t *i, enum role *ret_role)
 {
 	const struct granted *g = map_next(&rules->roles, i);
@@ -178,8 +194,7 @@ enum role rules_role_granted(
 
 enum role rules_role(const struct rules *rules, struct str room, const struct principal *who)
 {
-	const struct granted *g = rules ? map_get(&rules->roles, who->user) : NULL;
-	return rules_role_granted(rules, room, who, g ? g->role : ROLE_NONE);
+	return rules_role_granted(rules, room, who, rules_granted(rules, who->user));
 }
 
 static void write_optional(struct json_out *o, const char *key, struct str s, bool raw)

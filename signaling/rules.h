@@ -25,6 +25,8 @@ struct rules {
 /* A copy of what is pointed to, without roles. */
 struct rules *rules_new(const struct rules *from);
 void rules_free(struct rules **rules);
+/* Makes them what `is` says, but for the roles. */
+void rules_change(struct rules *rules, const struct rules *is);
 
 /* Those of an ephemeral room that this template applies to; the maker's role is among them. */
 struct rules *rules_of_template(
@@ -48,6 +50,8 @@ enum { RULES_COLUMNS = 15 };
 struct rules rules_of_row(const struct store_op *op, size_t row);
 
 void rules_put_role(struct rules *rules, struct str user, enum role role); /* NONE: takes it out */
+/* What was given to this user; rules may be NULL. */
+enum role rules_granted(const struct rules *rules, struct str user);
 /* Walks them: for (size_t i = 0; (user = rules_next_role(r, &i, &role)).p;). No put meanwhile. */
 struct str rules_next_role(const struct rules *rules, size_t *i, enum role *ret_role);
 

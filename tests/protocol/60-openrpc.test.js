@@ -215,11 +215,15 @@ test("every method and every event is seen as described", async () => {
 	await hal.serve(["hal.*"], ({ params }) => params);
 	await dan.call("rpc.call", { method: "hal.says", params: [1], timeout: 5 });
 	await hal.close();
+	await dan.call("room.update", { room: "all", title: null, history: { messages: 9 } });
+	await dan.call("room.grant", { room: "all", user: "eve", role: "viewer" });
+	await dan.call("room.roles", { room: "all" });
 	await eve.call("room.leave", { room: "all" });
 	await dan.next("room.left");
 	for (let i = 0; i < 64; i++) eve.notify("room.leave", { room: "all" });
 	await eve.next("session.ack");
 	await eve.call("session.close");
+	await dan.call("room.delete", { room: "all" });
 	await dan.close();
 	const brief = await startServer({ workers: 1 });
 	const fred = await connect(brief, { user: "fred" });

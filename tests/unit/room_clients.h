@@ -227,10 +227,14 @@ static inline void client_free(struct client *k)
 
 static inline const struct method *method_named(const char *name)
 {
-	const struct method *m = signaling_methods;
-	while (strcmp(m->name, name) != 0)
-		m++;
-	return m;
+	static const struct method *const tables[] = {
+		signaling_methods, room_update_methods, room_roles_methods};
+	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
+		for (const struct method *m = tables[i]; m->name; m++)
+			if (strcmp(m->name, name) == 0)
+				return m;
+	fail_msg("no method %s", name);
+	return NULL;
 }
 
 struct call_post {
