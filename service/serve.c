@@ -421,6 +421,10 @@ static void add_methods_and_routes(const struct config *c)
 	methods_add(history_methods);
 	methods_add(presence_methods);
 	methods_add(rpc_methods);
+	methods_add(moderation_methods);
+	methods_add(ban_methods);
+	methods_add(room_invitation_methods);
+	methods_add(invitation_methods);
 	methods_add(service_methods);
 	methods_add(withdrawn_methods);
 	methods_add(session_admin_methods);

@@ -1,5 +1,7 @@
 #include "signaling/access.h"
 
+#include <time.h>
+
 static const struct {
 	enum err err;
 	const char *reason, *message;
@@ -25,9 +27,37 @@ void deny_param(struct call *c, const char *field, const char *message)
 	call_refuse(c, ERR_PARAMS, .field = str_of(field), .message = message);
 }
 
+/* Seconds, rounded up. */
+static int64_t seconds_until(uint64_t ms)
+{
+	uint64_t now = worker_now_ms();
+	return ms > now ? (int64_t)((ms - now + 999) / 1000) : 0;
+}
+
+void deny_for_now(const struct place *p, struct call *c, enum denial why, size_t limit)
+{
+	const struct standing *standing = standing_of(&p->standings, c->who->user);
+	int64_t wait = 0;
+	if (standing && why == DENIAL_KICKED)
+		wait = seconds_until(standing->kicked_until);
+	else if (standing && why == DENIAL_BANNED && standing->ban.expires_at)
+		wait = standing->ban.expires_at - (int64_t)time(NULL);
+	call_refuse(c, denials[why].err, .reason = denials[why].reason,
+		.message = denials[why].message, .limit = (int64_t)limit, .retry_after = wait);
+}
+
+/* In a room with a lobby nobody is a member for nothing, but by having been let in. */
 enum role access_role(const struct place *p, const struct principal *who)
 {
-	return rules_role(p->rules, p->name, who);
+	const struct standing *standing = standing_of(&p->standings, who->user);
+	enum role role = rules_role(p->rules, p->name, who);
+	if (!standing)
+		return role;
+	if (standing->banned)
+		return ROLE_BANNED;
+	if (role == ROLE_NONE && standing->admitted && p->rules && p->rules->lobby)
+		return ROLE_MEMBER;
+	return role;
 }
 
 enum denial access_look(const struct place *p, const struct principal *who)
@@ -37,9 +67,34 @@ enum denial access_look(const struct place *p, const struct principal *who)
 	if (!p->room)
 		return DENIAL_NO_ROOM;
 	enum role role = access_role(p, who);
-	return role == ROLE_BANNED  ? DENIAL_BANNED
-		: role == ROLE_NONE ? DENIAL_PRIVATE
-				    : DENIAL_NONE;
+	if (role == ROLE_BANNED)
+		return DENIAL_BANNED;
+	return role == ROLE_NONE && p->rules->private ? DENIAL_PRIVATE : DENIAL_NONE;
+}
+
+enum denial access_read(const struct place *p, const struct principal *who)
+{
+	enum denial why = access_look(p, who);
+	return why || access_role(p, who) > ROLE_BANNED ? why : DENIAL_LOBBY;
+}
+
+static bool is_kicked(const struct place *p, const struct principal *who)
+{
+	return standing_is_kicked(standing_of(&p->standings, who->user), worker_now_ms());
+}
+
+enum denial access_enter(const struct place *p, const struct principal *who)
+{
+	enum denial why = access_look(p, who);
+	if (why && why != DENIAL_PRIVATE)
+		return why;
+	if (is_kicked(p, who))
+		return DENIAL_KICKED;
+	if (access_role(p, who) == ROLE_NONE)
+		return p->rules->lobby ? DENIAL_LOBBY : DENIAL_PRIVATE;
+	if (p->rules && p->rules->locked && access_role(p, who) < ROLE_MODERATOR)
+		return DENIAL_LOCKED;
+	return DENIAL_NONE;
 }
 
 enum denial access_moderate(const struct place *p, const struct principal *who)
@@ -73,14 +128,21 @@ enum denial access_publish(const struct place *p, const struct call *c)
 {
 	const struct member *m = access_member(p, c);
 	if (m)
-		return m->role == ROLE_VIEWER ? DENIAL_VIEWER : DENIAL_NONE;
+		return m->role == ROLE_VIEWER ? DENIAL_VIEWER
+			: m->muted            ? DENIAL_MUTED
+					      : DENIAL_NONE;
 	enum denial why = access_look(p, c->who);
 	why = why ? why : access_use(p);
 	if (why)
 		return why;
+	const struct standing *standing = standing_of(&p->standings, c->who->user);
+	if (standing_is_kicked(standing, worker_now_ms()))
+		return DENIAL_KICKED;
 	enum role role = access_role(p, c->who);
 	if (role == ROLE_VIEWER)
 		return DENIAL_VIEWER;
+	if (standing && standing->muted)
+		return DENIAL_MUTED;
 	return role >= ROLE_MODERATOR || present(p->room, c->who->user) ? DENIAL_NONE
 									: DENIAL_NOT_PRESENT;
 }

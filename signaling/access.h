@@ -9,6 +9,9 @@
 	DENIAL(NO_ROOM, NOT_FOUND, "no_such_room", "There is no room of this name.") \
 	DENIAL(NOT_IN_TOKEN, FORBIDDEN, "room_not_in_token", "The token is for other rooms.") \
 	DENIAL(BANNED, FORBIDDEN, "banned", "This user is banned from the room.") \
+	DENIAL(KICKED, FORBIDDEN, "kicked", \
+		"This user was put out of the room and may not come back yet.") \
+	DENIAL(MUTED, FORBIDDEN, "muted", "A moderator has muted this user.") \
 	DENIAL(NOT_MODERATOR, FORBIDDEN, "not_moderator", "This is for moderators of the room.") \
 	DENIAL(NOT_OWNER, FORBIDDEN, "not_owner", "This is for the owner of the room.") \
 	DENIAL(OUTRANKED, FORBIDDEN, "outranked", \
@@ -19,6 +22,14 @@
 		"The room rests; its owner can bring it back.") \
 	DENIAL(TOO_MANY_ROLES, FULL, "too_many_roles", \
 		"So many users have a role in the room already.") \
+	DENIAL(NOT_BANNED, NOT_FOUND, "not_banned", "This user is not banned from the room.") \
+	DENIAL(TOO_MANY_SANCTIONS, FULL, "too_many_sanctions", \
+		"So many users of the room are banned, kicked or muted already.") \
+	DENIAL(NO_INVITATION, NOT_FOUND, "no_such_invitation", \
+		"This invitation is not known, was used up or revoked, or is too old.") \
+	DENIAL(TOO_MANY_INVITATIONS, FULL, "too_many_invitations", \
+		"The room has as many invitations as it may have.") \
+	DENIAL(LOBBY, FORBIDDEN, "lobby", "Nobody has let this user in yet; knock first.") \
 	DENIAL(PRIVATE, FORBIDDEN, "room_private", \
 		"The room is private and gave this user no role.") \
 	DENIAL(LOCKED, FORBIDDEN, "room_locked", "The room is locked; nobody new may join.") \
@@ -54,14 +65,20 @@ enum denial {
 
 /* Refuses the call, which the caller has no more. limit 0: none. */
 void deny(struct call *c, enum denial why, size_t limit);
+/* The same, and when it will be over, where this is so for this user only for a while. */
+void deny_for_now(const struct place *p, struct call *c, enum denial why, size_t limit);
 void deny_too_large(struct call *c, const char *field, size_t limit);
 void deny_param(struct call *c, const char *field, const char *message);
 
-/* What the caller is in this room, by token and rules. */
+/* What the caller is in this room, by token, rules and what was decided about them. */
 enum role access_role(const struct place *p, const struct principal *who);
 
 /* Whether the room is there and may be looked at. */
 enum denial access_look(const struct place *p, const struct principal *who);
+/* The same, and whether what happens in it may be read: not from before a lobby's door. */
+enum denial access_read(const struct place *p, const struct principal *who);
+/* Whether the caller may come in, as far as it is not a matter of how many do. */
+enum denial access_enter(const struct place *p, const struct principal *who);
 
 /* Whether the caller is a moderator of the room, at least. */
 enum denial access_moderate(const struct place *p, const struct principal *who);

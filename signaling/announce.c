@@ -18,7 +18,7 @@ struct change {
 	char peer[PEER_CHARS + 1];
 	struct member *member; /* NULL: it has left */
 	const char *reason;    /* of leaving */
-	uint64_t joined, left, state, connected, role;
+	uint64_t joined, left, state, connected, role, muted;
 	/* while it is told: its entry for each form that it may take, in the texts of the telling */
 	struct {
 		size_t at, n;
@@ -164,6 +164,14 @@ void announce_role(struct member *m)
 	announce_due(m->room);
 }
 
+void announce_muted(struct member *m)
+{
+	struct announcer *a = &m->room->announcer;
+	change_of(m)->muted = ++a->position;
+	a->urgent = true;
+	announce_due(m->room);
+}
+
 /* ---- telling: what each change is to whom ---- */
 
 /* How a change looks to who knows all up to this position. */
@@ -173,7 +181,8 @@ static enum form form_for(const struct change *c, uint64_t position)
 		return c->left ? FORM_NONE : FORM_JOINED;
 	if (c->left)
 		return c->left > position ? FORM_LEFT : FORM_NONE;
-	bool updated = c->state > position || c->connected > position || c->role > position;
+	bool updated = c->state > position || c->connected > position || c->role > position ||
+		c->muted > position;
 	return updated ? FORM_UPDATED : FORM_NONE;
 }
 
@@ -201,6 +210,8 @@ static void write_updated(struct json_out *o, const struct change *c)
 		json_bool(o, "connected", c->member->connected);
 	if (c->role)
 		json_text(o, "role", role_word(c->member->role));
+	if (c->muted)
+		json_bool(o, "muted", c->member->muted);
 	json_close(o, '}');
 	json_close(o, '}');
 }
@@ -213,7 +224,7 @@ static bool may_take(const struct change *c, enum form form)
 	return form == FORM_LEFT      ? c->left > 0
 		: c->left             ? false
 		: form == FORM_JOINED ? c->joined > 0
-				      : c->state || c->connected || c->role;
+				      : c->state || c->connected || c->role || c->muted;
 }
 
 /* Writes the entries of as many changes as one telling may have. */
@@ -257,14 +268,14 @@ struct reader {
 };
 
 /* Who changed something knows it; what was changed about somebody they hear as all do. */
-static bool is_own(const struct change *c)
+static bool is_own(const struct change *c, enum form form)
 {
-	return !c->role;
+	return form != FORM_UPDATED || (!c->role && !c->muted);
 }
 
 static bool is_for(const struct change *c, enum form form, struct reader r)
 {
-	return form_for(c, r.knows) == form && !(r.one && c->member == r.one && is_own(c));
+	return form_for(c, r.knows) == form && !(r.one && c->member == r.one && is_own(c, form));
 }
 
 /* All that is of this form to the reader, or NULL when nothing is. *ret_only is the member when it is
@@ -281,7 +292,7 @@ static struct frame *message(
 		}
 	if (!count)
 		return NULL;
-	*ret_only = count == 1 && is_own(only) ? only->member : NULL;
+	*ret_only = count == 1 && is_own(only, form) ? only->member : NULL;
 	struct event e;
 	event_begin(&e, methods[form]);
 	json_str(&e.params, "room", t->room->name);

@@ -53,7 +53,8 @@ void announce_told(struct member *m);
 /* announce_before() goes before the change that these tell of. */
 void announce_state(struct member *m);
 void announce_connected(struct member *m);
-void announce_role(struct member *m); /* the member itself hears of it, too */
+void announce_role(struct member *m);  /* the member itself hears of it, too */
+void announce_muted(struct member *m); /* the same */
 /* Is about to be taken out of the room; announce_due() afterwards. The reason is a literal. */
 void announce_left(struct member *m, const char *reason);
 

@@ -5,11 +5,12 @@
  * how many members, messages and keys follow, then these, in this order:
  *
  *   {"version", "room", "stored", "epoch", "last_seq", "top", "members", "messages", "keys",
- *    "keep"?, "keep_ms"?, "rules"?, "roles"?}
- *   {"peer", "worker", "slot", "generation", "role", "connected", "seq", "state"?}    by seq
+ *    "keep"?, "keep_ms"?, "rules"?, "roles"?, "standings"?}
+ *   {"peer", "worker", "slot", "generation", "role", "connected", "muted"?, "seq", "state"?}    by seq
  *   {"at", "text"}              Unix ms, a message of the ring as it is; up to the offset top
  *   {"user", "key", "offset"}   an idempotency key; the oldest first
  *   {"user", "role"}            of the rules
+ *   {"user", …}                 what was decided about a user (standing_record.h)
  *
  * rules are those of an ephemeral room: {"owner", "private", "locked", "lobby"}.
  *
@@ -22,6 +23,7 @@
 #include "signaling/options.h"
 #include "signaling/rooms.h"
 #include "signaling/signaling.h"
+#include "signaling/standing_record.h"
 
 enum { VERSION = 1, RECORD = 0x1e, UNIT = 0x1f, ROLE_WORD_MAX = 16, WHO_MAX_BYTES = 1024 };
 
@@ -52,6 +54,24 @@ static void save_rules(struct json_out *o, const struct rules *r)
 	json_int(o, "roles", (int64_t)r->roles.count);
 }
 
+/* Those that nobody else keeps. */
+static const struct standing *next_standing(const struct place *p, size_t *i)
+{
+	const struct standing *standing;
+	while ((standing = standings_next(&p->standings, i)))
+		if (standing_is_recorded(standing, p->kind != PLACE_EPHEMERAL))
+			return standing;
+	return NULL;
+}
+
+static int64_t count_standings(const struct place *p)
+{
+	int64_t count = 0;
+	for (size_t i = 0; next_standing(p, &i);)
+		count++;
+	return count;
+}
+
 static void save_head(struct buf *out, const struct place *p, size_t messages)
 {
 	const struct room *room = p->room;
@@ -69,6 +89,7 @@ static void save_head(struct buf *out, const struct place *p, size_t messages)
 	json_int(&o, "keep_ms", (int64_t)room->ring.limits.age_ms);
 	if (own_rules(p))
 		save_rules(&o, p->rules);
+	json_int(&o, "standings", count_standings(p));
 	json_close(&o, '}');
 }
 
@@ -81,6 +102,7 @@ static void save_member(struct buf *out, const struct member *m)
 	json_int(&o, "generation", m->addr.generation);
 	json_text(&o, "role", role_word(m->role));
 	json_bool(&o, "connected", m->connected);
+	json_bool(&o, "muted", m->muted);
 	json_int(&o, "seq", (int64_t)m->seq);
 	if (m->state.n)
 		json_raw(&o, "state", m->state);
@@ -116,6 +138,16 @@ static void save_roles(struct buf *out, const struct rules *r)
 	}
 }
 
+static void save_standings(struct buf *out, const struct place *p)
+{
+	const struct standing *standing;
+	for (size_t i = 0; (standing = next_standing(p, &i));) {
+		struct json_out o = begin_unit(out, UNIT);
+		standing_record_write(&o, standing);
+		json_close(&o, '}');
+	}
+}
+
 static void save_room(struct buf *out, const struct place *p, size_t messages)
 {
 	struct room *room = p->room;
@@ -130,6 +162,7 @@ static void save_room(struct buf *out, const struct place *p, size_t messages)
 		save_key(out, &e);
 	if (own_rules(p))
 		save_roles(out, p->rules);
+	save_standings(out, p);
 }
 
 void signaling_settle(void)
@@ -164,7 +197,8 @@ enum err signaling_save(struct buf *out, size_t history_max)
 
 struct head {
 	struct str room, epoch, rules;
-	struct param_int version, last_seq, top, members, messages, keys, keep, keep_ms, roles;
+	struct param_int version, last_seq, top, members, messages, keys, keep, keep_ms, roles,
+		standings;
 	struct param_bool stored;
 };
 
@@ -180,7 +214,7 @@ struct kept_role {
 struct membership {
 	struct str peer, role, state;
 	struct param_int worker, slot, generation, seq;
-	struct param_bool connected;
+	struct param_bool connected, muted;
 };
 
 struct message {
@@ -207,6 +241,7 @@ static const struct field head_fields[] = {
 	FIELD(struct head, keep_ms, INT, false, 0, INT64_MAX),
 	FIELD(struct head, rules, OBJECT, false, 0, FRAME_MAX_BYTES),
 	FIELD(struct head, roles, INT, false, 0, INT64_MAX),
+	FIELD(struct head, standings, INT, false, 0, INT64_MAX),
 	{0},
 };
 
@@ -231,6 +266,7 @@ static const struct field member_fields[] = {
 	FIELD(struct membership, generation, INT, true, 1, UINT32_MAX),
 	FIELD(struct membership, role, STRING, true, 1, ROLE_WORD_MAX),
 	FIELD(struct membership, connected, BOOL, true, 0, 0),
+	FIELD(struct membership, muted, BOOL, false, 0, 0),
 	FIELD(struct membership, seq, INT, true, 1, INT64_MAX),
 	FIELD(struct membership, state, RAW, false, 1, STATE_CEILING),
 	{0},
@@ -296,6 +332,7 @@ static bool add_member(
 	struct member *m = room_add_again(
 		room, lives ? who : gone, addr, role, in->state, in->peer, (uint64_t)in->seq.n);
 	m->connected = in->connected.yes;
+	m->muted = in->muted.yes;
 	principal_unref(&gone);
 	return true;
 }
@@ -376,6 +413,20 @@ static bool read_rules(struct str *rest, const struct head *head, struct rules *
 	return read_roles(rest, head->roles.n, *ret_rules);
 }
 
+static bool read_standings(struct str *rest, int64_t count, struct standings *standings)
+{
+	bool ok = true;
+	while (ok && count-- > 0) {
+		struct standing_record in = {0};
+		char *text = NULL;
+		ok = read_unit(rest, standing_fields, &in, &text);
+		if (ok)
+			standing_record_take(standings, &in);
+		free(text);
+	}
+	return ok;
+}
+
 /* As large as it was: what the room says of its history is known once its rules are loaded. */
 static struct ring_limits kept_limits(const struct head *head)
 {
@@ -399,7 +450,8 @@ static void drop(struct room **room)
 
 /* The whole room, or NULL. */
 static struct room *read_room(struct str units, const struct head *head,
-	const struct signaling_lookup *lookup, struct rules **ret_rules)
+	const struct signaling_lookup *lookup, struct rules **ret_rules,
+	struct standings *ret_standings)
 {
 	struct room *room = room_new(head->room, kept_limits(head));
 	memcpy(room->epoch, head->epoch.p, EPOCH_CHARS);
@@ -409,7 +461,7 @@ static struct room *read_room(struct str units, const struct head *head,
 		(uint64_t)head->last_seq.n >= room->last_seq &&
 		read_messages(&units, head->messages.n, room) &&
 		read_keys(&units, head->keys.n, room) && read_rules(&units, head, ret_rules) &&
-		!units.n;
+		read_standings(&units, head->standings.n, ret_standings) && !units.n;
 	room->last_seq = (uint64_t)head->last_seq.n;
 	if (!ok)
 		drop(&room);
@@ -426,16 +478,18 @@ static void load_room(struct str record, const struct signaling_lookup *lookup)
 		log_error("the record of a room is damaged or of another version");
 	if (ok && worker_home(head.room) == worker_self()) {
 		struct rules *rules = NULL;
-		struct room *room = read_room(record, &head, lookup, &rules);
+		struct standings standings = {0};
+		struct room *room = read_room(record, &head, lookup, &rules, &standings);
 		if (!room)
 			log_error("the record of a room is damaged", LOG_STR("room", head.room));
-		else if (rooms_adopt(room, head.stored.yes, rules))
+		else if (rooms_adopt(room, head.stored.yes, rules, &standings))
 			rules = NULL;
 		else {
 			log_error("there are two records of a room", LOG_STR("room", head.room));
 			drop(&room);
 		}
 		rules_free(&rules);
+		standings_free(&standings);
 	}
 	free(text);
 }

@@ -68,6 +68,9 @@ struct signal_to {
 	struct str peer, user;
 };
 
+/* Whether it is the type of a signal: 1 to 32 letters, digits, '-' and '_'. */
+bool signal_is_type(struct str word);
+
 extern const struct field signal_to_fields[], since_fields[];
 
 /* Reads a `since`. False: it is wrong, and the call has been refused. */

@@ -23,6 +23,7 @@ struct member {
 	struct principal *who;
 	enum role role;
 	bool connected;
+	bool muted;                  /* a moderator has muted the user: standing.h */
 	struct str state;            /* JSON as it came, its own copy; n 0: none */
 	uint64_t seq;                /* later joiners have larger ones */
 	uint64_t told;               /* announce.c's: the position that its join's answer told */

@@ -196,7 +196,7 @@ static void visit(struct place *p, struct call *c)
 	const struct edit_params *in = c->params;
 	enum denial why = in->data.p  ? access_publish(p, c)
 		: access_member(p, c) ? DENIAL_NONE
-				      : access_look(p, c->who);
+				      : access_read(p, c->who);
 	if (!why && in->epoch.p && !str_is(in->epoch, p->room->epoch))
 		why = DENIAL_NO_MESSAGE;
 	if (why)

@@ -172,7 +172,7 @@ static bool ring_is_enough(const struct room *room, const struct history_params 
 static void visit(struct place *p, struct call *c)
 {
 	const struct history_params *in = c->params;
-	enum denial why = access_member(p, c) ? DENIAL_NONE : access_look(p, c->who);
+	enum denial why = access_member(p, c) ? DENIAL_NONE : access_read(p, c->who);
 	if (why) {
 		deny(c, why, 0);
 		return;

@@ -42,12 +42,10 @@ enum denial join_fits(struct place *p, bool has_place, size_t before, size_t *re
 static enum denial admit(struct place *p, const struct call *c, size_t *ret_limit)
 {
 	const struct join_params *in = c->params;
-	enum denial why = access_look(p, c->who);
+	enum denial why = access_enter(p, c->who);
 	why = why ? why : access_use(p);
 	if (why)
 		return why;
-	if (p->rules && p->rules->locked && access_role(p, c->who) < ROLE_MODERATOR)
-		return DENIAL_LOCKED;
 	return join_fits(p, in->has_place, 0, ret_limit);
 }
 
@@ -57,6 +55,7 @@ void join_write(struct json_out *o, const char *key, const struct member *m, str
 	json_str(o, "room", m->room->name);
 	json_text(o, "peer", m->peer);
 	json_text(o, "role", role_word(m->role));
+	json_bool(o, "muted", m->muted);
 	roster_write(o, m->room, m, 0);
 	ice_write(o, m->who->user, ice_expiry());
 	recovery_write(o, m->room, in);
@@ -86,6 +85,8 @@ struct member *join_enter(struct place *p, const struct principal *who, struct a
 {
 	struct member *m = room_add_again(
 		p->room, who, addr, access_role(p, who), state, peer, p->room->last_seq + 1);
+	const struct standing *standing = standing_of(&p->standings, who->user);
+	m->muted = standing && standing->muted;
 	attendance_add(m);
 	metric_add(METRIC_MEMBERS, 1);
 	announce_joined(m);
@@ -157,7 +158,7 @@ static void join_visit(struct place *p, struct call *c)
 	}
 	if (why) {
 		give_back(c);
-		deny(c, why, limit);
+		deny_for_now(p, c, why, limit);
 	} else if (in->missed.err) {
 		give_back(c);
 		call_refuse(c, in->missed.err);

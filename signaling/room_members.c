@@ -32,7 +32,7 @@ static void presence_visit(struct place *p, struct call *c)
 {
 	const struct presence_params *in = c->params;
 	const struct member *reader = access_member(p, c);
-	enum denial why = reader ? DENIAL_NONE : access_look(p, c->who);
+	enum denial why = reader ? DENIAL_NONE : access_read(p, c->who);
 	uint64_t after = 0;
 	if (why) {
 		deny(c, why, 0);

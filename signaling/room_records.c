@@ -112,7 +112,7 @@ static void list_more(struct call *c)
 	bool all = c->who->scopes & (SCOPE_ADMIN | SCOPE_ROOMS_MODERATE);
 	rooms_asked_store(1);
 	store_ask(STORE_ROOM_LIST, listed, c, STORE_INT(in->after), STORE_TEXT(c->who->user),
-		STORE_INT(all), STORE_INT(LIST_ROWS), STORE_END);
+		STORE_INT(all), STORE_INT(LIST_ROWS), STORE_INT(time(NULL)), STORE_END);
 }
 
 void room_list_run(struct call *c)

@@ -10,8 +10,9 @@
 #include "signaling/told.h"
 
 #include <assert.h>
+#include <time.h>
 
-enum { ROLES_PAGE = 500, SWEEP_MIN_MS = 10, SWEEP_MAX_MS = 10000 };
+enum { LOAD_PAGE = 500, SWEEP_MIN_MS = 10, SWEEP_MAX_MS = 10000 };
 
 /* What happens to an endpoint: it ended, or has no connection, or has one again, or may do other things
  * than before. */
@@ -63,6 +64,7 @@ static void free_place(struct place *p)
 	metric_add(METRIC_ROOMS, p->room ? -1 : 0);
 	room_free(&p->room);
 	rules_free(&p->rules);
+	standings_free(&p->standings);
 	free((char *)(uintptr_t)p->name.p);
 	free(p);
 }
@@ -393,31 +395,69 @@ static void history_loaded(struct store_op *op)
 	all_loaded(p);
 }
 
-static void roles_loaded(struct store_op *op);
-
-static void ask_roles(struct place *p, struct str after)
+/* What a room's rules are made of, by the page, in this order. */
+static void take_role(struct place *p, const struct store_op *op, size_t row)
 {
-	store_ask(STORE_ROOM_ROLES, roles_loaded, p, STORE_INT(p->rules->id), STORE_TEXT(after),
-		STORE_INT(ROLES_PAGE), STORE_END);
+	rules_put_role(p->rules, store_str(op, row, 0), role_parse(store_str(op, row, 1)));
 }
 
-static void roles_loaded(struct store_op *op)
+static void take_ban(struct place *p, const struct store_op *op, size_t row)
 {
-	struct place *p = op->context;
-	if (op->err) {
-		load_failed(p, op->err);
-		return;
-	}
-	for (size_t i = 0; i < op->rows; i++)
-		rules_put_role(p->rules, store_str(op, i, 0), role_parse(store_str(op, i, 1)));
-	if (op->rows == ROLES_PAGE) {
-		ask_roles(p, store_str(op, op->rows - 1, 0));
-		return;
-	}
+	struct standing *standing = standing_put(&p->standings, store_str(op, row, 0), true);
+	standing_ban(standing,
+		&(struct ban){.reason = store_str(op, row, 1),
+			.by = store_str(op, row, 2),
+			.created_at = store_int(op, row, 3),
+			.expires_at = store_int(op, row, 4)});
+}
+
+static void take_mute(struct place *p, const struct store_op *op, size_t row)
+{
+	struct standing *standing = standing_put(&p->standings, store_str(op, row, 0), true);
+	standing_mute(standing, store_str(op, row, 1));
+}
+
+static const struct part {
+	enum store_verb verb;
+	void (*take)(struct place *p, const struct store_op *op, size_t row);
+} parts[] = {
+	{STORE_ROOM_ROLES, take_role}, {STORE_ROOM_BANS, take_ban}, {STORE_ROOM_MUTES, take_mute}};
+enum { PARTS = sizeof(parts) / sizeof(*parts) };
+
+static void part_loaded(struct store_op *op);
+
+static void ask_part(struct place *p, size_t part, struct str after)
+{
+	store_ask(parts[part].verb, part_loaded, p, STORE_INT(p->rules->id), STORE_TEXT(after),
+		STORE_INT(LOAD_PAGE), STORE_INT(time(NULL)), STORE_END);
+}
+
+static void rules_loaded(struct place *p)
+{
 	if (rules_history(p->rules, rooms_template(p)).durable)
 		store_ask(STORE_HISTORY_GET, history_loaded, p, STORE_INT(p->rules->id), STORE_END);
 	else
 		all_loaded(p);
+}
+
+static void part_loaded(struct store_op *op)
+{
+	struct place *p = op->context;
+	size_t part = 0;
+	if (op->err) {
+		load_failed(p, op->err);
+		return;
+	}
+	while (parts[part].verb != op->verb)
+		part++;
+	for (size_t i = 0; i < op->rows; i++)
+		parts[part].take(p, op, i);
+	if (op->rows == LOAD_PAGE)
+		ask_part(p, part, store_str(op, op->rows - 1, 0));
+	else if (part + 1 < PARTS)
+		ask_part(p, part + 1, STR(""));
+	else
+		rules_loaded(p);
 }
 
 static void loaded(struct store_op *op)
@@ -431,7 +471,8 @@ static void loaded(struct store_op *op)
 	} else {
 		struct rules row = rules_of_row(op, 0);
 		p->rules = rules_new(&row);
-		ask_roles(p, STR(""));
+		standings_forget_kept(&p->standings);
+		ask_part(p, 0, STR(""));
 	}
 }
 
@@ -482,6 +523,7 @@ void rooms_end(struct place *p)
 {
 	p->kind = PLACE_ABSENT;
 	rules_free(&p->rules);
+	standings_free(&p->standings);
 	if (!p->room)
 		return;
 	rooms_empty(p);
@@ -555,13 +597,15 @@ static void adopt_members(struct room *room)
 	}
 }
 
-bool rooms_adopt(struct room *room, bool stored, struct rules *rules)
+bool rooms_adopt(struct room *room, bool stored, struct rules *rules, struct standings *standings)
 {
 	struct place *p = find_or_make(room->name);
 	if (p->room || p->kind != PLACE_UNKNOWN || p->listed)
 		return false;
 	p->room = room;
 	p->rules = rules;
+	p->standings = *standings;
+	*standings = (struct standings){0};
 	p->kind = stored ? PLACE_UNKNOWN : PLACE_EPHEMERAL;
 	metric_add(METRIC_ROOMS, 1);
 	adopt_members(room);
@@ -580,7 +624,7 @@ static void sweep(uv_timer_t *timer)
 	uint64_t now = uv_now(timer->loop);
 	struct place *p, *idle = NULL;
 	for (size_t i = 0; (p = map_next(&here.places, &i));) {
-		if (!p->room || p->listed)
+		if (!p->room || p->listed || p->standings.until > now)
 			continue;
 		ring_expire(&p->room->ring, now);
 		bool keeps = p->room->ring.count && !p->room->history;

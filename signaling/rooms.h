@@ -15,6 +15,7 @@
 #include "core/worker.h"
 #include "signaling/room.h"
 #include "signaling/rules.h"
+#include "signaling/standing.h"
 
 enum { WAITING_MAX = 4096 };
 
@@ -32,6 +33,7 @@ struct place {
 	/* PLACE_STORED always; PLACE_EPHEMERAL where there are any (rooms_rules): id 0, kept nowhere */
 	struct rules *rules;
 	struct room *room; /* PLACE_STORED, PLACE_EPHEMERAL, may be PLACE_UNKNOWN; else NULL */
+	struct standings standings; /* empty without a room */
 	/* rooms.c's own */
 	bool busy;           /* a visit is running */
 	unsigned held;       /* so often: the store, say, has been asked */
@@ -90,8 +92,8 @@ struct rules *rooms_rules(struct place *p);
  * their places; nobody is told, but of members whose address is nobody's (generation 0): these end as
  * lost. The rules of a stored one are loaded when somebody needs them; when the store does not know it
  * any more, its members are told that it is closed. False: there is one of this name, and the caller
- * keeps both. rules: of an ephemeral room, or NULL. */
-bool rooms_adopt(struct room *room, bool stored, struct rules *rules);
+ * keeps all of it. rules: of an ephemeral room, or NULL. What is in standings is moved. */
+bool rooms_adopt(struct room *room, bool stored, struct rules *rules, struct standings *standings);
 
 /* Walks all places: for (size_t i = 0; (p = rooms_next(&i));). No visit meanwhile. */
 const struct place *rooms_next(size_t *i);

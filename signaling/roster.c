@@ -22,6 +22,7 @@ void roster_entry(struct json_out *o, const struct member *m, bool polite)
 	json_text(o, "role", role_word(m->role));
 	roster_state(o, m);
 	json_bool(o, "connected", m->connected);
+	json_bool(o, "muted", m->muted);
 	json_bool(o, "polite", polite);
 	json_close(o, '}');
 }

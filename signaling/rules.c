@@ -181,7 +181,7 @@ enum role rules_role_granted(
 {
 	(void)room;
 	enum role role = granted;
-	if (role == ROLE_NONE && (!rules || !rules->private))
+	if (role == ROLE_NONE && (!rules || !(rules->private || rules->lobby)))
 		role = ROLE_MEMBER;
 	if (role == ROLE_BANNED)
 		return role;

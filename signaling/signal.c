@@ -6,8 +6,7 @@
 #include "signaling/options.h"
 #include "signaling/roster.h"
 
-/* Letters, digits, '-' and '_'. */
-static bool is_word(struct str s)
+bool signal_is_type(struct str s)
 {
 	for (size_t i = 0; i < s.n; i++) {
 		char c = s.p[i];
@@ -15,7 +14,7 @@ static bool is_word(struct str s)
 			c != '-' && c != '_')
 			return false;
 	}
-	return true;
+	return s.n >= 1 && s.n <= TYPE_MAX_LETTERS;
 }
 
 /* Neither peer nor user: all of the room. */
@@ -119,6 +118,12 @@ static void relay(struct call *c, const struct member *sender, const struct sign
 		reply_queued(c, n);
 }
 
+static bool is_muted(const struct place *p, const struct call *c)
+{
+	const struct signal_params *in = c->params;
+	return standing_mutes_signal(standing_of(&p->standings, c->who->user), in->type);
+}
+
 static void visit(struct place *p, struct call *c)
 {
 	struct member *sender = access_member(p, c);
@@ -127,6 +132,8 @@ static void visit(struct place *p, struct call *c)
 		deny(c, DENIAL_NOT_MEMBER, 0);
 	else if (sender->role == ROLE_VIEWER)
 		deny(c, DENIAL_VIEWER, 0);
+	else if (sender->muted && is_muted(p, c))
+		deny(c, DENIAL_MUTED, 0);
 	else if (read_to(c, &to))
 		relay(c, sender, &to);
 }
@@ -136,7 +143,7 @@ void signal_send_run(struct call *c)
 	struct signal_params *in = c->params;
 	if (in->data.n > options()->data_max)
 		deny_too_large(c, "data", options()->data_max);
-	else if (!is_word(in->type))
+	else if (!signal_is_type(in->type))
 		deny_param(c, "type", "type must be a word of letters, digits, '-' and '_'.");
 	else
 		rooms_visit(c, VISIT_ANY, visit);

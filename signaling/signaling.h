@@ -109,6 +109,8 @@ struct signaling_chapter {
 
 extern const struct signaling_chapter signaling_chapters[];
 
+extern const struct method moderation_methods[], ban_methods[], room_invitation_methods[],
+	invitation_methods[];
 extern const struct method signaling_methods[], room_update_methods[], room_roles_methods[];
 extern const struct method history_methods[]; /* room.history, room.edit, room.redact */
 extern const struct worker_part signaling_part;

@@ -24,6 +24,7 @@ struct client {
  * with which no name does; of the built-in one, "demo", the name is reserved. */
 #define CLIENT_DEMO "demo"
 #define CLIENT_OPERATOR "_signalbox" /* stands in tokens that no client asked for */
+#define CLIENT_GUESTS "_guests"      /* and in those of guests (POST /v1/guests) */
 enum {
 	CLIENT_ID_DIGITS = 20,
 	CLIENT_ID_MAX = 64,

@@ -214,8 +214,8 @@ onOneAndFourWorkers({ config }, (test) => {
 		assert.match(a.peer, /^[A-Za-z0-9_-]{22}$/);
 		assert.equal(a.role, "member");
 		const b = await bob.call("room.join", { room: "hall" });
-		const annSeen = { peer: a.peer, user: "ann", name: "ann", role: "member", state: { camera: true }, connected: true };
-		const bobSeen = { peer: b.peer, user: "bob", name: "bob", role: "member", state: null, connected: true };
+		const annSeen = { peer: a.peer, user: "ann", name: "ann", role: "member", state: { camera: true }, connected: true, muted: false };
+		const bobSeen = { peer: b.peer, user: "bob", name: "bob", role: "member", state: null, connected: true, muted: false };
 		assert.deepEqual(b.members, [{ ...annSeen, polite: true }]);
 		assert.deepEqual((await ann.next()).params, { room: "hall", members: [{ ...bobSeen, polite: false }] });
 		const c = await cat.call("room.join", { room: "hall" });

@@ -209,6 +209,17 @@ test("every method and every event is seen as described", async () => {
 	await dan.next("presence.changed");
 	await dan.call("presence.get", { users: ["dan"] });
 	await dan.call("presence.unwatch");
+	await dan.call("room.lock", { room: "all", locked: true });
+	await dan.call("room.mute", { room: "all", user: "eve", muted: true, signals: ["offer"] });
+	await dan.call("room.kick", { room: "all", user: "gus", reason: "noise" });
+	await dan.call("room.ban", { room: "all", user: "gus", reason: "noise", expires_in: 60 });
+	await dan.call("room.bans", { room: "all", limit: 1 });
+	await dan.call("room.unban", { room: "all", user: "gus" });
+	const invited = await dan.call("room.invite", { room: "all", uses: 2, expires_in: 60, note: "for eve" });
+	await dan.call("room.invitations", { room: "all" });
+	await eve.call("invitation.look", { token: invited.token });
+	await eve.call("invitation.accept", { token: invited.token });
+	await dan.call("room.uninvite", { room: "all", invitation: invited.invitation });
 	await dan.call("ice.servers");
 	await dan.call("rpc.discover");
 	await hal.call("session.open", { token: await server.mint("hal", { scope: "rpc:serve" }) });

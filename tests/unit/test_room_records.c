@@ -160,7 +160,7 @@ static void roles_are_honoured(void **state)
 	(void)state;
 	start_over(",\"visibility\":\"private\"",
 		"INSERT INTO room_roles VALUES (1, 'mod', 'moderator'), (1, 'bob', 'member'), "
-		"(1, 'vic', 'viewer'), (1, 'ban', 'banned')",
+		"(1, 'vic', 'viewer'); INSERT INTO room_bans VALUES (1, 'ban', '', '', 0, NULL)",
 		NULL);
 	struct client *ann = client("ann"), *mod = client("mod"), *bob = client("bob"),
 		      *vic = client("vic"), *ban = client("ban"), *eve = client("eve");
@@ -196,7 +196,9 @@ static void scopes_of_the_token_stand_for_roles(void **state)
 {
 	(void)state;
 	start_over(",\"visibility\":\"private\"",
-		"INSERT INTO room_roles VALUES (1, 'ban', 'banned'), (1, 'vic', 'viewer')", NULL);
+		"INSERT INTO room_bans VALUES (1, 'ban', '', '', 0, NULL); "
+		"INSERT INTO room_roles VALUES (1, 'vic', 'viewer')",
+		NULL);
 	struct principal who = {
 		.user = STR("client:x"), .scopes = SCOPE_ROOMS_JOIN | SCOPE_ROOMS_MODERATE};
 	struct client *mod = client_of(0, &who);
@@ -291,7 +293,7 @@ static void a_list_has_what_the_caller_may_see(void **state)
 	struct client *ann = client("ann"), *bob = client("bob"), *k;
 	make_rooms(ann);
 	change_rooms("INSERT INTO room_roles SELECT id, 'bob', 'viewer' FROM rooms WHERE name = "
-		     "'team-1'; INSERT INTO room_roles SELECT id, 'bob', 'banned' FROM rooms "
+		     "'team-1'; INSERT INTO room_bans SELECT id, 'bob', '', '', 0, NULL FROM rooms "
 		     "WHERE name = 'team-2'");
 	size_t pages = 0;
 	assert_int_equal(list_all(ann, 100, NULL, &pages), 60);
