@@ -13,6 +13,9 @@ struct fetch_private {
 	CURL *easy;
 	struct curl_slist *headers;
 	struct buf body;
+	const struct network *networks;
+	size_t network_count;
+	bool guarded, status_only;
 	bool local;   /* the address named is this machine's */
 	bool refused; /* it resolved to one that may not be asked */
 	char error[CURL_ERROR_SIZE];
@@ -45,8 +48,14 @@ static void end(struct fetch_private *own)
 
 static const char *status_said(struct fetch_private *own, long status)
 {
-	snprintf(own->error, sizeof(own->error), "the answer's status is %ld, not 200", status);
+	snprintf(own->error, sizeof(own->error), "the answer's status is %ld, not %s", status,
+		own->status_only ? "2xx" : "200");
 	return own->error;
+}
+
+static bool is_success(const struct fetch_private *own, long status)
+{
+	return own->status_only ? status >= 200 && status < 300 : status == 200;
 }
 
 static void finish(struct fetch_private *own, CURLcode code)
@@ -56,13 +65,17 @@ static void finish(struct fetch_private *own, CURLcode code)
 	curl_easy_getinfo(own->easy, CURLINFO_RESPONSE_CODE, &status);
 	f->own = NULL;
 	if (own->refused)
-		f->done(f, ERR_FORBIDDEN, STR(""), "the address is on this machine");
+		f->done(f, ERR_FORBIDDEN, STR(""),
+			own->guarded ? "the address is on this machine or in a private network"
+				     : "the address is on this machine");
+	else if (own->body.err && own->status_only && is_success(own, status))
+		f->done(f, ERR_OK, STR(""), ""); /* it said yes, and then much more */
 	else if (own->body.err)
 		f->done(f, ERR_TOO_LARGE, STR(""), "the answer is too large");
 	else if (code != CURLE_OK)
 		f->done(f, ERR_OVERLOADED, STR(""),
 			own->error[0] ? own->error : curl_easy_strerror(code));
-	else if (status != 200)
+	else if (!is_success(own, status))
 		f->done(f, ERR_OVERLOADED, STR(""), status_said(own, status));
 	else
 		f->done(f, ERR_OK, buf_str(&own->body), "");
@@ -173,10 +186,49 @@ static bool is_inside(const struct sockaddr *a)
 	return IN6_IS_ADDR_LOOPBACK(ip) || IN6_IS_ADDR_UNSPECIFIED(ip) || IN6_IS_ADDR_LINKLOCAL(ip);
 }
 
+/* RFC 1918, 6598, 2544, 6890 (IETF and documentation), multicast and what is reserved. */
+static bool is_private_v4(uint32_t ip)
+{
+	return ip >> 24 == 10 || ip >> 20 == 0xac1 || ip >> 16 == 0xc0a8 || ip >> 22 == 0x191 ||
+		ip >> 17 == 0x6309 || ip >> 8 == 0xc00000 || ip >> 28 >= 0xe;
+}
+
+/* Unique local and site-local ones (RFC 4193, 3879), multicast, and of IPv4 in IPv6: also 6to4, where the
+ * address stands in front (RFC 3056). */
+static bool is_private(const struct sockaddr *a)
+{
+	if (a->sa_family == AF_INET)
+		return is_private_v4(
+			ntohl(((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr));
+	const unsigned char *ip = ((const struct sockaddr_in6 *)(const void *)a)->sin6_addr.s6_addr;
+	static const unsigned char nat64[12] = {0, 0x64, 0xff, 0x9b};
+	static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
+	const unsigned char *v4 = ip[0] == 0x20 && ip[1] == 0x02    ? ip + 2
+		: !memcmp(ip, nat64, 12) || !memcmp(ip, mapped, 12) ? ip + 12
+								    : NULL;
+	uint32_t inner = 0;
+	if (v4)
+		memcpy(&inner, v4, 4);
+	inner = ntohl(inner);
+	return (v4 && (is_private_v4(inner) || is_inside_v4(inner))) || (ip[0] & 0xfe) == 0xfc ||
+		(ip[0] == 0xfe && (ip[1] & 0xc0) == 0xc0) || ip[0] == 0xff;
+}
+
+static bool may_connect(const struct fetch_private *own, const struct sockaddr *a)
+{
+	struct ip ip;
+	if (!ip_of(a, &ip))
+		return false;
+	for (size_t i = 0; i < own->network_count; i++)
+		if (network_holds(&own->networks[i], &ip))
+			return true;
+	return is_inside(a) == own->local && !(own->guarded && !own->local && is_private(a));
+}
+
 static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_sockaddr *a)
 {
 	struct fetch_private *own = context;
-	if (purpose == CURLSOCKTYPE_IPCXN && is_inside(&a->addr) != own->local) {
+	if (purpose == CURLSOCKTYPE_IPCXN && !may_connect(own, &a->addr)) {
 		own->refused = true;
 		return CURL_SOCKET_BAD;
 	}
@@ -258,13 +310,24 @@ enum err fetch_start(struct fetch *f, const struct fetch_request *r)
 	if (!easy)
 		return ERR_NOMEM;
 	struct fetch_private *own = mem_new(struct fetch_private);
-	*own = (struct fetch_private){
-		.fetch = f, .easy = easy, .local = local, .body = BUF_INIT(r->bytes)};
+	*own = (struct fetch_private){.fetch = f,
+		.easy = easy,
+		.networks = r->networks,
+		.network_count = r->network_count,
+		.guarded = r->guarded,
+		.status_only = r->status_only,
+		.local = local,
+		.body = BUF_INIT(r->bytes)};
 	f->own = own;
 	set_rules(own);
 	own->headers = curl_slist_append(NULL, "Accept: application/json");
 	curl_easy_setopt(easy, CURLOPT_URL, r->url);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, r->timeout_ms);
+	/* Of an address that another machine told, no connection is used that somebody else was
+	 * allowed. */
+	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, r->told ? 1L : 0L);
+	for (size_t i = 0; r->headers && r->headers[i]; i++)
+		own->headers = curl_slist_append(own->headers, r->headers[i]);
 	if (r->user)
 		set_credentials(easy, r);
 	if (r->content_type)

@@ -1,16 +1,18 @@
 /* fetch.h: one HTTP request on a worker's loop, by libcurl's multi interface: a GET, or a POST of a
  * body. https, or http to this machine; no redirects; an answer of 200 within the limits, or a
- * sentence that says why not.
+ * sentence that says why not. With `status_only` any 2xx will do, and what the answer says is not read.
  *
  * What is asked for a name from outside may not lie on this machine: the address is looked at after
  * it was resolved and before it is connected to, so a name that means something else each time it
  * is asked for (DNS rebinding) gains nothing. An address that another machine told us (`told`) may
- * not even say that it lies here.
+ * not even say that it lies here. With `guarded` addresses of private networks (RFC 6890, and those of
+ * IPv6) are refused in the same way, but for the networks that were given.
  *
  * Thread: a worker; done() on the same one, never before fetch_start() returns. */
 #pragma once
 
 #include "core/err.h"
+#include "core/ip.h"
 #include "core/str.h"
 #include "core/worker.h"
 
@@ -26,7 +28,14 @@ struct fetch_request {
 				      * 6749 section 2.3.1 wants it; NULL: none */
 	const char *content_type;    /* of the body; NULL: a GET */
 	struct str body;
-	bool told;    /* the url comes from another machine */
+	const char *const
+		*headers; /* "Name: value", beside the usual ones; ends with NULL. NULL: none */
+	bool told;        /* the url comes from another machine */
+	bool status_only;
+	bool guarded;
+	const struct network *networks; /* whose addresses may be asked although they are private or
+					 * this machine's; not copied, outlives the request */
+	size_t network_count;
 	size_t bytes; /* the most that is taken of the answer */
 	long timeout_ms;
 };

@@ -1,8 +1,10 @@
 /* What must hold between keys, once each is right by itself. */
 #include "auth/discovery.h"
 #include "auth/jwa.h"
+#include "auth/signed_request.h"
 #include "core/fetch.h"
 #include "service/config_parts.h"
+#include "store/outbox.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -275,6 +277,87 @@ static void rules_of_ice_servers(struct config_loader *l)
 	}
 }
 
+/* Secrets of what we sign. */
+static bool is_signing_secret(const char *secret, struct config_why *why)
+{
+	return signing_secret_valid(str_of(secret)) ||
+		config_refuse(why,
+			"this is not `whsec_` and the base64 of %d to %d bytes: openssl rand "
+			"-base64 32 makes some",
+			SIGNING_KEY_MIN, SIGNING_KEY_MAX);
+}
+
+static bool names_an_event(const char *glob)
+{
+	for (int e = 0; e < HOOK_EVENT_COUNT; e++)
+		if (str_glob(str_of(glob), str_of(hook_type((enum hook_event)e))))
+			return true;
+	return false;
+}
+
+static void rules_of_events(struct config_loader *l, size_t i)
+{
+	const struct config_list *events = &l->config->webhooks.items[i].events;
+	struct config_why why = {0};
+	for (size_t k = 0; k < events->count; k++) {
+		if (names_an_event(events->items[k]))
+			continue;
+		struct nearest n = nearest_to(str_of(events->items[k]));
+		for (int e = 0; e < HOOK_EVENT_COUNT; e++)
+			nearest_try(&n, str_of(hook_type((enum hook_event)e)));
+		config_refuse(&why, "there is no event `%s`",
+			config_quote(str_of(events->items[k])).text);
+		if (n.word.n)
+			config_instead(&why, STR_FMT, STR_ARG(n.word));
+		fault_in(l, "webhooks", i, "events", &why);
+	}
+}
+
+/* By which what waits for it is kept. */
+static const char *webhook_name(const struct config_webhook *w)
+{
+	return *w->name ? w->name : w->url;
+}
+
+static void rules_of_webhooks(struct config_loader *l)
+{
+	for (size_t i = 0; i < l->config->webhooks.count; i++) {
+		const struct config_webhook *one = l->config->webhooks.items + i;
+		struct config_why why = {0};
+		if (!is_signing_secret(one->secret, &why))
+			fault_in(l, "webhooks", i, "secret", &why);
+		if (*one->previous_secret && !is_signing_secret(one->previous_secret, &why))
+			fault_in(l, "webhooks", i, "previous_secret", &why);
+		rules_of_events(l, i);
+		for (size_t j = 0; j < i; j++) {
+			if (strcmp(webhook_name(one),
+				    webhook_name(l->config->webhooks.items + j)) != 0)
+				continue;
+			config_refuse(&why, "another record has the same");
+			fault_in(l, "webhooks", i, *one->name ? "name" : "url", &why);
+		}
+	}
+}
+
+static void rules_of_authorize(struct config_loader *l)
+{
+	const struct config *c = l->config;
+	struct config_why why = {0};
+	if (*c->authorize.secret && !is_signing_secret(c->authorize.secret, &why))
+		fault(l, "authorize", "secret", &why);
+	if (*c->authorize.previous_secret && !is_signing_secret(c->authorize.previous_secret, &why))
+		fault(l, "authorize", "previous_secret", &why);
+	if (*c->authorize.url && !*c->authorize.secret) {
+		config_refuse(
+			&why, "authorize.secret is missing: the backend has to know who asks");
+		fault(l, "authorize", "url", &why);
+	}
+	if (!*c->authorize.url != !c->authorize.on.count) {
+		config_refuse(&why, "authorize.url and authorize.on go together");
+		fault(l, "authorize", *c->authorize.url ? "url" : "on", &why);
+	}
+}
+
 void config_rules(struct config_loader *l)
 {
 	rules_of_listening(l);
@@ -284,6 +367,8 @@ void config_rules(struct config_loader *l)
 	rules_of_issuers(l);
 	rules_of_ice_servers(l);
 	rules_of_ice_bytes(l);
+	rules_of_webhooks(l);
+	rules_of_authorize(l);
 }
 
 /* False, with the sentence, when there is a name and no file to read. */

@@ -1,6 +1,7 @@
 #include "service/serve.h"
 
 #include "auth/audit.h"
+#include "auth/backend.h"
 #include "auth/password.h"
 #include "auth/server/server.h"
 #include "core/fetch.h"
@@ -28,14 +29,17 @@
 #include "service/service_methods.h"
 #include "service/session.h"
 #include "service/session_admin.h"
+#include "service/session_gate.h"
 #include "service/site.h"
 #include "service/ticket.h"
 #include "service/tls.h"
+#include "service/webhooks.h"
 #include "service/withdrawn.h"
 #include "service/withdrawn_methods.h"
 #include "signaling/people.h"
 #include "signaling/rpc.h"
 #include "signaling/signaling.h"
+#include "signaling/told.h"
 #include "store/fault.h"
 #include "store/outbox.h"
 #include "store/store.h"
@@ -71,14 +75,15 @@ static struct room_template *templates;
 static size_t template_count;
 
 /* What runs on every worker, in order of start; what is above may use what is below it. */
-static const struct worker_part *const all_parts[] = {&fetch_part, &outbox_part, &audit_part,
-	&withdrawn_part, &authn_part, &keys_part, &introspection_part, &issuer_keys_part,
-	&people_part, &presence_part, &signaling_part, &rpc_part, &session_part, &opening_part,
-	&control_part, &event_stream_part, &arrival_part, &listener_part, NULL};
-static const struct worker_part *const quiet_parts[] = {&fetch_part, &outbox_part, &audit_part,
-	&withdrawn_part, &authn_part, &keys_part, &introspection_part, &issuer_keys_part,
-	&people_part, &presence_part, &signaling_part, &rpc_part, &session_part, &control_part,
+static const struct worker_part *const all_parts[] = {&fetch_part, &outbox_part, &webhooks_part,
+	&backend_part, &audit_part, &withdrawn_part, &authn_part, &keys_part, &introspection_part,
+	&issuer_keys_part, &people_part, &presence_part, &signaling_part, &rpc_part, &session_part,
+	&gate_part, &opening_part, &control_part, &event_stream_part, &arrival_part, &listener_part,
 	NULL};
+static const struct worker_part *const quiet_parts[] = {&fetch_part, &outbox_part, &backend_part,
+	&audit_part, &withdrawn_part, &authn_part, &keys_part, &introspection_part,
+	&issuer_keys_part, &people_part, &presence_part, &signaling_part, &rpc_part, &session_part,
+	&control_part, NULL};
 
 /* ---- the data directory ---- */
 
@@ -381,6 +386,7 @@ void serve_configure(const struct config *c)
 {
 	configure_signaling(c);
 	configure_quota(c);
+	webhooks_configure(c);
 	audit_configure(c->audit.keep / 1000);
 	opening_configure(&(struct opening_options){.timeout_ms = c->auth.session_open_timeout});
 	session_configure(&(struct session_options){.resume_window_ms = c->session.resume_window,
@@ -461,10 +467,18 @@ static unsigned configured_port(const struct config *config)
 	return port ? port : DEFAULT_PORT;
 }
 
+/* What lives on this worker, whoever began it. */
+static void write_live(struct json_out *o)
+{
+	sessions_live(o);
+	told_live(o);
+}
+
 /* Everything that was left by the process before is in its place: the doors open. */
 static void let_in(struct worker *w, void *context)
 {
 	(void)context;
+	webhooks_begin();
 	sessions_begin();
 	control_listen(w);
 	listeners_accept(w);
@@ -562,6 +576,8 @@ enum err serve_start(const struct serve_options *o, struct buf *why)
 		listens = o->listen;
 		if (listens)
 			hand_over_load();
+		if (listens)
+			outbox_begin(write_live);
 		if (listens && !knows_addresses(config))
 			log_warn("clients' addresses are not limited: all have the proxy's",
 				LOG_TEXT("hint", "name it in server.trusted_proxies"));
@@ -616,6 +632,7 @@ void serve_stop(const struct config *config)
 	if (config->issuer.enabled)
 		issuer_stop();
 	finish_tokens();
+	webhooks_finish();
 	tickets_finish();
 	quota_finish();
 	methods_free();

@@ -5,6 +5,7 @@
 #include "core/mem.h"
 #include "core/metrics.h"
 #include "service/quota.h"
+#include "service/session_gate.h"
 #include "service/session_parts.h"
 #include "signaling/people.h"
 
@@ -95,6 +96,10 @@ static void bury(struct session *s)
 		call_refuse(s->refreshing, ERR_GONE);
 	log_info("session ended", LOG_TEXT("session", s->handle),
 		LOG_STR("user", s->caller.who->user), LOG_TEXT("why", s->reason));
+	gate_tell_closed(s->handle, s->caller.who,
+		s->clean                  ? "closed"
+			: s->code == 1001 ? "lost"
+					  : "ended");
 	if (s->carrier)
 		carrier_close(s->carrier, s->code, s->reason);
 	session_free(s, s->clean);
@@ -336,15 +341,17 @@ static void make_handle(const char *id, char *ret_handle)
 }
 
 /* The worker's number, then what nobody can guess. */
-static void name_session(struct session *s)
+static struct session_name new_name(void)
 {
+	struct session_name name;
 	unsigned char random[16];
 	if (RAND_bytes(random, sizeof(random)) != 1)
 		abort();
-	int n = snprintf(s->id, sizeof(s->id), "%d.", worker_self()->index);
+	int n = snprintf(name.id, sizeof(name.id), "%d.", worker_self()->index);
 	for (size_t i = 0; i < sizeof(random); i++)
-		n += snprintf(s->id + n, sizeof(s->id) - (size_t)n, "%02x", random[i]);
-	make_handle(s->id, s->handle);
+		n += snprintf(name.id + n, sizeof(name.id) - (size_t)n, "%02x", random[i]);
+	make_handle(name.id, name.handle);
+	return name;
 }
 
 struct worker *session_home(const char *id)
@@ -417,8 +424,19 @@ void session_begin(struct carrier *carrier, struct principal *who, const struct 
 {
 	if (turned_away(carrier) || !has_room(carrier, who, r))
 		return;
+	struct session_name name = new_name();
+	if (gate_wanted())
+		gate_enter(carrier, who, r, &name);
+	else
+		session_admit(carrier, who, r, &name);
+}
+
+void session_admit(struct carrier *carrier, struct principal *who, const struct session_request *r,
+	const struct session_name *name)
+{
 	struct session *s = session_new(who);
-	name_session(s);
+	memcpy(s->id, name->id, sizeof(s->id));
+	memcpy(s->handle, name->handle, sizeof(s->handle));
 	session_enter(s);
 	attach(s, carrier, r->batch);
 	log_info("session opened", LOG_TEXT("session", s->handle), LOG_STR("user", who->user),
@@ -681,6 +699,12 @@ static bool drained(struct worker *w)
 		if (s->caller.in_flight)
 			return false;
 	return !ended;
+}
+
+void sessions_live(struct json_out *o)
+{
+	for (const struct session *s = sessions; s; s = s->next)
+		json_text(o, NULL, s->handle);
 }
 
 struct session *sessions_first(void)

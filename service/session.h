@@ -113,6 +113,9 @@ void sessions_leave(struct worker *w, void *context);
  * bytes: ERR_PARSE when one is damaged (those before it are there). */
 enum err sessions_load(struct str records, struct session_moved **ret_list, size_t *ret_count);
 
+/* The handles of this worker's, as elements of an array (outbox_begin() of store/outbox.h). */
+void sessions_live(struct json_out *o);
+
 /* Then, on each worker: from now on sessions end when their time is over. */
 void sessions_begin(void);
 

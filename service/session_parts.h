@@ -45,6 +45,16 @@ struct session {
 
 const struct session_options *session_limits(void);
 
+/* What a session is called: by its client, and by everybody else. */
+struct session_name {
+	char id[SESSION_ID_MAX], handle[SESSION_HANDLE_MAX];
+};
+
+/* A new session of this name, which has its place in its user's quota: takes over the carrier and answers
+ * the request. */
+void session_admit(struct carrier *carrier, struct principal *who, const struct session_request *r,
+	const struct session_name *name);
+
 /* A session of somebody: registered, without a handle, a connection or anything counted. */
 struct session *session_new(struct principal *who);
 /* It can be found by its id from now on. The handle is nobody else's. */

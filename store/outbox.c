@@ -29,6 +29,7 @@ static _Thread_local struct {
 	unsigned told;
 	uv_timer_t timer;
 	bool lost; /* has been said */
+	bool stopped;
 } own;
 
 const char *hook_type(enum hook_event e)
@@ -148,6 +149,7 @@ void hook_end(struct hooks *h)
 			STORE_TEXT(str_of(id)), STORE_TEXT(type), STORE_TEXT(buf_str(&h->key)),
 			STORE_INT(clock_unix_ms()), STORE_TEXT(data));
 		h->webhooks |= receivers[h->event].bits;
+		h->rows += (unsigned)__builtin_popcount(receivers[h->event].bits);
 	}
 	buf_free(&h->id);
 	buf_free(&h->key);
@@ -175,6 +177,12 @@ void hooks_drop(struct hooks *h)
 
 /* ---- writing ---- */
 
+/* Who is to be woken when they are kept, and how many rows there are, in one number. */
+static unsigned mark_of(const struct hooks *h)
+{
+	return h->rows << HOOKS_MAX | h->webhooks;
+}
+
 static struct store_op *take(struct hooks *h)
 {
 	struct store_op *first = h->first;
@@ -191,7 +199,7 @@ void hook_submit(struct hooks *h, enum store_verb verb, void (*done)(struct stor
 		return;
 	}
 	struct store_op *op = store_part(verb, args);
-	op->mark = h->webhooks;
+	op->mark = mark_of(h);
 	op->also = take(h);
 	store_submit_parts(op, done, context, &own.stream);
 }
@@ -199,7 +207,7 @@ void hook_submit(struct hooks *h, enum store_verb verb, void (*done)(struct stor
 void hook_keep(struct hooks *h, void (*done)(struct store_op *), void *context)
 {
 	assert(h->first);
-	h->first->mark = h->webhooks;
+	h->first->mark = mark_of(h);
 	store_submit_parts(take(h), done, context, &own.stream);
 }
 
@@ -246,7 +254,9 @@ static void lose(struct store_op *op)
 
 static void told(struct store_op *op)
 {
-	if (op->err == ERR_OVERLOADED) {
+	if (op->err == ERR_OVERLOADED && own.stopped) {
+		return; /* the next process says it */
+	} else if (op->err == ERR_OVERLOADED) {
 		op->keep = true;
 		insert(op);
 	} else if (op->err) {
@@ -265,7 +275,7 @@ void hook_tell(struct hooks *h)
 {
 	if (!h->first)
 		return;
-	h->first->mark = h->webhooks;
+	h->first->mark = mark_of(h);
 	struct store_op *op = take(h);
 	op->context = (void *)(uintptr_t)++own.told;
 	if (!own.again)
@@ -292,9 +302,12 @@ static void try_again(uv_timer_t *timer)
 
 static void answered(struct store_stream *s, const struct store_op *op)
 {
-	if (!op->err && op->mark && on_kept)
-		on_kept(op->mark);
-	if (!s->under_way && own.again && !uv_is_active((uv_handle_t *)&own.timer))
+	if (!op->err && op->mark) {
+		metric_add(METRIC_HOOKS_WAITING, op->mark >> HOOKS_MAX);
+		if (on_kept)
+			on_kept(op->mark & ((1u << HOOKS_MAX) - 1));
+	}
+	if (!s->under_way && own.again && !own.stopped && !uv_is_active((uv_handle_t *)&own.timer))
 		uv_timer_start(&own.timer, try_again, AGAIN_MS, 0);
 }
 
@@ -303,6 +316,7 @@ static void answered(struct store_stream *s, const struct store_op *op)
 static enum err start(struct worker *w)
 {
 	own.stream.answered = answered;
+	own.stopped = false;
 	uv_timer_init(&w->loop, &own.timer);
 	return ERR_OK;
 }
@@ -317,6 +331,7 @@ static bool drained(struct worker *w)
 static void stop(struct worker *w)
 {
 	(void)w;
+	own.stopped = true;
 	while (own.again) {
 		struct store_op *op = (struct store_op *)own.again;
 		own.again = own.again->next;

@@ -79,6 +79,7 @@ struct hooks {
 	struct buf id, key, data;
 	struct json_out out;
 	unsigned webhooks; /* that want one of them */
+	unsigned rows;     /* for them together */
 };
 
 /* One event more, if somebody wants it: write the members of its data, then hook_end(). The key is of a
@@ -130,5 +131,9 @@ void outbox_on_kept(void (*kept)(unsigned webhooks));
 
 /* The names of those that want an event, as a JSON array. */
 struct str outbox_receivers(enum hook_event e);
+
+/* On the main thread, before anybody is let in: what lived in a process before and is not among what
+ * live() writes on each worker (ids, as elements of an array) is told as ended. */
+void outbox_begin(void (*live)(struct json_out *o));
 
 extern const struct worker_part outbox_part;
