@@ -43,6 +43,7 @@ struct join_params {
 	/* the handler's own */
 	struct since_params from;  /* since, when it was given */
 	bool has_place;            /* among the rooms of its session */
+	bool asked;                /* the backend has said yes */
 	char peer[PEER_CHARS + 1]; /* that it will have */
 	struct recovery missed;
 };
@@ -53,7 +54,9 @@ struct state_params {
 
 struct publish_params {
 	struct str room, data, idempotency_key;
-	int64_t time; /* the handler's own: the message's, while its event is written */
+	/* the handler's own */
+	int64_t time; /* the message's, while its event is written */
+	bool asked;   /* the backend has said yes */
 };
 
 struct presence_params {

@@ -3,6 +3,7 @@
 
 #include "core/metrics.h"
 #include "signaling/announce.h"
+#include "signaling/asked.h"
 #include "signaling/attendance.h"
 #include "signaling/ice.h"
 #include "signaling/options.h"
@@ -146,6 +147,38 @@ static void come_in(struct place *p, struct call *c, struct member *m)
 		join(p, c);
 }
 
+static void join_visit(struct place *p, struct call *c);
+
+/* The role that the backend gives holds while the room is in memory. */
+static void join_asked(struct place *p, struct call *c, const struct backend_answer *a)
+{
+	struct join_params *in = c->params;
+	enum role role = role_parse(a->role);
+	if (a->err) {
+		give_back(c);
+		call_fail(c, a->err, &a->why);
+		return;
+	}
+	in->asked = true;
+	if (role >= ROLE_VIEWER && role <= ROLE_MODERATOR)
+		rules_put_role(rooms_rules(p), c->who->user, role);
+	join_visit(p, c);
+}
+
+/* Also about who would not get in but for a role that the backend gives. */
+static bool join_asks(struct place *p, struct call *c, enum denial why)
+{
+	const struct join_params *in = c->params;
+	struct backend_question *q = NULL;
+	if (in->asked || !asked_wanted(BACKEND_JOIN, c) ||
+		(why && why != DENIAL_PRIVATE && why != DENIAL_LOBBY))
+		return false;
+	struct json_out *o = asked_begin(p, c, BACKEND_JOIN, &q);
+	json_text(o, "role", role_word(access_role(p, c->who)));
+	asked_first(p, c, q, join_asked);
+	return true;
+}
+
 static void join_visit(struct place *p, struct call *c)
 {
 	const struct join_params *in = c->params;
@@ -156,6 +189,8 @@ static void join_visit(struct place *p, struct call *c)
 		join_make(p, c->who);
 		why = admit(p, c, &limit);
 	}
+	if (!m && join_asks(p, c, why))
+		return;
 	if (why) {
 		give_back(c);
 		deny_for_now(p, c, why, limit);

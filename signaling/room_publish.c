@@ -1,5 +1,6 @@
 /* room.publish: to all of the room, with a place in its history. */
 #include "signaling/access.h"
+#include "signaling/asked.h"
 #include "signaling/durable.h"
 #include "signaling/methods.h"
 #include "signaling/options.h"
@@ -88,6 +89,29 @@ static void keep(struct place *p, struct call *c)
 		durable_ask(u, STORE_MESSAGE_ADD, kept, STORE_END);
 }
 
+static void visit(struct place *p, struct call *c);
+
+static void publish_asked(struct place *p, struct call *c, const struct backend_answer *a)
+{
+	struct publish_params *in = c->params;
+	in->asked = true;
+	if (a->err)
+		call_fail(c, a->err, &a->why);
+	else
+		visit(p, c);
+}
+
+static bool publish_asks(struct place *p, struct call *c)
+{
+	const struct publish_params *in = c->params;
+	struct backend_question *q = NULL;
+	if (in->asked || !asked_wanted(BACKEND_PUBLISH, c))
+		return false;
+	json_raw(asked_begin(p, c, BACKEND_PUBLISH, &q), "data", in->data);
+	asked_first(p, c, q, publish_asked);
+	return true;
+}
+
 static void visit(struct place *p, struct call *c)
 {
 	const struct publish_params *in = c->params;
@@ -97,7 +121,7 @@ static void visit(struct place *p, struct call *c)
 		deny(c, why, 0);
 		return;
 	}
-	if (!durable_ready(p, c, visit))
+	if (publish_asks(p, c) || !durable_ready(p, c, visit))
 		return;
 	if (in->idempotency_key.n)
 		before = recent_find(&p->room->recent, c->who->user, in->idempotency_key);

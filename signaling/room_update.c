@@ -2,6 +2,7 @@
  * true, told and answered. */
 #include "auth/audit.h"
 #include "signaling/access.h"
+#include "signaling/asked.h"
 #include "signaling/announce.h"
 #include "signaling/methods.h"
 #include "signaling/room_records.h"
@@ -72,15 +73,11 @@ static void tell_created(struct hooks *h, const struct call *c, const struct rul
 }
 
 /* What is not said is the template's: numbers each time they are asked for, the rest from now on. */
-static void create_visit(struct place *p, struct call *c)
+static void create(struct place *p, struct call *c)
 {
 	const struct room_wish *in = c->params;
 	const struct room_template *t = rooms_template(p);
 	struct hooks told = {0};
-	if (p->room) {
-		deny(c, DENIAL_EXISTS, 0);
-		return;
-	}
 	int64_t now = time(NULL);
 	struct rules plain = {.id = -1, /* will be another */
 		.name = p->name,
@@ -100,6 +97,31 @@ static void create_visit(struct place *p, struct call *c)
 		int_or_null(r.history_messages.given, r.history_messages.n),
 		int_or_null(r.history_age.given, r.history_age.n),
 		int_or_null(r.history_durable.given, r.history_durable.yes), STORE_END);
+}
+
+static void create_asked(struct place *p, struct call *c, const struct backend_answer *a)
+{
+	if (a->err)
+		call_fail(c, a->err, &a->why);
+	else
+		create(p, c);
+}
+
+static void create_visit(struct place *p, struct call *c)
+{
+	const struct room_wish *in = c->params;
+	struct backend_question *q = NULL;
+	if (p->room) {
+		deny(c, DENIAL_EXISTS, 0);
+	} else if (asked_wanted(BACKEND_CREATE, c)) {
+		struct json_out *o = asked_begin(p, c, BACKEND_CREATE, &q);
+		json_str(o, "title", in->title);
+		if (in->metadata.n)
+			json_raw(o, "metadata", in->metadata);
+		asked_first(p, c, q, create_asked);
+	} else {
+		create(p, c);
+	}
 }
 
 static void create_run(struct call *c)

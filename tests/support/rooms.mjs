@@ -15,6 +15,7 @@ export const CODES = {
 	gone: -32010,
 	too_large: -32013,
 	full: -32023,
+	overloaded: -32030,
 };
 
 /** The call is refused with this code and reason, and what else is given of error.data. */
