@@ -100,17 +100,24 @@ static void run_news(struct post *p)
 	free(n);
 }
 
+static void post_news(struct worker *w, struct str user, struct str text)
+{
+	struct news *n = mem_alloc(sizeof(*n) + user.n + text.n);
+	*n = (struct news){{.run = run_news}, user.n, text.n};
+	memcpy(n->bytes, user.p, user.n);
+	memcpy(n->bytes + user.n, text.p, text.n);
+	worker_post(w, &n->post);
+}
+
 static void tell(const struct person *p)
 {
-	struct str text = p->presence.told;
 	for (int i = 0; i < workers_count(); i++) {
 		if (!(p->presence.workers & UINT64_C(1) << i))
 			continue;
-		struct news *n = mem_alloc(sizeof(*n) + p->user.n + text.n);
-		*n = (struct news){{.run = run_news}, p->user.n, text.n};
-		memcpy(n->bytes, p->user.p, p->user.n);
-		memcpy(n->bytes + p->user.n, text.p, text.n);
-		worker_post(worker_at(i), &n->post);
+		if (worker_at(i) == worker_self())
+			watch_heard(p->user, p->presence.told);
+		else
+			post_news(worker_at(i), p->user, p->presence.told);
 	}
 }
 
@@ -366,6 +373,8 @@ static void load_person(struct record_reader *r)
 	struct person *p = person_hold(user);
 	if (!p->presence.left.until_ms)
 		read_said(r, options()->presence_linger_ms, &p->presence.left);
+	if (!p->presence.left.until_ms)
+		forget_left(&p->presence);
 	p->presence.last_seen = (int64_t)record_int(r, INT64_MAX);
 	if (p->presence.last_seen)
 		seen_note(p);

@@ -44,7 +44,7 @@ struct presence {
 		left;      /* the session that was closed last, until left.until_ms; 0: none */
 	int64_t last_seen; /* Unix seconds; 0: not known here */
 	uint64_t workers;  /* bit i: somebody on worker i watches */
-	struct str told;   /* the newest that they know; its own copy */
+	struct str told;   /* the newest that they know: all the same; its own copy */
 	uint64_t may_tell_ms;
 	struct alarm alarm;
 	bool held; /* the person is kept for one of these reasons */

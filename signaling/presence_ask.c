@@ -38,6 +38,19 @@ struct part {
 
 /* ---- at home ---- */
 
+/* Who follows is told what all who follow know: a change that waits to be told comes to all of them. */
+static struct str text_of(const struct person *p, const struct asked *a, bool follow)
+{
+	struct buf b = BUF_INIT(TEXT_MAX_BYTES);
+	if (follow && p && p->presence.told.n)
+		buf_adds(&b, p->presence.told);
+	else
+		presence_write(&b, p, a->user, a->last_seen);
+	struct str text = {mem_copy(buf_str(&b)), b.n};
+	buf_free(&b);
+	return text;
+}
+
 static void run_back(struct post *p);
 
 static void go_back(struct part *part)
@@ -48,11 +61,8 @@ static void go_back(struct part *part)
 		if (a->home != part->home)
 			continue;
 		const struct person *p = person_find(a->user);
-		struct buf b = BUF_INIT(TEXT_MAX_BYTES);
-		presence_write(&b, p, a->user, a->last_seen);
 		a->devices = presence_devices(p);
-		a->text = (struct str){mem_copy(buf_str(&b)), b.n};
-		buf_free(&b);
+		a->text = text_of(p, a, ask->follow);
 	}
 	part->post.run = run_back;
 	struct worker *from = worker_at(ask->from);

@@ -11,7 +11,7 @@
 #include <time.h>
 
 enum {
-	WRITE_MS = 2000, /* what comes within it is written together */
+	WRITE_MS = 1000, /* what comes within it is written together */
 	WRITE_MOST = 500,
 	WRITE_BYTES = 1 << 20,
 	PURGE_MS = 3600 * 1000,

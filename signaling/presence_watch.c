@@ -118,13 +118,18 @@ static void run_unfollow(struct post *p)
 	free(u);
 }
 
-/* Behind whatever asked the home to follow. */
+/* By the way that asks the home to follow (presence_ask.c), so behind it. */
 static void unfollow(struct str user)
 {
+	struct worker *home = worker_home(user), *self = worker_self();
+	if (home == self) {
+		presence_unfollow(user, self->index);
+		return;
+	}
 	struct unfollow *u = mem_alloc(sizeof(*u) + user.n);
-	*u = (struct unfollow){{.run = run_unfollow}, worker_self()->index, user.n};
+	*u = (struct unfollow){{.run = run_unfollow}, self->index, user.n};
 	memcpy(u->user, user.p, user.n);
-	worker_post(worker_home(user), &u->post);
+	worker_post(home, &u->post);
 }
 
 static void watched_free(struct watched *u)
@@ -381,6 +386,8 @@ static bool load_watch(struct record_reader *r, struct addr session, const struc
 		return false;
 	struct watch *it = map_get(&watcher_of(session)->by_user, user);
 	it->told = told | 1;
+	if (it->watched->text.n) /* another session has asked */
+		note_news(it);
 	*ret_user = user;
 	return true;
 }
