@@ -330,7 +330,8 @@ static void configure_signaling(const struct config *c)
 			.url_count = from->urls.count,
 			.secret = str_of(from->secret),
 			.username = str_of(from->username),
-			.credential = str_of(from->credential)};
+			.credential = str_of(from->credential),
+			.region = str_of(from->region)};
 	}
 	ephemeral = config_spans(&c->rooms.ephemeral_names);
 	read_templates(c);

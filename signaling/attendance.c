@@ -73,6 +73,12 @@ bool attendance_take_place(struct addr endpoint, size_t max)
 	return free_place;
 }
 
+bool attendance_has_place(struct addr endpoint)
+{
+	const struct attendee *a = find(endpoint);
+	return a && a->places;
+}
+
 /* The endpoint may be gone by now, and its places with it. */
 static void give_back_here(struct addr endpoint)
 {

@@ -16,6 +16,7 @@ struct member *attendance_first(struct addr endpoint);
 
 /* On the endpoint's worker: false when it is in max rooms already. */
 bool attendance_take_place(struct addr endpoint, size_t max);
+bool attendance_has_place(struct addr endpoint); /* it is in a room, or about to be */
 /* On any worker. */
 void attendance_give_back(struct addr endpoint);
 /* The same for a membership from before, which has its place whatever the limit is now. */

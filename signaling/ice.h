@@ -8,8 +8,14 @@
 
 #include <stdint.h>
 
-/* "ice_servers": [{urls, username?, credential?}], good until expires_at (Unix seconds). */
-void ice_write(struct json_out *o, struct str user, int64_t expires_at);
+enum { REGION_MAX = 32 };
+
+/* "ice_servers": [{urls, username?, credential?}], good until expires_at (Unix seconds). region: those of
+ * it first, then those of none; all when it is empty, or no server's. */
+void ice_write(struct json_out *o, struct str user, int64_t expires_at, struct str region);
+
+/* Whether something that is written for that region runs out. */
+bool ice_is_timed(struct str region);
 
 /* When credentials given out now end. */
 int64_t ice_expiry(void);

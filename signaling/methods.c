@@ -1,5 +1,6 @@
 #include "signaling/methods.h"
 
+#include "signaling/ice.h"
 #include "signaling/signaling.h"
 
 static const struct field room_fields[] = {
@@ -17,6 +18,7 @@ static const struct field join_fields[] = {
 	FIELD(struct join_params, room, STRING, true, 1, NAME_MAX_BYTES),
 	FIELD(struct join_params, state, RAW, false, 0, STATE_CEILING),
 	FIELD(struct join_params, since, OBJECT, false, 0, NAME_MAX_BYTES),
+	FIELD(struct join_params, region, STRING, false, 1, REGION_MAX),
 	{0},
 };
 
@@ -59,7 +61,10 @@ const struct field signal_to_fields[] = {
 	{0},
 };
 
-static const struct field no_fields[] = {{0}};
+static const struct field ice_fields[] = {
+	FIELD(struct ice_params, region, STRING, false, 1, REGION_MAX),
+	{0},
+};
 
 #define ROW(name, scope, home, flags, fields, params, run) \
 	{ \
@@ -81,6 +86,6 @@ const struct method signaling_methods[] = {
 		room_presence_run),
 	ROW("signal.send", ROOMS_JOIN, NAME, METHOD_SESSION, signal_fields, signal_params,
 		signal_send_run),
-	{"ice.servers", SCOPE_ROOMS_JOIN, HOME_CALLER, 0, no_fields, 0, ice_servers_run},
+	ROW("ice.servers", ROOMS_JOIN, CALLER, 0, ice_fields, ice_params, ice_servers_run),
 	{0},
 };

@@ -39,13 +39,17 @@ struct recovery {
 };
 
 struct join_params {
-	struct str room, state, since;
+	struct str room, state, since, region;
 	/* the handler's own */
 	struct since_params from;  /* since, when it was given */
 	bool has_place;            /* among the rooms of its session */
 	bool asked;                /* the backend has said yes */
 	char peer[PEER_CHARS + 1]; /* that it will have */
 	struct recovery missed;
+};
+
+struct ice_params {
+	struct str region;
 };
 
 struct state_params {

@@ -6,6 +6,7 @@
 #include "signaling/asked.h"
 #include "signaling/attendance.h"
 #include "signaling/ice.h"
+#include "signaling/ice_renewal.h"
 #include "signaling/options.h"
 #include "signaling/recovery.h"
 #include "signaling/roster.h"
@@ -58,7 +59,8 @@ void join_write(struct json_out *o, const char *key, const struct member *m, str
 	json_text(o, "role", role_word(m->role));
 	json_bool(o, "muted", m->muted);
 	roster_write(o, m->room, m, 0);
-	ice_write(o, m->who->user, ice_expiry());
+	ice_write(o, m->who->user, ice_expiry(), in ? in->region : STR(""));
+	ice_given(m->addr, m->who->user, in ? in->region : STR(""));
 	recovery_write(o, m->room, in);
 	json_close(o, '}');
 }

@@ -1,5 +1,6 @@
 #include "signaling/signaling.h"
 
+#include "signaling/ice_renewal.h"
 #include "signaling/options.h"
 #include "signaling/people.h"
 #include "signaling/presence_watch.h"
@@ -53,15 +54,34 @@ const struct signaling_chapter signaling_chapters[] = {
 	{"presence", presence_save, presence_load},
 	{"watches", watch_save, watch_load},
 	{"rpc", rpc_save, rpc_load},
+	{"ice", ice_save, ice_load},
 	{0},
 };
 
+static enum err start(struct worker *w)
+{
+	ice_start(w);
+	return rooms_start(w);
+}
+
+static void stop(struct worker *w)
+{
+	rooms_stop(w);
+	ice_stop();
+}
+
+static void gone(struct addr endpoint, bool clean)
+{
+	rooms_gone(endpoint, clean);
+	ice_gone(endpoint);
+}
+
 const struct worker_part signaling_part = {
 	.name = "signaling",
-	.start = rooms_start,
+	.start = start,
 	.drained = rooms_drained,
-	.stop = rooms_stop,
-	.gone = rooms_gone,
+	.stop = stop,
+	.gone = gone,
 	.connected = rooms_connected,
 	.granted = rooms_granted,
 };

@@ -17,6 +17,7 @@ struct ice_server {
 	size_t url_count;
 	struct str secret;
 	struct str username, credential;
+	struct str region; /* n 0: of none */
 };
 
 /* Who may make rooms: everybody with the scope rooms:create, or fewer. */

@@ -356,7 +356,7 @@ static void turn_credentials_are_coturns(void **state)
 	struct buf b = BUF_INIT(4096);
 	struct json_out o = JSON_OUT(&b);
 	json_open(&o, NULL, '{');
-	ice_write(&o, STR("iss|a:b"), 1700000000);
+	ice_write(&o, STR("iss|a:b"), 1700000000, STR(""));
 	json_close(&o, '}');
 	/* printf %s '1700000000:iss|a:b' | openssl dgst -sha1 -hmac north -binary | base64 */
 	expect_at(buf_str(&b), "ice_servers.1.username", "\"1700000000:iss|a:b\"");
