@@ -73,7 +73,8 @@ enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON }; /* log.format */
 enum config_presence_visible {
 	CONFIG_PRESENCE_ANYONE,
 	CONFIG_PRESENCE_NOBODY
-}; /* presence.visible */
+};                                                                 /* presence.visible */
+enum config_calls_busy { CONFIG_CALLS_REFUSE, CONFIG_CALLS_RING }; /* calls.busy */
 /* log.level is an enum log_level (core/log.h). */
 
 enum {

@@ -36,6 +36,8 @@
 #include "service/webhooks.h"
 #include "service/withdrawn.h"
 #include "service/withdrawn_methods.h"
+#include "signaling/calls.h"
+#include "signaling/meeting.h"
 #include "signaling/people.h"
 #include "signaling/rpc.h"
 #include "signaling/signaling.h"
@@ -77,13 +79,13 @@ static size_t template_count;
 /* What runs on every worker, in order of start; what is above may use what is below it. */
 static const struct worker_part *const all_parts[] = {&fetch_part, &outbox_part, &webhooks_part,
 	&backend_part, &audit_part, &withdrawn_part, &authn_part, &keys_part, &introspection_part,
-	&issuer_keys_part, &people_part, &presence_part, &signaling_part, &rpc_part, &session_part,
-	&gate_part, &opening_part, &control_part, &event_stream_part, &arrival_part, &listener_part,
-	NULL};
+	&issuer_keys_part, &people_part, &presence_part, &signaling_part, &meetings_part,
+	&calls_part, &rpc_part, &session_part, &gate_part, &opening_part, &control_part,
+	&event_stream_part, &arrival_part, &listener_part, NULL};
 static const struct worker_part *const quiet_parts[] = {&fetch_part, &outbox_part, &backend_part,
 	&audit_part, &withdrawn_part, &authn_part, &keys_part, &introspection_part,
-	&issuer_keys_part, &people_part, &presence_part, &signaling_part, &rpc_part, &session_part,
-	&control_part, NULL};
+	&issuer_keys_part, &people_part, &presence_part, &signaling_part, &meetings_part,
+	&calls_part, &rpc_part, &session_part, &control_part, NULL};
 
 /* ---- the data directory ---- */
 
@@ -351,6 +353,9 @@ static void configure_signaling(const struct config *c)
 	options.presence_linger_ms = (unsigned)c->presence.linger;
 	options.presence_hidden = c->presence.visible == CONFIG_PRESENCE_NOBODY;
 	options.presence_keep_s = c->presence.keep / 1000;
+	options.calls_busy_ring = c->calls.busy == CONFIG_CALLS_RING;
+	options.calls_per_minute = (unsigned)c->calls.invitations_per_minute;
+	options.calls_history_s = c->calls.history / 1000;
 	options.ice = ice;
 	options.ice_count = ice_count;
 	options.ice_lifetime_s = (unsigned)(c->ice.credential_lifetime / 1000);
@@ -425,6 +430,7 @@ static void add_methods_and_routes(const struct config *c)
 	methods_add(signaling_methods);
 	methods_add(room_update_methods);
 	methods_add(room_roles_methods);
+	methods_add(call_methods);
 	methods_add(history_methods);
 	methods_add(presence_methods);
 	methods_add(rpc_methods);
@@ -545,6 +551,17 @@ static enum err prepare(const struct serve_options *o, struct buf *why)
 	return err;
 }
 
+/* From where the process before left it. */
+static void go_on(const struct config *config)
+{
+	hand_over_load();
+	outbox_begin(write_live);
+	signaling_begin();
+	if (!knows_addresses(config))
+		log_warn("clients' addresses are not limited: all have the proxy's",
+			LOG_TEXT("hint", "name it in server.trusted_proxies"));
+}
+
 enum err serve_start(const struct serve_options *o, struct buf *why)
 {
 	const struct config *config = o->config;
@@ -576,12 +593,7 @@ enum err serve_start(const struct serve_options *o, struct buf *why)
 	if (!err) {
 		listens = o->listen;
 		if (listens)
-			hand_over_load();
-		if (listens)
-			outbox_begin(write_live);
-		if (listens && !knows_addresses(config))
-			log_warn("clients' addresses are not limited: all have the proxy's",
-				LOG_TEXT("hint", "name it in server.trusted_proxies"));
+			go_on(config);
 		workers_each(let_in, NULL);
 		inherited_close();
 		site_set_ready(true);

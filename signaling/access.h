@@ -54,6 +54,14 @@
 		"Who is there is told to nobody here (presence.visible).") \
 	DENIAL(TOO_MANY_WATCHED, FULL, "too_many_watched", \
 		"The session watches as many users as it may watch.") \
+	DENIAL(RESERVED, FORBIDDEN, "reserved_name", \
+		"Rooms whose names begin with call: are made by calls alone.") \
+	DENIAL(NO_CALL, NOT_FOUND, "no_such_call", \
+		"There is no such call, or this session has no part in it.") \
+	DENIAL(ELSEWHERE, CONFLICT, "answered_elsewhere", \
+		"The call was accepted by another session of this user.") \
+	DENIAL(TOO_MANY_CALLS, FULL, "too_many_calls", \
+		"The user rings as many others as may be rung at once.") \
 	DENIAL(EXISTS, CONFLICT, "room_exists", "There is a room of this name already.")
 
 enum denial {

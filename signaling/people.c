@@ -4,8 +4,10 @@
 #include "core/map.h"
 #include "core/mem.h"
 #include "core/record.h"
+#include "signaling/calls.h"
 
-static const struct people_listener *const listeners[] = {&presence_listener, NULL};
+static const struct people_listener *const listeners[] = {
+	&presence_listener, &calls_listener, NULL};
 
 static _Thread_local struct map persons, by_addr;
 

@@ -6,8 +6,7 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
-/* Writes chars letters of base64url (RFC 4648 section 5) from a random source, and a NUL. */
-static void random_text(char *out, int chars)
+void random_letters(char *out, int chars)
 {
 	unsigned char bytes[24];
 	char text[33];
@@ -25,7 +24,7 @@ struct room *room_new(struct str name, struct ring_limits limits)
 {
 	struct room *room = mem_new(struct room);
 	room->name = (struct str){mem_copy(name), name.n};
-	random_text(room->epoch, EPOCH_CHARS);
+	random_letters(room->epoch, EPOCH_CHARS);
 	room->ring = ring_new(limits);
 	return room;
 }
@@ -87,7 +86,7 @@ static void unlist_user(struct room *room, const struct member *m)
 
 void room_new_peer(char *out)
 {
-	random_text(out, PEER_CHARS);
+	random_letters(out, PEER_CHARS);
 }
 
 struct member *room_add(struct room *room, const struct principal *who, struct addr addr,

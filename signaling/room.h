@@ -24,6 +24,7 @@ struct member {
 	enum role role;
 	bool connected;
 	bool muted;                  /* a moderator has muted the user: standing.h */
+	unsigned calls;              /* meeting.c's: calls that it is in the room for */
 	struct str state;            /* JSON as it came, its own copy; n 0: none */
 	uint64_t seq;                /* later joiners have larger ones */
 	uint64_t told;               /* announce.c's: the position that its join's answer told */
@@ -51,6 +52,9 @@ struct room {
 struct room *room_new(struct str name, struct ring_limits limits);
 /* Frees *room and nulls it. It must be empty: asserted. */
 void room_free(struct room **room);
+
+/* Letters of base64url (RFC 4648 section 5) that nobody can guess, 32 at the most, and a NUL. */
+void random_letters(char *out, int chars);
 
 /* A peer id of nobody yet: PEER_CHARS and a NUL. */
 void room_new_peer(char *out);

@@ -5,6 +5,7 @@
 #include "signaling/announce.h"
 #include "signaling/asked.h"
 #include "signaling/attendance.h"
+#include "signaling/calls.h"
 #include "signaling/ice.h"
 #include "signaling/ice_renewal.h"
 #include "signaling/options.h"
@@ -16,8 +17,8 @@
 static bool may_be_made(struct place *p, const struct principal *who)
 {
 	const struct room_template *t = rooms_template(p);
-	return who->scopes & SCOPE_ROOMS_CREATE && template_is_ephemeral(t, p->name) &&
-		template_lets_create(t, who);
+	return who->scopes & SCOPE_ROOMS_CREATE && !call_owns_room(p->name) &&
+		template_is_ephemeral(t, p->name) && template_lets_create(t, who);
 }
 
 void join_make(struct place *p, const struct principal *who)
@@ -113,15 +114,19 @@ static void join(struct place *p, struct call *c)
 		answer(c, join_enter(p, c->who, c->from, in->state, peer));
 }
 
+static void refused(struct call *c, enum err err, const char *reason)
+{
+	give_back(c);
+	call_refuse(c, err, .reason = reason);
+}
+
 /* Its events are kept: now it happens. */
 static void join_told(struct place *p, struct call *c, enum err err)
 {
-	if (!err) {
+	if (err)
+		refused(c, err, NULL);
+	else
 		join(p, c);
-		return;
-	}
-	give_back(c);
-	call_refuse(c, err);
 }
 
 static void join_first_told(struct place *p, struct call *c)
@@ -129,7 +134,7 @@ static void join_first_told(struct place *p, struct call *c)
 	const struct join_params *in = c->params;
 	struct hooks h = {0};
 	told_joined(
-		&h, p->room, c->who, (struct str){in->peer, PEER_CHARS}, access_role(p, c->who));
+		&h, p->room, 0, c->who, (struct str){in->peer, PEER_CHARS}, access_role(p, c->who));
 	told_first(p, c, &h, join_told);
 }
 
@@ -197,8 +202,7 @@ static void join_visit(struct place *p, struct call *c)
 		give_back(c);
 		deny_for_now(p, c, why, limit);
 	} else if (in->missed.err) {
-		give_back(c);
-		call_refuse(c, in->missed.err);
+		refused(c, in->missed.err, NULL);
 	} else if (recovery_ready(p, c, join_visit)) {
 		come_in(p, c, m);
 	}
@@ -215,7 +219,7 @@ bool since_read(struct call *c, struct str since, struct since_params *ret)
 
 static void arrive(struct post *p)
 {
-	rooms_visit((struct call *)p, VISIT_LOADED, join_visit);
+	rooms_visit_or((struct call *)p, VISIT_LOADED, join_visit, refused);
 }
 
 void room_join_run(struct call *c)
@@ -230,11 +234,8 @@ void room_join_run(struct call *c)
 	in->has_place = attendance_take_place(c->from, options()->rooms_per_session);
 	struct worker *home = worker_home(in->room);
 	c->post.run = arrive;
-	if (!call_travel(c, home))
-		return;
-	if (in->has_place)
-		attendance_give_back(c->from);
-	call_refuse(c, ERR_OVERLOADED);
+	if (call_travel(c, home))
+		refused(c, ERR_OVERLOADED, NULL);
 }
 
 /* Who is not there has left already. */

@@ -3,6 +3,7 @@
 #include "auth/audit.h"
 #include "signaling/access.h"
 #include "signaling/asked.h"
+#include "signaling/calls.h"
 #include "signaling/announce.h"
 #include "signaling/methods.h"
 #include "signaling/room_records.h"
@@ -129,6 +130,8 @@ static void create_run(struct call *c)
 	const struct room_wish *in = c->params;
 	if (!principal_sees_room(c->who, in->room))
 		deny(c, DENIAL_NOT_IN_TOKEN, 0);
+	else if (call_owns_room(in->room))
+		deny(c, DENIAL_RESERVED, 0);
 	else if (!template_lets_create(template_of(in->room), c->who))
 		deny(c, DENIAL_TEMPLATE, 0);
 	else if (wish_read(c))

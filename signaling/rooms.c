@@ -5,6 +5,8 @@
 #include "signaling/access.h"
 #include "signaling/announce.h"
 #include "signaling/attendance.h"
+#include "signaling/calls.h"
+#include "signaling/meeting.h"
 #include "signaling/options.h"
 #include "signaling/template.h"
 #include "signaling/told.h"
@@ -18,7 +20,7 @@ enum { LOAD_PAGE = 500, SWEEP_MIN_MS = 10, SWEEP_MAX_MS = 10000 };
  * than before. */
 struct fate {
 	struct addr endpoint;
-	enum { FATE_LEFT, FATE_LOST, FATE_AWAY, FATE_BACK, FATE_GRANT } kind;
+	enum { FATE_LEFT, FATE_LOST, FATE_AWAY, FATE_BACK, FATE_GRANT, FATE_CLOSED } kind;
 	const struct principal *who; /* of a grant; one that waits has a reference */
 };
 
@@ -28,6 +30,7 @@ struct waiting {
 	struct call *call; /* NULL: fate */
 	enum visit_needs needs;
 	place_visit *visit;
+	visit_refused *refused;
 	struct fate fate;
 };
 
@@ -45,6 +48,12 @@ void rooms_asked_store(int n)
 
 /* Places */
 
+/* None of the rooms of calls is kept. */
+static enum place_kind kind_at_first(struct str name)
+{
+	return call_owns_room(name) ? PLACE_ABSENT : PLACE_UNKNOWN;
+}
+
 static struct place *find_or_make(struct str name)
 {
 	struct place *p = map_get(&here.places, name);
@@ -52,6 +61,7 @@ static struct place *find_or_make(struct str name)
 		return p;
 	p = mem_new(struct place);
 	p->name = (struct str){mem_copy(name), name.n};
+	p->kind = kind_at_first(name);
 	p->last = &p->first;
 	map_put(&here.places, p->name, p);
 	return p;
@@ -126,6 +136,14 @@ void rooms_make_ephemeral(struct place *p, const struct principal *maker)
 	make_room(p, PLACE_EPHEMERAL);
 	if (t->private || t->lobby || t->maker_role > ROLE_MEMBER)
 		p->rules = rules_of_template(p->name, t, maker);
+}
+
+void rooms_make_for_call(struct place *p, struct str caller, struct str callee)
+{
+	make_room(p, PLACE_EPHEMERAL);
+	p->rules = rules_new(&(struct rules){.name = p->name, .private = true});
+	rules_put_role(p->rules, caller, ROLE_MEMBER);
+	rules_put_role(p->rules, callee, ROLE_MEMBER);
 }
 
 struct rules *rooms_rules(struct place *p)
@@ -218,6 +236,8 @@ static void meet_fate(struct member *m, struct fate fate)
 {
 	if (fate.kind == FATE_GRANT) {
 		meet_grant(m, fate.who);
+	} else if (fate.kind == FATE_CLOSED) {
+		rooms_put_out(m, "closed");
 	} else if (fate.kind == FATE_LEFT || fate.kind == FATE_LOST) {
 		rooms_end_membership(m, fate.kind == FATE_LEFT ? "left" : "lost");
 	} else if (m->connected != (fate.kind == FATE_BACK)) {
@@ -275,16 +295,32 @@ static void advance(struct place *p)
 		settle(p);
 }
 
+static void refuse_visit(struct call *c, visit_refused *refused, enum err err, const char *reason)
+{
+	if (refused)
+		refused(c, err, reason);
+	else
+		call_refuse(c, err, .reason = reason);
+}
+
 void rooms_visit(struct call *c, enum visit_needs needs, place_visit *visit)
+{
+	rooms_visit_or(c, needs, visit, NULL);
+}
+
+void rooms_visit_or(
+	struct call *c, enum visit_needs needs, place_visit *visit, visit_refused *refused)
 {
 	struct place *p = find_or_make(*(struct str *)c->params);
 	if (p->waiting >= WAITING_MAX) {
-		call_refuse(c, ERR_OVERLOADED, .reason = "room_busy");
+		refuse_visit(c, refused, ERR_OVERLOADED, "room_busy");
 		return;
 	}
 	bool must_load = needs == VISIT_LOADED && p->kind == PLACE_UNKNOWN;
 	if (p->busy || p->held || p->first || must_load) {
-		append(p, (struct waiting){.call = c, .needs = needs, .visit = visit});
+		append(p,
+			(struct waiting){
+				.call = c, .needs = needs, .visit = visit, .refused = refused});
 	} else {
 		p->busy = true;
 		p->visitor = c->from;
@@ -355,7 +391,7 @@ static void refuse_all(struct place *p, enum err err)
 		if (!w.call || (p->room && w.needs == VISIT_ANY))
 			append(p, w);
 		else
-			call_refuse(w.call, err);
+			refuse_visit(w.call, w.refused, err, NULL);
 	}
 	p->busy = false;
 }
@@ -486,6 +522,8 @@ static void load(struct place *p)
 
 static void forget_member(struct member *m)
 {
+	if (m->calls)
+		meeting_left(m);
 	attendance_give_back(m->addr);
 	attendance_remove(m);
 	room_remove(&m);
@@ -579,6 +617,26 @@ void rooms_granted(struct addr endpoint, const struct principal *who)
 	tell_fate((struct fate){.endpoint = endpoint, .kind = FATE_GRANT, .who = who});
 }
 
+struct member *rooms_member(struct str room, struct addr endpoint)
+{
+	const struct place *p = map_get(&here.places, room);
+	return p && p->room ? room_by_endpoint(p->room, endpoint) : NULL;
+}
+
+void rooms_close_for(struct str room, struct addr endpoint)
+{
+	struct place *p = map_get(&here.places, room);
+	struct fate fate = {.endpoint = endpoint, .kind = FATE_CLOSED};
+	if (!p)
+		return;
+	if (p->first || p->held) {
+		append(p, (struct waiting){.fate = fate});
+		return;
+	}
+	meet_fate_here(p, fate);
+	settle(p);
+}
+
 /* From before */
 
 static void adopt_members(struct room *room)
@@ -600,7 +658,7 @@ static void adopt_members(struct room *room)
 bool rooms_adopt(struct room *room, bool stored, struct rules *rules, struct standings *standings)
 {
 	struct place *p = find_or_make(room->name);
-	if (p->room || p->kind != PLACE_UNKNOWN || p->listed)
+	if (p->room || p->kind != kind_at_first(p->name) || p->listed)
 		return false;
 	p->room = room;
 	p->rules = rules;

@@ -57,6 +57,11 @@ enum visit_needs {
 
 /* Brings the call to the place of its room: the name is the first member of its params. */
 void rooms_visit(struct call *c, enum visit_needs needs, place_visit *visit);
+/* The same; where the call cannot be brought there it is not refused but given back. reason NULL: the
+ * error's own. */
+typedef void visit_refused(struct call *c, enum err err, const char *reason);
+void rooms_visit_or(
+	struct call *c, enum visit_needs needs, place_visit *visit, visit_refused *refused);
 
 /* Within a visit that asks the store: later ones wait until rooms_release, as often as it was held. */
 void rooms_hold(struct place *p);
@@ -83,6 +88,8 @@ struct ring_limits rooms_ring_limits(struct place *p);
 /* Gives an absent or unknown place its room. */
 void rooms_make_ephemeral(struct place *p, const struct principal *maker);
 void rooms_make_stored(struct place *p, struct rules *rules); /* owns the rules */
+/* One of a call's own, for these two users and nobody else. */
+void rooms_make_for_call(struct place *p, struct str caller, struct str callee);
 
 /* The rules of a place that has its room and is not unknown. An ephemeral one gets them with this: as
  * the room is, in memory only, and gone with it. */
@@ -113,6 +120,13 @@ void rooms_end(struct place *p);
 /* What members are follows from the rules anew: this user's, or (n 0) everybody. All are told of another
  * role; who may not be there any more is out. */
 void rooms_meet_rules(struct place *p, struct str user);
+
+/* The endpoint's membership, or NULL. */
+struct member *rooms_member(struct str room, struct addr endpoint);
+
+/* The room is over for this member, behind what waits there: it is told so, the others that it has left.
+ * Not within a visit. */
+void rooms_close_for(struct str room, struct addr endpoint);
 
 /* All memberships of an endpoint end, behind what it sent. */
 void rooms_gone(struct addr endpoint, bool clean);

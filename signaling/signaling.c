@@ -1,6 +1,9 @@
 #include "signaling/signaling.h"
 
 #include "signaling/ice_renewal.h"
+#include "signaling/call_hand_over.h"
+#include "signaling/call_records.h"
+#include "signaling/meeting.h"
 #include "signaling/options.h"
 #include "signaling/people.h"
 #include "signaling/presence_watch.h"
@@ -26,6 +29,8 @@ const struct signaling_options signaling_defaults = {
 	.presence_linger_ms = 3000,
 	.ice_lifetime_s = 3600,
 	.rpc_in_flight = 1000,
+	.calls_per_minute = 30,
+	.calls_history_s = INT64_C(90) * 24 * 3600,
 };
 
 static struct signaling_options in_force;
@@ -55,6 +60,8 @@ const struct signaling_chapter signaling_chapters[] = {
 	{"watches", watch_save, watch_load},
 	{"rpc", rpc_save, rpc_load},
 	{"ice", ice_save, ice_load},
+	{"meetings", meetings_save, meetings_load},
+	{"calls", calls_save, calls_load},
 	{0},
 };
 
@@ -74,6 +81,11 @@ static void gone(struct addr endpoint, bool clean)
 {
 	rooms_gone(endpoint, clean);
 	ice_gone(endpoint);
+}
+
+void signaling_begin(void)
+{
+	call_records_begin();
 }
 
 const struct worker_part signaling_part = {

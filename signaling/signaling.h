@@ -59,6 +59,9 @@ struct signaling_options {
 	unsigned ice_lifetime_s;             /* of credentials made from a secret */
 	unsigned rpc_in_flight;              /* what a backend may have to do at once */
 	bool (*reserved)(struct str domain); /* no client serves methods of it; NULL: any */
+	bool calls_busy_ring;                /* who is in a call is rung all the same */
+	unsigned calls_per_minute;
+	int64_t calls_history_s; /* records of calls are kept so long; 0: for ever */
 };
 
 enum { STATE_CEILING = 16384, DATA_CEILING = 65536, METADATA_CEILING = 65536 };
@@ -112,6 +115,10 @@ extern const struct signaling_chapter signaling_chapters[];
 
 extern const struct method moderation_methods[], ban_methods[], room_invitation_methods[],
 	invitation_methods[];
+/* On the main thread, with the workers running, when all that was handed over is there and nobody has been
+ * let in: what the process before did not hand over has ended with it. */
+void signaling_begin(void);
+
 extern const struct method signaling_methods[], room_update_methods[], room_roles_methods[];
 extern const struct method history_methods[]; /* room.history, room.edit, room.redact */
 extern const struct worker_part signaling_part;

@@ -66,10 +66,10 @@ static void occupied(struct hooks *h, struct str room)
 	buf_free(&id);
 }
 
-void told_joined(struct hooks *h, const struct room *room, const struct principal *who,
-	struct str peer, enum role role)
+void told_joined(struct hooks *h, const struct room *room, size_t before,
+	const struct principal *who, struct str peer, enum role role)
 {
-	if (!room->count)
+	if (!room->count && !before)
 		occupied(h, room->name);
 	struct json_out *o = hook_begin(h, HOOK_ROOM_JOINED, "room", room->name);
 	write_member(o, room->name, peer, who);

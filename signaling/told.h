@@ -22,9 +22,9 @@ typedef void told_then(struct place *p, struct call *c, enum err err);
 /* Within a visit: keeps the events first. */
 void told_first(struct place *p, struct call *c, struct hooks *h, told_then *then);
 
-/* The events of somebody joining who will have this peer id (PEER_CHARS). */
-void told_joined(struct hooks *h, const struct room *room, const struct principal *who,
-	struct str peer, enum role role);
+/* The events of somebody joining, behind so many others, who will have this peer id (PEER_CHARS). */
+void told_joined(struct hooks *h, const struct room *room, size_t before,
+	const struct principal *who, struct str peer, enum role role);
 
 /* The member is about to be taken out of its room. The reason is a literal. */
 void told_left(const struct member *m, const char *reason);

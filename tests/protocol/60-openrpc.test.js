@@ -229,6 +229,18 @@ test("every method and every event is seen as described", async () => {
 	await eve.call("invitation.look", { token: invited.token });
 	await eve.call("invitation.accept", { token: invited.token });
 	await dan.call("room.uninvite", { room: "all", invitation: invited.invitation });
+	const ring = async () => (await dan.call("call.invite", { to: { user: "eve" }, data: 1 })).call;
+	const call = await ring();
+	await eve.next("call.incoming");
+	await eve.call("call.accept", { call });
+	await dan.next("call.accepted");
+	await eve.call("call.hangup", { call });
+	await dan.next("call.ended");
+	await eve.call("call.decline", { call: await ring() });
+	await dan.call("call.cancel", { call: await ring() });
+	await eve.next("call.missed");
+	await eve.call("call.history", { limit: 2 });
+	await eve.call("call.seen", { all: true });
 	await dan.call("ice.servers");
 	await dan.call("rpc.discover");
 	await hal.call("session.open", { token: await server.mint("hal", { scope: "rpc:serve" }) });
