@@ -42,20 +42,23 @@ static bool read_to(struct call *c, struct signal_to *ret)
 	return false;
 }
 
-static struct frame *received(const struct member *sender, const struct signal_params *in)
+/* sender NULL: a backend, say, that is in no room. */
+static struct frame *received(
+	const struct room *room, const struct call *c, const struct member *sender)
 {
+	const struct signal_params *in = c->params;
 	struct event e;
 	event_begin(&e, "signal.received");
-	json_str(&e.params, "room", sender->room->name);
-	roster_from(&e.params, sender->who, sender, true);
+	json_str(&e.params, "room", room->name);
+	roster_from(&e.params, sender ? sender->who : c->who, sender, true);
 	json_str(&e.params, "type", in->type);
 	json_raw(&e.params, "data", in->data);
 	return event_take(&e);
 }
 
-static size_t send_to_peer(const struct member *sender, struct str peer, struct frame *f)
+static size_t send_to_peer(const struct room *room, struct str peer, struct frame *f)
 {
-	struct member *to = room_by_peer(sender->room, peer);
+	struct member *to = room_by_peer(room, peer);
 	if (!to) {
 		frame_unref(&f);
 		return 0;
@@ -65,10 +68,11 @@ static size_t send_to_peer(const struct member *sender, struct str peer, struct 
 }
 
 /* Each of the user's peers but the sender. */
-static size_t send_to_user(const struct member *sender, struct str user, struct frame *f)
+static size_t send_to_user(
+	const struct room *room, const struct member *sender, struct str user, struct frame *f)
 {
 	size_t n = 0;
-	struct member *m = room_by_user(sender->room, user);
+	struct member *m = room_by_user(room, user);
 	for (; m; m = m->next_of_user) {
 		if (m == sender)
 			continue;
@@ -79,10 +83,10 @@ static size_t send_to_user(const struct member *sender, struct str user, struct 
 	return n;
 }
 
-static size_t send_to_room(const struct member *sender, struct frame *f)
+static size_t send_to_room(struct room *room, const struct member *sender, struct frame *f)
 {
-	room_tell(sender->room, sender->addr, f);
-	return sender->room->count - 1;
+	room_tell(room, sender ? sender->addr : (struct addr){0}, f);
+	return room->count - (sender != NULL);
 }
 
 static void reply_queued(struct call *c, size_t n)
@@ -94,21 +98,22 @@ static void reply_queued(struct call *c, size_t n)
 	call_reply(c);
 }
 
-static void relay(struct call *c, const struct member *sender, const struct signal_to *to)
+static void relay(
+	struct room *room, struct call *c, const struct member *sender, const struct signal_to *to)
 {
-	struct frame *f = received(sender, c->params);
+	struct frame *f = received(room, c, sender);
 	if (!f) {
 		deny_too_large(c, "data", options()->data_max);
 		return;
 	}
 	size_t n = 0;
-	announce_before(sender->room);
+	announce_before(room);
 	if (to->peer.p)
-		n = send_to_peer(sender, to->peer, f);
+		n = send_to_peer(room, to->peer, f);
 	else if (to->user.p)
-		n = send_to_user(sender, to->user, f);
+		n = send_to_user(room, sender, to->user, f);
 	else
-		n = send_to_room(sender, f);
+		n = send_to_room(room, sender, f);
 	metric_add(METRIC_SIGNALS, (int64_t)n);
 	if (!n && to->peer.p)
 		deny(c, DENIAL_NO_PEER, 0);
@@ -124,18 +129,36 @@ static bool is_muted(const struct place *p, const struct call *c)
 	return standing_mutes_signal(standing_of(&p->standings, c->who->user), in->type);
 }
 
+/* Who is not in the room may as its owner or moderator, or with the scope admin. */
+static enum denial may_from_outside(const struct place *p, const struct call *c)
+{
+	return access_role(p, c->who) < ROLE_MODERATOR ? DENIAL_NOT_MEMBER : access_look(p, c->who);
+}
+
+static void from_outside(struct place *p, struct call *c)
+{
+	struct signal_to to = {0};
+	enum denial why = may_from_outside(p, c);
+	if (why)
+		deny(c, why, 0);
+	else if (read_to(c, &to))
+		relay(p->room, c, NULL, &to);
+}
+
 static void visit(struct place *p, struct call *c)
 {
 	struct member *sender = access_member(p, c);
 	struct signal_to to = {0};
-	if (!sender)
-		deny(c, DENIAL_NOT_MEMBER, 0);
+	if (!sender && p->kind == PLACE_UNKNOWN)
+		rooms_visit(c, VISIT_LOADED, visit); /* whose it is has to be known */
+	else if (!sender)
+		from_outside(p, c);
 	else if (sender->role == ROLE_VIEWER)
 		deny(c, DENIAL_VIEWER, 0);
 	else if (sender->muted && is_muted(p, c))
 		deny(c, DENIAL_MUTED, 0);
 	else if (read_to(c, &to))
-		relay(c, sender, &to);
+		relay(p->room, c, sender, &to);
 }
 
 void signal_send_run(struct call *c)

@@ -404,7 +404,6 @@ onOneAndFourWorkers({ config }, (test) => {
 			["room.join", { room: "x" }],
 			["room.leave", { room: "x" }],
 			["room.state", { room: "x", state: 1 }],
-			["signal.send", { room: "x", to: "room", type: "a", data: 1 }],
 		])
 			await assert.rejects(post(server, token, method, params), { code: -32600 });
 		await post(server, token, "room.create", { room: "by-http" });

@@ -145,3 +145,32 @@ test("a session that is resumed by nobody is asked about like any other", async 
 	});
 	assert.deepEqual(backend.questions.map(({ user }) => user), ["ann", "bob"]);
 });
+
+test("a backend acts without a session: it publishes, lists, looks, kicks and sends signals", async (t) => {
+	const server = await startServer({ t, workers: 2, config: atOnce });
+	const ann = await connect(server, { user: "ann" });
+	t.after(() => ann.close());
+	await ann.call("room.create", { room: "shop" });
+	const { peer } = await ann.call("room.join", { room: "shop" });
+	const token = await server.mint("robot", { scope: "admin rooms:join" });
+	const plain = await server.mint("pat");
+	const signal = { room: "shop", to: { user: "ann" }, type: "offer", data: { price: 1.0 } };
+	assert.deepEqual(await post(server, token, "signal.send", signal), { queued: 1 });
+	const { params } = await ann.next("signal.received");
+	assert.deepEqual(params, {
+		room: "shop",
+		from: { peer: null, user: "robot", name: "robot" },
+		type: "offer",
+		data: { price: 1 },
+	});
+	assert.deepEqual(await post(server, token, "signal.send", { ...signal, to: "room" }), { queued: 1 });
+	assert.deepEqual(await post(server, token, "signal.send", { ...signal, to: { peer } }), { queued: 1 });
+	await refused(post(server, plain, "signal.send", signal), "forbidden", "not_a_member");
+	await refused(post(server, token, "signal.send", { ...signal, room: "none" }), "not_found", "no_such_room");
+	await refused(post(server, token, "signal.send", { ...signal, to: { user: "eve" } }), "not_found", "no_such_user");
+	assert.equal((await post(server, token, "room.publish", { room: "shop", data: 1 })).offset, 1);
+	assert.ok((await post(server, token, "room.list", {})).rooms.some(({ room }) => room === "shop"));
+	assert.deepEqual((await post(server, token, "room.presence", { room: "shop" })).members.map(({ user }) => user), ["ann"]);
+	assert.equal((await post(server, token, "room.kick", { room: "shop", user: "ann" })).peers, 1);
+	await ann.next(({ method, params: { reason } }) => method === "room.left" && reason === "kicked");
+});
