@@ -438,6 +438,7 @@ static void add_methods_and_routes(const struct config *c)
 	methods_add(ban_methods);
 	methods_add(room_invitation_methods);
 	methods_add(invitation_methods);
+	methods_add(knock_methods);
 	methods_add(service_methods);
 	methods_add(withdrawn_methods);
 	methods_add(session_admin_methods);

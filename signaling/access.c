@@ -40,6 +40,8 @@ void deny_for_now(const struct place *p, struct call *c, enum denial why, size_t
 	int64_t wait = 0;
 	if (standing && why == DENIAL_KICKED)
 		wait = seconds_until(standing->kicked_until);
+	else if (standing && why == DENIAL_KNOCK_DENIED)
+		wait = seconds_until(standing->denied_until);
 	else if (standing && why == DENIAL_BANNED && standing->ban.expires_at)
 		wait = standing->ban.expires_at - (int64_t)time(NULL);
 	call_refuse(c, denials[why].err, .reason = denials[why].reason,

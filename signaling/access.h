@@ -30,6 +30,11 @@
 	DENIAL(TOO_MANY_INVITATIONS, FULL, "too_many_invitations", \
 		"The room has as many invitations as it may have.") \
 	DENIAL(LOBBY, FORBIDDEN, "lobby", "Nobody has let this user in yet; knock first.") \
+	DENIAL(KNOCK_DENIED, FORBIDDEN, "knock_denied", \
+		"A moderator has just turned this user away.") \
+	DENIAL(NO_NEED, CONFLICT, "no_need_to_knock", "This user may join without knocking.") \
+	DENIAL(NO_KNOCK, NOT_FOUND, "no_such_knock", "Nobody knocks like that, or not any more.") \
+	DENIAL(TOO_MANY_KNOCKS, FULL, "too_many_knocks", "As many knock already as may.") \
 	DENIAL(PRIVATE, FORBIDDEN, "room_private", \
 		"The room is private and gave this user no role.") \
 	DENIAL(LOCKED, FORBIDDEN, "room_locked", "The room is locked; nobody new may join.") \

@@ -5,12 +5,13 @@
  * how many members, messages and keys follow, then these, in this order:
  *
  *   {"version", "room", "stored", "epoch", "last_seq", "top", "members", "messages", "keys",
- *    "keep"?, "keep_ms"?, "rules"?, "roles"?, "standings"?}
+ *    "keep"?, "keep_ms"?, "rules"?, "roles"?, "standings"?, "knocks"?}
  *   {"peer", "worker", "slot", "generation", "role", "connected", "muted"?, "seq", "state"?}    by seq
  *   {"at", "text"}              Unix ms, a message of the ring as it is; up to the offset top
  *   {"user", "key", "offset"}   an idempotency key; the oldest first
  *   {"user", "role"}            of the rules
  *   {"user", …}                 what was decided about a user (standing_record.h)
+ *   {"knock", "worker", "slot", "generation", "message"?, "time"}    the first to knock first
  *
  * rules are those of an ephemeral room: {"owner", "private", "locked", "lobby"}.
  *
@@ -90,6 +91,7 @@ static void save_head(struct buf *out, const struct place *p, size_t messages)
 	if (own_rules(p))
 		save_rules(&o, p->rules);
 	json_int(&o, "standings", count_standings(p));
+	json_int(&o, "knocks", (int64_t)p->lobby.count);
 	json_close(&o, '}');
 }
 
@@ -148,6 +150,21 @@ static void save_standings(struct buf *out, const struct place *p)
 	}
 }
 
+static void save_knocks(struct buf *out, const struct place *p)
+{
+	for (const struct knock *k = p->lobby.first; k; k = k->next) {
+		struct json_out o = begin_unit(out, UNIT);
+		json_text(&o, "knock", k->id);
+		json_int(&o, "worker", k->addr.worker);
+		json_int(&o, "slot", k->addr.slot);
+		json_int(&o, "generation", k->addr.generation);
+		if (k->message.n)
+			json_str(&o, "message", k->message);
+		json_int(&o, "time", k->time);
+		json_close(&o, '}');
+	}
+}
+
 static void save_room(struct buf *out, const struct place *p, size_t messages)
 {
 	struct room *room = p->room;
@@ -163,6 +180,7 @@ static void save_room(struct buf *out, const struct place *p, size_t messages)
 	if (own_rules(p))
 		save_roles(out, p->rules);
 	save_standings(out, p);
+	save_knocks(out, p);
 }
 
 void signaling_settle(void)
@@ -198,7 +216,7 @@ enum err signaling_save(struct buf *out, size_t history_max)
 struct head {
 	struct str room, epoch, rules;
 	struct param_int version, last_seq, top, members, messages, keys, keep, keep_ms, roles,
-		standings;
+		standings, knocks;
 	struct param_bool stored;
 };
 
@@ -242,6 +260,22 @@ static const struct field head_fields[] = {
 	FIELD(struct head, rules, OBJECT, false, 0, FRAME_MAX_BYTES),
 	FIELD(struct head, roles, INT, false, 0, INT64_MAX),
 	FIELD(struct head, standings, INT, false, 0, INT64_MAX),
+	FIELD(struct head, knocks, INT, false, 0, KNOCKS_MAX),
+	{0},
+};
+
+struct kept_knock {
+	struct str knock, message;
+	struct param_int worker, slot, generation, time;
+};
+
+static const struct field knock_fields[] = {
+	FIELD(struct kept_knock, knock, STRING, true, PEER_CHARS, PEER_CHARS),
+	FIELD(struct kept_knock, worker, INT, true, 0, UINT16_MAX),
+	FIELD(struct kept_knock, slot, INT, true, 0, UINT32_MAX),
+	FIELD(struct kept_knock, generation, INT, true, 1, UINT32_MAX),
+	FIELD(struct kept_knock, message, STRING, false, 0, KNOCK_MESSAGE_MAX),
+	FIELD(struct kept_knock, time, INT, true, 0, INT64_MAX),
 	{0},
 };
 
@@ -427,6 +461,26 @@ static bool read_standings(struct str *rest, int64_t count, struct standings *st
 	return ok;
 }
 
+/* Who is nobody any more does not knock. */
+static bool read_knocks(
+	struct str *rest, int64_t count, const struct signaling_lookup *lookup, struct lobby *lobby)
+{
+	bool ok = true;
+	while (ok && count-- > 0) {
+		struct kept_knock in = {0};
+		struct addr addr = {0};
+		const struct principal *who = NULL;
+		char *text = NULL;
+		ok = read_unit(rest, knock_fields, &in, &text);
+		struct addr old = {
+			(uint16_t)in.worker.n, (uint32_t)in.slot.n, (uint32_t)in.generation.n};
+		if (ok && lookup->find(lookup->context, old, &addr, &who))
+			lobby_put(lobby, addr, who, in.knock, in.message, in.time.n);
+		free(text);
+	}
+	return ok;
+}
+
 /* As large as it was: what the room says of its history is known once its rules are loaded. */
 static struct ring_limits kept_limits(const struct head *head)
 {
@@ -439,33 +493,36 @@ static struct ring_limits kept_limits(const struct head *head)
 	return limits;
 }
 
-static void drop(struct room **room)
+/* What was not adopted. */
+static void drop(struct adoption *a)
 {
-	while ((*room)->count) {
-		struct member *m = (*room)->members[(*room)->count - 1];
+	while (a->room && a->room->count) {
+		struct member *m = a->room->members[a->room->count - 1];
 		room_remove(&m);
 	}
-	room_free(room);
+	room_free(&a->room);
+	rules_free(&a->rules);
+	standings_free(&a->standings);
+	lobby_drop(&a->lobby);
 }
 
-/* The whole room, or NULL. */
-static struct room *read_room(struct str units, const struct head *head,
-	const struct signaling_lookup *lookup, struct rules **ret_rules,
-	struct standings *ret_standings)
+/* The whole room, or false; *ret is the caller's to drop. */
+static bool read_room(struct str units, const struct head *head,
+	const struct signaling_lookup *lookup, struct adoption *ret)
 {
-	struct room *room = room_new(head->room, kept_limits(head));
+	struct room *room = ret->room = room_new(head->room, kept_limits(head));
 	memcpy(room->epoch, head->epoch.p, EPOCH_CHARS);
 	bool ok = head->messages.n <= head->top.n;
 	room->ring.top = ok ? (uint64_t)(head->top.n - head->messages.n) : 0;
 	ok = ok && read_members(&units, head->members.n, room, lookup) &&
 		(uint64_t)head->last_seq.n >= room->last_seq &&
 		read_messages(&units, head->messages.n, room) &&
-		read_keys(&units, head->keys.n, room) && read_rules(&units, head, ret_rules) &&
-		read_standings(&units, head->standings.n, ret_standings) && !units.n;
+		read_keys(&units, head->keys.n, room) && read_rules(&units, head, &ret->rules) &&
+		read_standings(&units, head->standings.n, &ret->standings) &&
+		read_knocks(&units, head->knocks.n, lookup, &ret->lobby) && !units.n;
 	room->last_seq = (uint64_t)head->last_seq.n;
-	if (!ok)
-		drop(&room);
-	return room;
+	ret->stored = head->stored.yes;
+	return ok;
 }
 
 static void load_room(struct str record, const struct signaling_lookup *lookup)
@@ -477,19 +534,12 @@ static void load_room(struct str record, const struct signaling_lookup *lookup)
 	if (!ok && worker_self()->index == 0)
 		log_error("the record of a room is damaged or of another version");
 	if (ok && worker_home(head.room) == worker_self()) {
-		struct rules *rules = NULL;
-		struct standings standings = {0};
-		struct room *room = read_room(record, &head, lookup, &rules, &standings);
-		if (!room)
+		struct adoption a = {0};
+		if (!read_room(record, &head, lookup, &a))
 			log_error("the record of a room is damaged", LOG_STR("room", head.room));
-		else if (rooms_adopt(room, head.stored.yes, rules, &standings))
-			rules = NULL;
-		else {
+		else if (!rooms_adopt(&a))
 			log_error("there are two records of a room", LOG_STR("room", head.room));
-			drop(&room);
-		}
-		rules_free(&rules);
-		standings_free(&standings);
+		drop(&a);
 	}
 	free(text);
 }

@@ -65,6 +65,8 @@ static void apply(struct place *p, struct call *c)
 		.detail = buf_str(&detail));
 	buf_free(&detail);
 	rules_put_role(rooms_rules(p), user, in->as);
+	if (in->as == ROLE_NONE)
+		standing_turn_away(&p->standings, user);
 	rooms_meet_rules(p, user);
 	struct json_out *o = call_result(c);
 	json_open(o, NULL, '{');

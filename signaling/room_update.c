@@ -230,6 +230,7 @@ static void apply(struct place *p, struct call *c, const struct rules *is)
 	bool handed_over = !str_eq(is->owner, was->owner);
 	bool closed = is->private && !was->private;
 	bool archived = is->archived_at && !was->archived_at;
+	bool opened = is->lobby && !was->lobby;
 	bool woken = !is->archived_at && was->archived_at;
 	if (handed_over)
 		audit(c, is->owner, " owner");
@@ -241,6 +242,10 @@ static void apply(struct place *p, struct call *c, const struct rules *is)
 	rules_put_role(p->rules, is->owner, ROLE_NONE);
 	rules_change(p->rules, is);
 	p->room->ring.limits = rooms_ring_limits(p);
+	if (opened)
+		lobby_opened(p);
+	if (archived || !is->lobby)
+		lobby_close(p);
 	if (archived)
 		rooms_empty(p);
 	else if (handed_over || closed)

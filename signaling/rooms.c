@@ -75,6 +75,7 @@ static void free_place(struct place *p)
 	room_free(&p->room);
 	rules_free(&p->rules);
 	standings_free(&p->standings);
+	lobby_drop(&p->lobby);
 	free((char *)(uintptr_t)p->name.p);
 	free(p);
 }
@@ -247,11 +248,21 @@ static void meet_fate(struct member *m, struct fate fate)
 	}
 }
 
+/* Somebody who knocks: who has no connection just now still does. */
+static void meet_fate_outside(struct knock *k, struct fate fate)
+{
+	if (fate.kind == FATE_LEFT || fate.kind == FATE_LOST)
+		lobby_end(k, KNOCK_GONE);
+}
+
 static void meet_fate_here(struct place *p, struct fate fate)
 {
 	struct member *m = p->room ? room_by_endpoint(p->room, fate.endpoint) : NULL;
+	struct knock *k = lobby_by_endpoint(&p->lobby, fate.endpoint);
 	if (m)
 		meet_fate(m, fate);
+	if (k)
+		meet_fate_outside(k, fate);
 	if (fate.who) {
 		struct principal *who = (struct principal *)(uintptr_t)fate.who;
 		principal_unref(&who);
@@ -264,10 +275,12 @@ static void settle(struct place *p)
 	unlist(p);
 	if (p->pins || (p->room && p->room->count))
 		return;
-	if (p->room && p->kind != PLACE_EPHEMERAL)
+	if (p->room && p->kind != PLACE_EPHEMERAL) {
 		p->empty_since = worker_now_ms();
-	else
+	} else {
+		lobby_close(p);
 		free_place(p);
+	}
 }
 
 static void load(struct place *p);
@@ -562,6 +575,7 @@ void rooms_end(struct place *p)
 	p->kind = PLACE_ABSENT;
 	rules_free(&p->rules);
 	standings_free(&p->standings);
+	lobby_close(p);
 	if (!p->room)
 		return;
 	rooms_empty(p);
@@ -577,7 +591,22 @@ static bool waits_here(const struct place *p, struct addr endpoint)
 	if (p->held &&
 		addr_eq(p->visitor, endpoint)) /* its call is on its way, to a membership say */
 		return true;
-	return p->room && room_by_endpoint(p->room, endpoint);
+	return (p->room && room_by_endpoint(p->room, endpoint)) ||
+		lobby_by_endpoint(&p->lobby, endpoint);
+}
+
+/* The same as for memberships, for what the endpoint knocks at. */
+static void tell_fate_outside(struct fate fate)
+{
+	struct knock *k = lobby_of_endpoint(fate.endpoint), *next;
+	for (; k; k = next) {
+		struct place *p = k->place;
+		next = k->next_of_endpoint;
+		if (p->first || p->held)
+			continue; /* its turn comes */
+		meet_fate_outside(k, fate);
+		settle(p);
+	}
 }
 
 /* To all memberships of the endpoint; behind what it sent, where something waits. */
@@ -599,6 +628,7 @@ static void tell_fate(struct fate fate)
 		meet_fate(m, fate);
 		settle(p);
 	}
+	tell_fate_outside(fate);
 }
 
 void rooms_gone(struct addr endpoint, bool clean)
@@ -655,18 +685,19 @@ static void adopt_members(struct room *room)
 	}
 }
 
-bool rooms_adopt(struct room *room, bool stored, struct rules *rules, struct standings *standings)
+bool rooms_adopt(struct adoption *a)
 {
-	struct place *p = find_or_make(room->name);
+	struct place *p = find_or_make(a->room->name);
 	if (p->room || p->kind != kind_at_first(p->name) || p->listed)
 		return false;
-	p->room = room;
-	p->rules = rules;
-	p->standings = *standings;
-	*standings = (struct standings){0};
-	p->kind = stored ? PLACE_UNKNOWN : PLACE_EPHEMERAL;
+	p->room = a->room;
+	p->rules = a->rules;
+	p->standings = a->standings;
+	p->kind = a->stored ? PLACE_UNKNOWN : PLACE_EPHEMERAL;
+	lobby_adopt(p, &a->lobby);
+	*a = (struct adoption){0};
 	metric_add(METRIC_ROOMS, 1);
-	adopt_members(room);
+	adopt_members(p->room);
 	settle(p);
 	return true;
 }
@@ -686,7 +717,7 @@ static void sweep(uv_timer_t *timer)
 			continue;
 		ring_expire(&p->room->ring, now);
 		bool keeps = p->room->ring.count && !p->room->history;
-		if (p->pins || p->room->count || keeps ||
+		if (p->pins || p->room->count || p->lobby.count || keeps ||
 			now - p->empty_since < options()->room_idle_ms)
 			continue;
 		p->next = idle;
@@ -755,4 +786,5 @@ void rooms_stop(struct worker *w)
 	here.places = (struct map){0};
 	announce_stop();
 	attendance_stop();
+	lobby_stop();
 }

@@ -13,6 +13,7 @@
 
 #include "core/call.h"
 #include "core/worker.h"
+#include "signaling/lobby.h"
 #include "signaling/room.h"
 #include "signaling/rules.h"
 #include "signaling/standing.h"
@@ -33,7 +34,8 @@ struct place {
 	/* PLACE_STORED always; PLACE_EPHEMERAL where there are any (rooms_rules): id 0, kept nowhere */
 	struct rules *rules;
 	struct room *room; /* PLACE_STORED, PLACE_EPHEMERAL, may be PLACE_UNKNOWN; else NULL */
-	struct standings standings; /* empty without a room */
+	struct standings standings; /* empty without a room, as is the next */
+	struct lobby lobby;
 	/* rooms.c's own */
 	bool busy;           /* a visit is running */
 	unsigned held;       /* so often: the store, say, has been asked */
@@ -95,12 +97,21 @@ void rooms_make_for_call(struct place *p, struct str caller, struct str callee);
  * the room is, in memory only, and gone with it. */
 struct rules *rooms_rules(struct place *p);
 
+/* What a process leaves of a room for the next. rules: of an ephemeral room, or NULL. */
+struct adoption {
+	struct room *room;
+	bool stored;
+	struct rules *rules;
+	struct standings standings;
+	struct lobby lobby;
+};
+
 /* A room from before this process: its members are among those of this worker from now on, and have
  * their places; nobody is told, but of members whose address is nobody's (generation 0): these end as
  * lost. The rules of a stored one are loaded when somebody needs them; when the store does not know it
  * any more, its members are told that it is closed. False: there is one of this name, and the caller
- * keeps all of it. rules: of an ephemeral room, or NULL. What is in standings is moved. */
-bool rooms_adopt(struct room *room, bool stored, struct rules *rules, struct standings *standings);
+ * keeps all of it; else it is moved out of *a. */
+bool rooms_adopt(struct adoption *a);
 
 /* Walks all places: for (size_t i = 0; (p = rooms_next(&i));). No visit meanwhile. */
 const struct place *rooms_next(size_t *i);

@@ -114,7 +114,7 @@ struct signaling_chapter {
 extern const struct signaling_chapter signaling_chapters[];
 
 extern const struct method moderation_methods[], ban_methods[], room_invitation_methods[],
-	invitation_methods[];
+	invitation_methods[], knock_methods[];
 /* On the main thread, with the workers running, when all that was handed over is there and nobody has been
  * let in: what the process before did not hand over has ended with it. */
 void signaling_begin(void);

@@ -146,6 +146,15 @@ void standing_deny(struct standings *s, struct standing *standing, uint64_t unti
 	reach(s, until);
 }
 
+void standing_turn_away(struct standings *s, struct str user)
+{
+	struct standing *standing = map_get(&s->by_user, user);
+	if (!standing)
+		return;
+	standing->admitted = false;
+	standing_settle(s, standing);
+}
+
 bool standing_mutes_signal(const struct standing *standing, struct str type)
 {
 	if (!standing || !standing->muted)

@@ -61,6 +61,8 @@ void standing_mute(struct standing *standing, struct str signals);
 void standing_unmute(struct standing *standing);
 void standing_kick(struct standings *s, struct standing *standing, uint64_t until);
 void standing_deny(struct standings *s, struct standing *standing, uint64_t until);
+/* The user was let in by the lobby, if so, for nothing any more. */
+void standing_turn_away(struct standings *s, struct str user);
 
 static inline bool standing_is_kicked(const struct standing *standing, uint64_t now_ms)
 {

@@ -218,6 +218,20 @@ test("every method and every event is seen as described", async () => {
 	await dan.next("presence.changed");
 	await dan.call("presence.get", { users: ["dan"] });
 	await dan.call("presence.unwatch");
+	await dan.call("room.create", { room: "door", lobby: true });
+	await dan.call("room.join", { room: "door" });
+	for (const method of ["room.deny", "room.admit"]) {
+		const visitor = await connect(server, { user: method.slice(5) });
+		watched(visitor, method);
+		const { knock } = await visitor.call("room.knock", { room: "door", message: "me" });
+		await dan.next("room.knocked");
+		await dan.call("room.knocks", { room: "door" });
+		await dan.call(method, { room: "door", knock });
+		await dan.next("room.knock_ended");
+		await visitor.next(method === "room.deny" ? "room.denied" : "room.admitted");
+		await visitor.close();
+	}
+	await dan.call("room.leave", { room: "door" });
 	await dan.call("room.lock", { room: "all", locked: true });
 	await dan.call("room.mute", { room: "all", user: "eve", muted: true, signals: ["offer"] });
 	await dan.call("room.kick", { room: "all", user: "gus", reason: "noise" });
