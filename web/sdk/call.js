@@ -45,9 +45,6 @@ import { Peer } from "./peer.js";
  * }} CallEvents
  */
 
-/** Credentials of relays run out; who joins late needs ones that are good. */
-const ICE_MS = 600_000;
-
 const SIGNALS = new Set(["offer", "answer", "candidate", "candidates-end", "restart", "bye"]);
 
 /**
@@ -81,8 +78,6 @@ export class Call extends Emitter {
 	#deviceChange = () => void listDevices().then((devices) => this.ended || this.emit("devices", { devices }));
 	/** @type {any} */
 	#statsTimer = 0;
-	/** @type {any} */
-	#iceTimer = 0;
 
 	/**
 	 * @param {Room} room
@@ -95,7 +90,6 @@ export class Call extends Emitter {
 		this.stream = options.stream ?? new MediaStream();
 		const interval = options.statsInterval ?? 2000;
 		if (interval > 0) this.#statsTimer = setInterval(() => void this.stats(), interval);
-		this.#iceTimer = setInterval(() => this.room.renewIceServers().catch(() => {}), ICE_MS);
 		globalThis.navigator?.mediaDevices?.addEventListener?.("devicechange", this.#deviceChange);
 		this.ready = this.#start();
 		this.ready.catch((error) => this.#failed(error));
@@ -315,6 +309,11 @@ export class Call extends Emitter {
 		for (const peer of this.peers.values()) peer.reconfigure(this.rtcConfiguration());
 	}
 
+	/** The server has given others, because those of before run out. */
+	iceServersRenewed() {
+		for (const peer of this.peers.values()) peer.iceServersRenewed();
+	}
+
 	/** This device is in another network: the paths of before are gone, or soon will be. */
 	networkChanged() {
 		for (const peer of this.peers.values()) peer.networkChanged();
@@ -371,7 +370,6 @@ export class Call extends Emitter {
 		if (this.ended) return;
 		this.ended = true;
 		clearInterval(this.#statsTimer);
-		clearInterval(this.#iceTimer);
 		globalThis.navigator?.mediaDevices?.removeEventListener?.("devicechange", this.#deviceChange);
 		for (const id of [...this.peers.keys()]) this.peerGone(id, reason);
 		for (const track of this.#own) track.stop();

@@ -23,8 +23,10 @@ import { GIVEN_UP, Ways } from "./ways.js";
  *
  * @typedef {import("./ways.js").WayOptions & {
  *   url: string, token?: TokenCallback, ticket?: TokenCallback, client?: {name: string, version: string}, timeout?: number,
+ *   region?: string,
  * }} ConnectionOptions `token`, or `ticket` where the page is not to have the token: its backend asks
- *   `POST /v1/tickets` for one each time
+ *   `POST /v1/tickets` for one each time. `region`: where this client is, as the operator of the
+ *   TURN servers calls it
  */
 
 /** How long it may take to answer a ping before the connection counts as dead. */
@@ -103,6 +105,8 @@ export class Connection extends Emitter {
 			throw new TypeError("Give Signalbox either `token` or `ticket`.");
 		this.#options = options;
 		this.#timeout = options.timeout ?? 30_000;
+		/** Goes with each question for ICE servers. @type {{region?: string}} */
+		this.near = options.region ? { region: options.region } : {};
 		this.#backoff = new Backoff(options.random);
 		this.#ways = new Ways(options.url, options, () => this.#token(true));
 		this.transport = this.#ways.current;
@@ -179,6 +183,16 @@ export class Connection extends Emitter {
 
 	/** Called when a new session began in place of a lost one, before anything waiting is sent. */
 	onFreshSession() {}
+
+	/**
+	 * Called when the server asks something: what to answer.
+	 * @param {string} method
+	 * @param {any} params
+	 * @returns {Promise<{result: any} | {error: {code: number, message: string, data?: any}}>}
+	 */
+	async onRequest(method, params) {
+		return { error: { code: -32601, message: `${params.method ?? method} is not served here` } };
+	}
 
 	/** Called when this device is in another network than before. */
 	onNetworkChange() {}
@@ -555,14 +569,21 @@ export class Connection extends Emitter {
 	#handle(item) {
 		if (item === null || typeof item !== "object") return;
 		if (typeof item.method !== "string") this.#calls.settle(item);
-		else if (item.id !== undefined) this.#refuse(item);
+		else if (item.id !== undefined) void this.#asked(item);
 		else this.#notified(item.method, item.params ?? {});
 	}
 
-	/** @param {{id: any, method: string}} request */
-	#refuse(request) {
-		const error = { code: -32601, message: `${request.method} is not served here` };
-		const text = JSON.stringify({ jsonrpc: "2.0", id: request.id, error });
+	/** @param {{id: any, method: string, params?: any}} request */
+	async #asked({ id, method, params = {} }) {
+		const session = this.#counting;
+		const answer = await this.onRequest(method, params);
+		// On another session it would be an answer to nothing.
+		if (session !== this.#counting || this.state === "closed") return;
+		let text = JSON.stringify({ jsonrpc: "2.0", id, ...answer });
+		if (utf8Bytes(text) > MAX_MESSAGE) {
+			const error = { code: -32013, message: `The answer to ${params.method ?? method} is too large` };
+			text = JSON.stringify({ jsonrpc: "2.0", id, error });
+		}
 		this.#enqueue({ text, bytes: utf8Bytes(text), sent: false });
 	}
 

@@ -12,7 +12,7 @@ const SHARE = 0.8;
 
 /**
  * What waits to be sent, in order and no faster than the server allows. The client's own
- * `session.*` requests go first. A join that has to wait holds up what is for the same room, and
+ * `session.*` requests and its replies go first. A join that has to wait holds up what is for the same room, and
  * nothing else.
  */
 export class Outbox {
@@ -122,9 +122,9 @@ export class Outbox {
 	}
 }
 
-/** About the session itself; the limits do not count these. @param {Outgoing} message */
+/** About the session itself, or a reply; the limits do not count these. @param {Outgoing} message */
 function isOwn({ method }) {
-	return method !== undefined && method.startsWith("session.");
+	return method === undefined || method.startsWith("session.");
 }
 
 /** @param {Outgoing} message */

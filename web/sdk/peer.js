@@ -154,6 +154,11 @@ export class Peer {
 		if (this.pc.signalingState !== "closed") this.pc.setConfiguration(configuration);
 	}
 
+	/** One restart for both sides, and it is the impolite one's: its offer makes the other gather, too. */
+	iceServersRenewed() {
+		if (!this.polite && this.pc.currentRemoteDescription) this.pc.restartIce();
+	}
+
 	/** Measures since the last time. */
 	async measure() {
 		const pc = this.pc;

@@ -198,7 +198,7 @@ export class Room extends Emitter {
 
 	/** Fetches ICE servers whose credentials are fresh. */
 	async renewIceServers() {
-		const { ice_servers } = await this.#connection.request("ice.servers");
+		const { ice_servers } = await this.#connection.request("ice.servers", this.#connection.near);
 		this.setIceServers(ice_servers);
 	}
 
@@ -217,7 +217,7 @@ export class Room extends Emitter {
 	async rejoin() {
 		const since = this.epoch ? { since: { epoch: this.epoch, offset: this.offset } } : {};
 		try {
-			await this.#connection.request("room.join", { room: this.name, state: this.state, ...since }, {
+			await this.#connection.request("room.join", { room: this.name, state: this.state, ...since, ...this.#connection.near }, {
 				apply: (joined) => this.#rejoined(joined),
 			});
 		} catch (error) {

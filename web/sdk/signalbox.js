@@ -4,6 +4,7 @@ import { Presence } from "./presence.js";
 import { Ringing } from "./ringing.js";
 import { Room } from "./room.js";
 import { Rooms } from "./rooms.js";
+import { Serving } from "./serving.js";
 
 export { Call } from "./call.js";
 export { listDevices } from "./devices.js";
@@ -45,6 +46,7 @@ export class Signalbox extends Connection {
 	/** @type {Map<string, Promise<Room>>} */
 	#joining = new Map();
 	#lobby = new Lobby(this);
+	#serving = new Serving(this);
 
 	/** @param {import("./connection.js").ConnectionOptions} options */
 	constructor(options) {
@@ -90,7 +92,29 @@ export class Signalbox extends Connection {
 	 * @returns {Promise<{ice_servers: import("./protocol.js").IceServer[], expires_at: number}>}
 	 */
 	iceServers() {
-		return this.request("ice.servers");
+		return this.request("ice.servers", this.near);
+	}
+
+	/**
+	 * Answers calls of these methods from now on, and of no others; needs the scope `rpc:serve`. A name
+	 * that ends in `.*` stands for all that begin so. Without any it serves nothing more.
+	 *
+	 *     await box.serve({ "shop.price": ({ of }, { caller }) => priceFor(caller.user, of) });
+	 * @param {Record<string, import("./serving.js").Served>} methods
+	 */
+	serve(methods) {
+		return this.#serving.serve(methods);
+	}
+
+	/**
+	 * Has a backend that serves the method answer; needs the scope `rpc:call`.
+	 * @param {string} method
+	 * @param {any} [params]
+	 * @param {{timeout?: number}} [options] seconds, 1 to 120
+	 * @returns {Promise<any>}
+	 */
+	rpc(method, params = {}, { timeout = 30 } = {}) {
+		return this.#serving.call(method, params, timeout);
 	}
 
 	/**
@@ -111,7 +135,7 @@ export class Signalbox extends Connection {
 	async #join(name, state, since) {
 		/** @type {Room | undefined} */
 		let room;
-		await this.request("room.join", { room: name, state, ...(since && { since }) }, {
+		await this.request("room.join", { room: name, state, ...(since && { since }), ...this.near }, {
 			// At once, because the room's events may stand in the same frame as the answer.
 			apply: (result) => (room = this.adopt({ ...result, room: name }, state)),
 		});
@@ -126,7 +150,10 @@ export class Signalbox extends Connection {
 	/** @param {string} method @param {any} params */
 	#notified(method, params) {
 		if (method === "ice.changed") {
-			for (const room of this.joined.values()) room.setIceServers(params.ice_servers);
+			for (const room of this.joined.values()) {
+				room.setIceServers(params.ice_servers);
+				room.activeCall?.iceServersRenewed();
+			}
 			this.emit("ice", params);
 		} else if (method.startsWith("call.")) this.calls.notified(method, params);
 		else if (method === "presence.changed") this.emit("presence", { users: this.presence.changed(params.users) });
@@ -140,9 +167,19 @@ export class Signalbox extends Connection {
 		this.calls.lost();
 		for (const room of this.joined.values()) void room.rejoin();
 		this.#lobby.again();
+		this.#serving.again().catch((error) => this.emit("error", error));
 		const failed = (/** @type {any} */ error) => this.emit("error", error);
 		this.rooms.watchAgain().then((rooms) => rooms.length && this.emit("occupancy", { rooms }), failed);
 		this.presence.again().then((users) => users.length && this.emit("presence", { users }), failed);
+	}
+
+	/**
+	 * @override
+	 * @param {string} method
+	 * @param {any} params
+	 */
+	async onRequest(method, params) {
+		return method === "rpc.invoke" ? this.#serving.answer(params) : super.onRequest(method, params);
 	}
 
 	/** @override */
