@@ -10,6 +10,8 @@
 #include "signaling/rooms.h"
 #include "store/store.h"
 
+enum { DURABLE_KEYS_MS = 24 * 3600 * 1000 }; /* how long an idempotency key holds there */
+
 /* Makes the room what its rules say: one of these, or one that is in memory only. False: that takes a
  * moment, and the call will come to visit once more. */
 bool durable_ready(struct place *p, struct call *c, place_visit *visit);

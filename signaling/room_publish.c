@@ -6,8 +6,6 @@
 #include "signaling/options.h"
 #include "signaling/told.h"
 
-enum { KEYS_KEPT_MS = 24 * 3600 * 1000 };
-
 /* ---- in memory ---- */
 
 static struct message message_of(const struct place *p, const struct call *c)
@@ -84,7 +82,7 @@ static void keep(struct place *p, struct call *c)
 	struct under_way *u = durable_begin(p, c, in->data);
 	if (in->idempotency_key.n)
 		durable_ask(u, STORE_MESSAGE_ADD_ONCE, kept, STORE_TEXT(in->idempotency_key),
-			STORE_INT(u->message.time - KEYS_KEPT_MS), STORE_END);
+			STORE_INT(u->message.time - DURABLE_KEYS_MS), STORE_END);
 	else
 		durable_ask(u, STORE_MESSAGE_ADD, kept, STORE_END);
 }

@@ -122,3 +122,4 @@ void signaling_begin(void);
 extern const struct method signaling_methods[], room_update_methods[], room_roles_methods[];
 extern const struct method history_methods[]; /* room.history, room.edit, room.redact */
 extern const struct worker_part signaling_part;
+extern const struct worker_part retention_part; /* behind it */

@@ -298,3 +298,34 @@ test("a backend publishes there, too; what memory kept before is still answered 
 	assert.deepEqual(await post(server, token, "room.publish", { room: "by http", data: "y", idempotency_key: "k" }), first);
 	assert.deepEqual(await server.rpc("room.publish", { room: "by http", data: "z" }), { ...first, offset: 2 });
 });
+
+test("what is past a room's number or age goes, and what is left goes on", async (t) => {
+	const data = join(ownDirectory(), "d");
+	const options = { data, config: { ...config, rooms: { ...config.rooms, history_messages_max: 10_000 } }, clock: true };
+	const own = await startServer(options);
+	const cat = await connect(own, { user: "cat" });
+	const few = await make("few", cat, { messages: 30, age: 86400, durable: true });
+	const young = await make("young", cat, { messages: 1000, age: 3600, durable: true });
+	const all = await make("all", cat, { messages: 1000, age: 86400, durable: true });
+	for (const room of ["few", "young", "all"]) await publishMany(cat, room, 45);
+	own.ahead(3000);
+	await publish(cat, "young", "later");
+	await own.kill(); // nothing of it stays in memory
+	const next = await startServer({ ...options, t });
+	next.ahead(3700);
+	const dan = await connect(next, { user: "dan" });
+	const oldest = async (room) => (await dan.call("room.history", { room, limit: 1 })).messages[0]?.offset;
+	while ((await oldest("few")) !== 16 || (await oldest("young")) !== 46); // each a question to the service
+	assert.equal(await oldest("all"), 1);
+	const metrics = await next.metrics();
+	assert.equal(metrics.signalbox_history_pruned_total, 15 + 45);
+	for (const [room, epoch, offset] of [["few", few, 15], ["young", young, 45]]) {
+		const joined = await dan.call("room.join", { room, since: { epoch, offset } });
+		assert.deepEqual([joined.recovered, joined.messages.length], [true, room === "few" ? 30 : 1]);
+		await dan.call("room.leave", { room });
+		assert.equal((await dan.call("room.join", { room, since: { epoch, offset: offset - 1 } })).recovered, false);
+		await refused(dan.call("room.history", { room, since: { epoch, offset: offset - 1 } }), "gone", "history_gone");
+		assert.equal((await publish(dan, room, "next")).offset, room === "few" ? 46 : 47);
+	}
+	assert.equal((await dan.call("room.join", { room: "all", since: { epoch: all, offset: 0 } })).messages.length, 45);
+});
