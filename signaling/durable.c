@@ -77,7 +77,7 @@ void durable_submit(struct under_way *u, enum store_verb verb, void (*done)(stru
 }
 
 /* What is deleted waits for the store behind all that was published before. So what was kept is told. */
-static struct room *room_of(const struct under_way *u)
+struct room *durable_room(const struct under_way *u)
 {
 	struct room *room = u->place->room;
 	return room && room->history == u->history ? room : NULL;
@@ -94,7 +94,7 @@ static void tell(struct under_way *u, struct room *room, uint64_t offset)
 
 void durable_done(struct under_way *u, const struct store_op *op)
 {
-	struct room *room = room_of(u);
+	struct room *room = durable_room(u);
 	if (!op->err && room) {
 		uint64_t offset = (uint64_t)store_int(op, 0, 0);
 		tell(u, room, offset);

@@ -40,6 +40,9 @@ struct under_way *durable_begin(struct place *p, struct call *c, struct str data
 void durable_submit(struct under_way *u, enum store_verb verb, void (*done)(struct store_op *op),
 	const struct store_value *args);
 
+/* The room that it is for; NULL: that is gone. */
+struct room *durable_room(const struct under_way *u);
+
 /* The store has kept it with the offset in the first cell: tells the room and answers the call. Or it
  * has not, and the call is refused. */
 void durable_done(struct under_way *u, const struct store_op *op);

@@ -13,8 +13,8 @@
 enum {
 	FIRST_MS = 1000,
 	EVERY_MS = 10 * 1000,
-	PAGE = 200,          /* histories looked at with one question */
-	SLICE = 500,         /* messages, or keys, taken out with one */
+	PAGE = 200,  /* histories looked at with one question */
+	SLICE = 500, /* messages, or keys, taken out with one */
 	SLICE_BYTES = 1 << 20,
 };
 
@@ -121,9 +121,8 @@ static struct param_int int_at(const struct store_op *op, size_t row, size_t col
 /* What goes of a room's history, by what the room keeps now. */
 static struct due due_of(const struct store_op *op, size_t row)
 {
-	struct rules r = {.id = 1,
-		.history_messages = int_at(op, row, 3),
-		.history_age = int_at(op, row, 4)};
+	struct rules r = {
+		.id = 1, .history_messages = int_at(op, row, 3), .history_age = int_at(op, row, 4)};
 	struct history_rules h = rules_history(&r, template_of(store_str(op, row, 2)));
 	return (struct due){.history = store_int(op, row, 0),
 		.upto = store_int(op, row, 1) - (int64_t)h.messages,
@@ -159,8 +158,8 @@ static void listed(struct store_op *op)
 
 static void list(void)
 {
-	store_ask(STORE_HISTORY_LIST, listed, NULL, STORE_INT(own.after), STORE_INT(PAGE),
-		STORE_END);
+	store_ask(
+		STORE_HISTORY_LIST, listed, NULL, STORE_INT(own.after), STORE_INT(PAGE), STORE_END);
 }
 
 static void look(uv_timer_t *timer)

@@ -167,7 +167,7 @@ static void kept(struct store_op *op)
 {
 	struct under_way *u = op->context;
 	const struct edit_params *in = u->call->params;
-	struct room *room = u->place->room;
+	struct room *room = durable_room(u);
 	if (op->err == ERR_NOT_FOUND) {
 		store_ask(STORE_MESSAGE_GET, explain, u, STORE_INT(u->history),
 			STORE_INT(in->offset.n), STORE_END);

@@ -54,9 +54,11 @@ static void publish(struct place *p, struct call *c)
 static void known(struct store_op *op)
 {
 	struct under_way *u = op->context;
-	const struct room *room = u->place->room;
-	if (op->err || !room)
+	const struct room *room = durable_room(u);
+	if (op->err)
 		call_refuse(u->call, op->err == ERR_NOT_FOUND ? ERR_OVERLOADED : op->err);
+	else if (!room)
+		deny(u->call, DENIAL_NO_ROOM, 0);
 	else
 		message_reply_offset(u->call, room->epoch, (uint64_t)store_int(op, 0, 0));
 	durable_end(&u);

@@ -329,3 +329,73 @@ test("what is past a room's number or age goes, and what is left goes on", async
 	}
 	assert.equal((await dan.call("room.join", { room: "all", since: { epoch: all, offset: 0 } })).messages.length, 45);
 });
+
+test("a room that is deleted while much is under way: all that was answered was told, and nothing of it comes back", async (t) => {
+	const data = join(ownDirectory(), "d");
+	const slow = { SIGNALBOX_STORE_FAULT: "MESSAGE_ADD:*:delay=2" };
+	const own = await startServer({ workers: 2, data, config, env: slow });
+	const [cat, dan] = [await connect(own, { user: "cat" }), await connect(own, { user: "dan" })];
+	const epoch = await make("deleted", cat);
+	await dan.call("room.join", { room: "deleted" });
+	await publish(dan, "deleted", 0);
+	const answers = span(1, 40).map((n) => publish(dan, "deleted", n).then(({ offset }) => offset, ({ reason }) => reason));
+	await dan.next(({ params }) => params.offset === 10);
+	await cat.call("room.delete", { room: "deleted" });
+	const ends = await Promise.all(answers);
+	const kept = ends.filter((end) => typeof end === "number");
+	assert.ok(kept.length >= 9, `${kept.length} of 40`);
+	assert.deepEqual(new Set(ends.filter((end) => typeof end === "string")).size <= 1, true);
+	for (const end of ends) if (typeof end === "string") assert.equal(end, "no_such_room");
+	assert.equal((await dan.next("room.left")).params.reason, "closed");
+	assert.deepEqual(offsets(told(dan, "deleted")), span(1, kept.length + 1));
+	// one of the same name is another room
+	const again = await make("deleted", cat);
+	assert.notEqual(again, epoch);
+	assert.deepEqual((await cat.call("room.history", { room: "deleted" })).messages, []);
+	assert.equal((await publish(cat, "deleted", "first")).offset, 1);
+	await own.stop();
+	const next = await startServer({ t, data, config });
+	const eve = await connect(next, { user: "eve" });
+	for (let rows = 2; rows !== 1; ) rows = Number(execFileSync("sqlite3", [join(data, "signalbox.db"), "SELECT count(*) FROM messages"]));
+	assert.deepEqual((await eve.call("room.history", { room: "deleted" })).messages.map(({ data }) => data), ["first"]);
+});
+
+test("a room begins to be kept, and is no longer: a position is answered, or it is another epoch", async (t) => {
+	const data = join(ownDirectory(), "d");
+	let own = await startServer({ data, config });
+	t.after(() => own.stop());
+	let cat = await connect(own, { user: "cat" });
+	const restart = async () => {
+		await own.kill();
+		own = await startServer({ data, config });
+		cat = await connect(own, { user: "cat" });
+	};
+	const keep = (durable) => cat.call("room.update", { room: "changes", history: { ...kept, durable } });
+	const since = async (offset) => {
+		const joined = await cat.call("room.join", { room: "changes", since: { epoch, offset } });
+		return joined.epoch === epoch && joined.recovered && offsets(joined.messages);
+	};
+	const epoch = await make("changes", cat, { ...kept, durable: false });
+	await publishMany(cat, "changes", 5);
+	await keep(true);
+	assert.deepEqual(await publish(cat, "changes", 6), { epoch, offset: 6 });
+	assert.deepEqual(await since(3), [4, 5, 6]); // the older ones out of memory
+	await restart();
+	assert.deepEqual(await since(5), [6]);
+	assert.deepEqual(await since(4), false); // it was never kept
+	assert.deepEqual(await publish(cat, "changes", 7), { epoch, offset: 7 });
+	await keep(false);
+	assert.deepEqual(await publish(cat, "changes", 8), { epoch, offset: 8 });
+	assert.deepEqual(await since(6), [7, 8]);
+	await keep(true);
+	assert.deepEqual(await publish(cat, "changes", 9), { epoch, offset: 9 });
+	await restart();
+	assert.deepEqual(await since(8), [9]);
+	assert.deepEqual(await since(7), false);
+	await keep(false);
+	await publish(cat, "changes", 10);
+	await restart();
+	const joined = await cat.call("room.join", { room: "changes", since: { epoch, offset: 9 } });
+	assert.deepEqual([joined.epoch === epoch, joined.recovered, joined.offset], [false, false, 0]);
+	assert.equal((await publish(cat, "changes", "new")).offset, 1);
+});

@@ -49,8 +49,8 @@ static struct said *say(char user, const char *data)
 }
 
 #define message(user, data) \
-	STORE_INT(history), STORE_TEXT(((struct str){&(user), 1})), STORE_NULL, \
-		blob(data), STORE_INT(now)
+	STORE_INT(history), STORE_TEXT(((struct str){&(user), 1})), STORE_NULL, blob(data), \
+		STORE_INT(now)
 
 static void expect_offset(struct store_op *op, enum err err, int64_t offset)
 {
@@ -100,7 +100,8 @@ static void edit(char user, int64_t offset, const char *data)
 		all[offset].edited_at = now;
 		say(user, data)->edits = offset;
 	}
-	expect_offset(store_ask_now(STORE_MESSAGE_EDIT, message(user, data), STORE_INT(offset), STORE_END),
+	expect_offset(store_ask_now(STORE_MESSAGE_EDIT, message(user, data), STORE_INT(offset),
+			      STORE_END),
 		can ? ERR_OK : ERR_NOT_FOUND, top);
 }
 
@@ -123,8 +124,9 @@ static void redact(char user, int64_t offset, bool anybody)
 
 static void prune(int64_t upto, int64_t before)
 {
-	struct store_op *op = store_ask_now(STORE_MESSAGES_PRUNE, STORE_INT(history), STORE_INT(upto),
-		STORE_INT(before), STORE_INT(SLICE), STORE_INT(1 << 20), STORE_END);
+	struct store_op *op =
+		store_ask_now(STORE_MESSAGES_PRUNE, STORE_INT(history), STORE_INT(upto),
+			STORE_INT(before), STORE_INT(SLICE), STORE_INT(1 << 20), STORE_END);
 	assert_int_equal(op->err, ERR_OK);
 	int64_t rows = 0;
 	for (int64_t i = gone + 1; i <= top && i <= gone + SLICE; i++)
@@ -153,8 +155,8 @@ static void read_pages(void)
 {
 	int64_t from = rand() % (top + 3), most = 1 + rand() % 12, bytes = 24 + rand() % 60;
 	int64_t upto = rand() % 2 ? top : rand() % (top + 1);
-	struct store_op *op = store_ask_now(STORE_MESSAGES_AFTER, STORE_INT(history), STORE_INT(from),
-		STORE_INT(upto), STORE_INT(most), STORE_INT(bytes), STORE_END);
+	struct store_op *op = store_ask_now(STORE_MESSAGES_AFTER, STORE_INT(history),
+		STORE_INT(from), STORE_INT(upto), STORE_INT(most), STORE_INT(bytes), STORE_END);
 	int64_t at = from > gone ? from : gone, n = 0, used = 0;
 	for (; at < upto && n < most; n++) {
 		int64_t size = *all[at + 1].data ? (int64_t)strlen(all[at + 1].data) : 4;
@@ -164,8 +166,8 @@ static void read_pages(void)
 	}
 	assert_int_equal(op->rows, n);
 	store_op_free(&op);
-	op = store_ask_now(STORE_MESSAGES_BEFORE, STORE_INT(history), STORE_INT(from), STORE_INT(most),
-		STORE_INT(bytes), STORE_END);
+	op = store_ask_now(STORE_MESSAGES_BEFORE, STORE_INT(history), STORE_INT(from),
+		STORE_INT(most), STORE_INT(bytes), STORE_END);
 	at = from < top ? from : top;
 	for (n = used = 0; at > gone && n < most; n++) {
 		int64_t size = *all[at].data ? (int64_t)strlen(all[at].data) : 4;
@@ -226,14 +228,15 @@ static void what_goes_goes_in_slices(void **state)
 		assert_int_equal(ask(STORE_MESSAGE_ADD, message(user, large)), ERR_OK);
 	assert_int_equal(ask(STORE_HISTORY_END, STORE_INT(history)), ERR_OK);
 	assert_int_equal(ask(STORE_MESSAGE_ADD, message(user, "1")), ERR_NOT_FOUND);
-	assert_int_equal(ask(STORE_MESSAGE_ADD_ONCE, message(user, "1"), STORE_TEXT(STR("k")),
-				 STORE_INT(0)),
+	assert_int_equal(
+		ask(STORE_MESSAGE_ADD_ONCE, message(user, "1"), STORE_TEXT(STR("k")), STORE_INT(0)),
 		ERR_NOT_FOUND);
 	assert_int_equal(ask(STORE_MESSAGE_EDIT, message(user, "1"), STORE_INT(1)), ERR_NOT_FOUND);
 	int64_t slices = 0, rows = 0;
 	for (size_t n = 1; n; slices++) {
 		struct store_op *op = store_ask_now(STORE_MESSAGES_PRUNE, STORE_INT(history),
-			STORE_INT(INT64_MAX), STORE_INT(0), STORE_INT(100), STORE_INT(90000), STORE_END);
+			STORE_INT(INT64_MAX), STORE_INT(0), STORE_INT(100), STORE_INT(90000),
+			STORE_END);
 		n = op->rows;
 		rows += (int64_t)n;
 		assert_true(n <= 3);
@@ -242,7 +245,8 @@ static void what_goes_goes_in_slices(void **state)
 	}
 	assert_int_equal(rows, 10);
 	assert_int_equal(slices, 5); /* the last one finds nothing */
-	struct store_op *op = store_ask_now(STORE_HISTORY_LIST, STORE_INT(0), STORE_INT(10), STORE_END);
+	struct store_op *op =
+		store_ask_now(STORE_HISTORY_LIST, STORE_INT(0), STORE_INT(10), STORE_END);
 	assert_int_equal(op->rows, 0);
 	store_op_free(&op);
 }
