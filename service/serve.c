@@ -80,8 +80,8 @@ static size_t template_count;
 static const struct worker_part *const all_parts[] = {&fetch_part, &outbox_part, &webhooks_part,
 	&backend_part, &audit_part, &withdrawn_part, &authn_part, &keys_part, &introspection_part,
 	&issuer_keys_part, &people_part, &presence_part, &signaling_part, &retention_part,
-	&meetings_part, &calls_part, &rpc_part, &session_part, &gate_part, &opening_part, &control_part,
-	&event_stream_part, &arrival_part, &listener_part, NULL};
+	&meetings_part, &calls_part, &rpc_part, &session_part, &gate_part, &opening_part,
+	&control_part, &event_stream_part, &arrival_part, &listener_part, NULL};
 static const struct worker_part *const quiet_parts[] = {&fetch_part, &outbox_part, &backend_part,
 	&audit_part, &withdrawn_part, &authn_part, &keys_part, &introspection_part,
 	&issuer_keys_part, &people_part, &presence_part, &signaling_part, &meetings_part,
