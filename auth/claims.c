@@ -311,6 +311,28 @@ static bool read_globs(struct claims *c, struct str list, struct str *globs, siz
 	return true;
 }
 
+/* {"team-*": "moderator"}: a name or glob, and what the bearer is there. */
+static bool read_room_roles(struct claims *c, struct str object)
+{
+	struct str key, value;
+	if (json_kind(object) != JSON_OBJECT || json_once(object))
+		return false;
+	struct json_walk w = json_walk(object);
+	while (json_next(&w, &key, &value)) {
+		struct room_role *r = &c->room_roles[c->room_role_count];
+		struct str quoted = {key.p - 1, key.n + 2}, word;
+		if (c->room_role_count == CLAIM_GLOBS_MAX ||
+			!decode(c, quoted, CLAIM_TEXT_MAX, &r->names) ||
+			str_has_control(r->names) || !decode(c, value, CLAIM_TEXT_MAX, &word))
+			return false;
+		r->role = role_parse(word);
+		if (r->role < ROLE_VIEWER || r->role > ROLE_MODERATOR)
+			return false;
+		c->room_role_count++;
+	}
+	return true;
+}
+
 /* The claim `signalbox` narrows what the token may do, so what is not understood in it refuses. */
 static bool read_limits(struct str payload, struct claims *c)
 {
@@ -322,6 +344,11 @@ static bool read_limits(struct str payload, struct claims *c)
 	struct json_walk w = json_walk(limits);
 	while (json_next(&w, &key, &value)) {
 		bool rooms = json_string_is(key, "rooms");
+		if (json_string_is(key, "roles")) {
+			if (!read_room_roles(c, value))
+				return false;
+			continue;
+		}
 		if (!rooms && !json_string_is(key, "datasets"))
 			return false;
 		if (rooms ? !read_globs(c, value, c->rooms, &c->room_count)
@@ -352,6 +379,19 @@ static bool read_rooms(struct str payload, const struct issuer_rule *rule, struc
 	return decode(c, value, CLAIM_TEXT_MAX, &c->rooms[0]) && !str_has_control(c->rooms[0]);
 }
 
+/* What an issuer says in a claim of its own takes the place of `signalbox.roles`, when that is not
+ * there. */
+static bool read_own_roles(struct str payload, const struct issuer_rule *rule, struct claims *c)
+{
+	struct str path = rule->mapping.room_roles, value;
+	if (!path.n)
+		return true;
+	enum err err = claim_at(payload, path, &value);
+	if (err)
+		return err == ERR_NOT_FOUND;
+	return !c->room_role_count && read_room_roles(c, value);
+}
+
 static enum err read_grant(
 	struct str payload, const struct issuer_rule *rule, struct claims *c, const char **ret_why)
 {
@@ -364,7 +404,13 @@ static enum err read_grant(
 	if (!c->has_grant && rule->alias.n)
 		c->scopes = rule->default_scopes;
 	if (!read_limits(payload, c))
-		return refuse("the token's claim signalbox is not {rooms: [...], datasets: [...]}",
+		return refuse("the token's claim signalbox is not {rooms: [...], datasets: [...], "
+			      "roles: {name: role}}",
+			ret_why);
+	if (!read_own_roles(payload, rule, c))
+		return refuse(
+			"the claim that says roles in rooms is not {name: moderator, member or "
+			"viewer}",
 			ret_why);
 	if (!read_rooms(payload, rule, c))
 		return refuse(
@@ -487,9 +533,11 @@ struct principal *claims_principal(const struct claims *claims, const struct iss
 		.rooms_limited = claims->rooms_limited,
 		.datasets_limited = claims->datasets_limited,
 		.room_count = claims->room_count,
+		.room_role_count = claims->room_role_count,
 		.dataset_count = claims->dataset_count,
 		.rooms = (struct str *)(uintptr_t)claims->rooms,
 		.datasets = (struct str *)(uintptr_t)claims->datasets,
+		.room_roles = (struct room_role *)(uintptr_t)claims->room_roles,
 		.expires_at = claims->exp,
 		.issued_at = claims->iat > 0 ? claims->iat
 			: claims->nbf > 0    ? claims->nbf

@@ -1,7 +1,7 @@
 /* claims.h: what a token whose signature is right says (RFC 7519, RFC 9068), held against what its
  * issuer is configured to say. The last step of the check; before the signature only
  * claims_peek_issuer() may look, to find out whose keys to use.
- * Any thread; allocates nothing; struct claims is the caller's own, about 12 KiB.
+ * Any thread; allocates nothing; struct claims is the caller's own, about 15 KiB.
  * Limits: JSON_ONCE_MAX claims, CLAIM_TEXT_MAX bytes in a name, CLAIM_GLOBS_MAX globs in a list. */
 #pragma once
 
@@ -36,8 +36,9 @@ struct claims {
 	bool has_grant;        /* something was said of scopes or roles */
 	uint32_t scopes;
 	bool rooms_limited, datasets_limited;
-	size_t room_count, dataset_count;
+	size_t room_count, dataset_count, room_role_count;
 	struct str rooms[CLAIM_GLOBS_MAX], datasets[CLAIM_GLOBS_MAX];
+	struct room_role room_roles[CLAIM_GLOBS_MAX];
 	size_t used;
 	char text[B64URL_BYTES(JWS_MAX)];
 };

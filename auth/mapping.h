@@ -29,7 +29,8 @@ struct claim_mapping {
 	size_t role_count;
 	const struct role_scopes *table;
 	size_t table_count;
-	struct str rooms; /* path of the rooms that the bearer may enter; n 0: no such claim */
+	struct str room_roles; /* path of what the bearer is in rooms; n 0: no such claim */
+	struct str rooms;      /* path of the rooms that the bearer may enter; n 0: no such claim */
 };
 
 /* Whether this is a path. */

@@ -41,7 +41,10 @@ static struct str *put_table(char **at, size_t count)
 
 struct principal *principal_new(const struct principal *from)
 {
-	size_t size = from->user.n + from->name.n + from->issuer.n + from->subject.n +
+	size_t roles = from->room_role_count * sizeof(struct room_role);
+	for (size_t i = 0; i < from->room_role_count; i++)
+		roles += from->room_roles[i].names.n;
+	size_t size = roles + from->user.n + from->name.n + from->issuer.n + from->subject.n +
 		from->client.n + from->jti.n + from->sid.n +
 		list_size(from->rooms, from->room_count) +
 		list_size(from->datasets, from->dataset_count);
@@ -50,6 +53,11 @@ struct principal *principal_new(const struct principal *from)
 	c->p = *from;
 	c->p.rooms = put_table(&at, from->room_count);
 	c->p.datasets = put_table(&at, from->dataset_count);
+	c->p.room_roles = (struct room_role *)(void *)at;
+	at += from->room_role_count * sizeof(struct room_role);
+	for (size_t i = 0; i < from->room_role_count; i++)
+		c->p.room_roles[i] = (struct room_role){
+			put(&at, from->room_roles[i].names), from->room_roles[i].role};
 	for (size_t i = 0; i < from->room_count; i++)
 		c->p.rooms[i] = put(&at, from->rooms[i]);
 	for (size_t i = 0; i < from->dataset_count; i++)
@@ -99,6 +107,11 @@ void principal_put(struct buf *b, const struct principal *p)
 	record_put_int(b, (uint64_t)p->issued_at);
 	put_list(b, p->rooms_limited, p->rooms, p->room_count);
 	put_list(b, p->datasets_limited, p->datasets, p->dataset_count);
+	record_put_int(b, p->room_role_count);
+	for (size_t i = 0; i < p->room_role_count; i++) {
+		record_put_str(b, p->room_roles[i].names);
+		record_put_int(b, p->room_roles[i].role);
+	}
 }
 
 static size_t read_list(struct record_reader *r, bool *ret_limited, struct str **ret_list)
@@ -108,6 +121,17 @@ static size_t read_list(struct record_reader *r, bool *ret_limited, struct str *
 	*ret_list = mem_alloc((count + 1) * sizeof(struct str));
 	for (size_t i = 0; i < count; i++)
 		(*ret_list)[i] = record_str(r, TEXT_MAX_BYTES);
+	return count;
+}
+
+static size_t read_room_roles(struct record_reader *r, struct room_role **ret_list)
+{
+	size_t count = (size_t)record_int(r, GLOBS_MAX);
+	*ret_list = mem_alloc((count + 1) * sizeof(**ret_list));
+	for (size_t i = 0; i < count; i++) {
+		(*ret_list)[i].names = record_str(r, TEXT_MAX_BYTES);
+		(*ret_list)[i].role = (enum role)record_int(r, ROLE_MODERATOR);
+	}
 	return count;
 }
 
@@ -123,10 +147,12 @@ struct principal *principal_read(struct record_reader *r)
 	p.issued_at = (int64_t)record_int(r, INT64_MAX);
 	p.room_count = read_list(r, &p.rooms_limited, &p.rooms);
 	p.dataset_count = read_list(r, &p.datasets_limited, &p.datasets);
+	p.room_role_count = read_room_roles(r, &p.room_roles);
 	if (!r->bad)
 		made = principal_new(&p);
 	free(p.rooms);
 	free(p.datasets);
+	free(p.room_roles);
 	return made;
 }
 
@@ -143,6 +169,25 @@ bool principal_sees_room(const struct principal *p, struct str room)
 	if (principal_is_guest(p))
 		return p->room_count == 1 && str_eq(p->rooms[0], room);
 	return !p->rooms_limited || matches(p->rooms, p->room_count, room);
+}
+
+/* The rooms of a guest are names. */
+static bool is_for(const struct principal *p, const struct room_role *r, struct str room)
+{
+	return !principal_is_guest(p) && str_glob(r->names, room);
+}
+
+enum role principal_room_role(const struct principal *p, struct str room)
+{
+	enum role most = ROLE_NONE;
+	for (size_t i = 0; i < p->room_role_count; i++) {
+		const struct room_role *r = &p->room_roles[i];
+		if (str_eq(r->names, room))
+			return r->role;
+		if (r->role > most && is_for(p, r, room))
+			most = r->role;
+	}
+	return most;
 }
 
 bool principal_sees_dataset(const struct principal *p, struct str dataset)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/record.h"
+#include "core/role.h"
 
 #include <stdint.h>
 
@@ -36,6 +37,12 @@ enum scope {
 		(1 << SCOPE_BITS) - 1 - (SCOPE_ADMIN | SCOPE_ROOMS_MODERATE | SCOPE_RPC_SERVE),
 };
 
+/* What the token makes its bearer in rooms: of one name, or (with *) of those that match. */
+struct room_role {
+	struct str names;
+	enum role role; /* at most a moderator */
+};
+
 struct principal {
 	struct str user; /* the one stable string for this user, see docs/PROTOCOL.md */
 	struct str name; /* for people */
@@ -47,9 +54,10 @@ struct principal {
 	uint32_t scopes;    /* of enum scope */
 	bool rooms_limited; /* the token names the rooms: only those that match */
 	bool datasets_limited;
-	size_t room_count, dataset_count;
+	size_t room_count, dataset_count, room_role_count;
 	struct str *rooms; /* globs */
 	struct str *datasets;
+	struct room_role *room_roles;
 	int64_t expires_at; /* Unix seconds */
 	int64_t issued_at;  /* the same; 0: nobody says */
 };
@@ -78,6 +86,9 @@ static inline bool principal_is_guest(const struct principal *p)
 /* Whether the token's own list lets it near this room or dataset. The rooms of a guest are names, not
  * globs: a room may be called "*". */
 bool principal_sees_room(const struct principal *p, struct str room);
+/* What the token makes them in this room: as it says of this name, or else the highest of those that
+ * match. ROLE_NONE: it does not say. */
+enum role principal_room_role(const struct principal *p, struct str room);
 bool principal_sees_dataset(const struct principal *p, struct str dataset);
 
 const char *scope_word(enum scope scope);          /* "rooms:join" */

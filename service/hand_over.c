@@ -17,7 +17,7 @@
 /* The bytes in the store: this line, with the version of everything behind it; a SHA-256 of the rest;
  * the sessions; the rooms; then chapters (signaling_chapters), each its name and its records. Programs
  * of other versions drop what they do not know, but pass over a chapter. */
-static const char heading[] = "signalbox hand-over 2\n";
+static const char heading[] = "signalbox hand-over 3\n";
 
 enum {
 	HEADING = sizeof(heading) - 1,

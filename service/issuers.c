@@ -117,6 +117,7 @@ static void add_mapping(struct issuer *i, struct issuer_rule *rule, const struct
 		.role_count = c->role_claims.count,
 		.table = i->table,
 		.table_count = c->role_scopes.count,
+		.room_roles = str_of(c->room_roles_claim),
 		.rooms = str_of(c->rooms_claim)};
 }
 

@@ -79,13 +79,13 @@ static size_t template_count;
 /* What runs on every worker, in order of start; what is above may use what is below it. */
 static const struct worker_part *const all_parts[] = {&fetch_part, &outbox_part, &webhooks_part,
 	&backend_part, &audit_part, &withdrawn_part, &authn_part, &keys_part, &introspection_part,
-	&issuer_keys_part, &people_part, &presence_part, &signaling_part, &retention_part,
-	&meetings_part, &calls_part, &rpc_part, &session_part, &gate_part, &opening_part,
-	&control_part, &event_stream_part, &arrival_part, &listener_part, NULL};
+	&issuer_keys_part, &people_part, &presence_part, &room_watch_part, &signaling_part,
+	&retention_part, &meetings_part, &calls_part, &rpc_part, &session_part, &gate_part,
+	&opening_part, &control_part, &event_stream_part, &arrival_part, &listener_part, NULL};
 static const struct worker_part *const quiet_parts[] = {&fetch_part, &outbox_part, &backend_part,
 	&audit_part, &withdrawn_part, &authn_part, &keys_part, &introspection_part,
-	&issuer_keys_part, &people_part, &presence_part, &signaling_part, &meetings_part,
-	&calls_part, &rpc_part, &session_part, &control_part, NULL};
+	&issuer_keys_part, &people_part, &presence_part, &room_watch_part, &signaling_part,
+	&meetings_part, &calls_part, &rpc_part, &session_part, &control_part, NULL};
 
 /* ---- the data directory ---- */
 
@@ -431,6 +431,7 @@ static void add_methods_and_routes(const struct config *c)
 	methods_add(room_update_methods);
 	methods_add(room_roles_methods);
 	methods_add(call_methods);
+	methods_add(occupancy_methods);
 	methods_add(history_methods);
 	methods_add(presence_methods);
 	methods_add(rpc_methods);

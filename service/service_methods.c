@@ -109,6 +109,16 @@ static void write_principal(struct json_out *o, const char *key, const struct pr
 	json_str(o, "scope", scopes_text(p->scopes, scopes));
 	write_globs(o, "rooms", p->rooms_limited, p->rooms, p->room_count);
 	write_globs(o, "datasets", p->datasets_limited, p->datasets, p->dataset_count);
+	if (p->room_role_count)
+		json_open(o, "roles", '[');
+	for (size_t i = 0; i < p->room_role_count; i++) {
+		json_open(o, NULL, '{');
+		json_str(o, "rooms", p->room_roles[i].names);
+		json_text(o, "role", role_word(p->room_roles[i].role));
+		json_close(o, '}');
+	}
+	if (p->room_role_count)
+		json_close(o, ']');
 	json_int(o, "expires_at", p->expires_at);
 	json_close(o, '}');
 }

@@ -2,6 +2,7 @@
 
 #include "core/mem.h"
 #include "core/worker.h"
+#include "signaling/room_watch.h"
 
 struct attendee {
 	char key[ADDR_KEY_BYTES];
@@ -42,6 +43,7 @@ void attendance_add(struct member *m)
 	if (a->first)
 		a->first->previous_of_endpoint = m;
 	a->first = m;
+	watchers_changed(m->room->name);
 }
 
 void attendance_remove(struct member *m)
@@ -55,6 +57,7 @@ void attendance_remove(struct member *m)
 		a->first = m->next_of_endpoint;
 	m->next_of_endpoint = m->previous_of_endpoint = NULL;
 	free_if_unused(a);
+	watchers_changed(m->room->name);
 }
 
 struct member *attendance_first(struct addr endpoint)

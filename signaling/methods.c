@@ -11,6 +11,9 @@ static const struct field room_fields[] = {
 static const struct field list_fields[] = {
 	FIELD(struct list_params, cursor, STRING, false, 0, NAME_MAX_BYTES),
 	FIELD(struct list_params, limit, INT, false, 1, 100),
+	FIELD(struct list_params, search, STRING, false, 0, NAME_MAX_BYTES),
+	FIELD(struct list_params, mine, BOOL, false, 0, 0),
+	FIELD(struct list_params, archived, BOOL, false, 0, 0),
 	{0},
 };
 

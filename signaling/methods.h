@@ -20,8 +20,10 @@ struct room_params {
 struct list_params {
 	struct str cursor;
 	struct param_int limit;
-	/* the handler's own, while it asks the store */
-	int64_t after;
+	struct str search;
+	struct param_bool mine, archived;
+	/* the handler's own, while it asks the store: read and written up to these */
+	int64_t after, written;
 	size_t listed, rounds;
 };
 

@@ -10,7 +10,7 @@
 #include "signaling/announce.h"
 #include "signaling/recent.h"
 #include "signaling/ring.h"
-#include "signaling/role.h"
+#include "core/role.h"
 
 enum { PEER_CHARS = 22, EPOCH_CHARS = 12 };
 

@@ -702,6 +702,11 @@ bool rooms_adopt(struct adoption *a)
 	return true;
 }
 
+const struct place *rooms_find(struct str name)
+{
+	return map_get(&here.places, name);
+}
+
 const struct place *rooms_next(size_t *i)
 {
 	return map_next(&here.places, i);

@@ -113,6 +113,9 @@ struct adoption {
  * keeps all of it; else it is moved out of *a. */
 bool rooms_adopt(struct adoption *a);
 
+/* NULL: nothing is known of it here. */
+const struct place *rooms_find(struct str name);
+
 /* Walks all places: for (size_t i = 0; (p = rooms_next(&i));). No visit meanwhile. */
 const struct place *rooms_next(size_t *i);
 

@@ -179,8 +179,8 @@ struct str rules_next_role(const struct rules *rules, size_t *i, enum role *ret_
 enum role rules_role_granted(
 	const struct rules *rules, struct str room, const struct principal *who, enum role granted)
 {
-	(void)room;
-	enum role role = granted;
+	enum role claimed = principal_room_role(who, room);
+	enum role role = granted == ROLE_BANNED || granted > claimed ? granted : claimed;
 	if (role == ROLE_NONE && (!rules || !(rules->private || rules->lobby)))
 		role = ROLE_MEMBER;
 	if (role == ROLE_BANNED)

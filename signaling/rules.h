@@ -5,7 +5,7 @@
 
 #include "core/call.h"
 #include "core/map.h"
-#include "signaling/role.h"
+#include "core/role.h"
 #include "signaling/signaling.h"
 #include "store/store.h"
 

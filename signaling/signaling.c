@@ -7,6 +7,7 @@
 #include "signaling/options.h"
 #include "signaling/people.h"
 #include "signaling/presence_watch.h"
+#include "signaling/room_watch.h"
 #include "signaling/rooms.h"
 #include "signaling/rpc.h"
 
@@ -62,6 +63,7 @@ const struct signaling_chapter signaling_chapters[] = {
 	{"ice", ice_save, ice_load},
 	{"meetings", meetings_save, meetings_load},
 	{"calls", calls_save, calls_load},
+	{"room watches", room_watch_save, room_watch_load},
 	{0},
 };
 

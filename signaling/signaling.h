@@ -8,7 +8,7 @@
 #include "core/buf.h"
 #include "core/call.h"
 #include "core/worker.h"
-#include "signaling/role.h"
+#include "core/role.h"
 
 /* A STUN or TURN server. With a secret (coturn's static-auth-secret) every caller gets credentials
  * of their own for a while; else username and credential are told as they are, if there are any. */
@@ -120,6 +120,7 @@ extern const struct method moderation_methods[], ban_methods[], room_invitation_
 void signaling_begin(void);
 
 extern const struct method signaling_methods[], room_update_methods[], room_roles_methods[];
-extern const struct method history_methods[]; /* room.history, room.edit, room.redact */
-extern const struct worker_part signaling_part;
+extern const struct method history_methods[];   /* room.history, room.edit, room.redact */
+extern const struct method occupancy_methods[]; /* room.occupancy, room.watch */
+extern const struct worker_part signaling_part, room_watch_part;
 extern const struct worker_part retention_part; /* behind it */

@@ -1,4 +1,5 @@
 #include "store/driver.h"
+#include "store/fold.h"
 #include "store/migrate.h"
 #include "store/trouble.h"
 
@@ -360,7 +361,9 @@ static enum err open_reader(struct store_db *db, const char *place, char *ret_wh
 {
 	enum err err = connect_file(db, place, ret_why);
 	if (!err &&
-		sqlite3_exec(db->handle, "PRAGMA query_only = ON", NULL, NULL, NULL) != SQLITE_OK)
+		(!fold_add(db->handle) ||
+			sqlite3_exec(db->handle, "PRAGMA query_only = ON", NULL, NULL, NULL) !=
+				SQLITE_OK))
 		err = say_why(db, place, ret_why);
 	return err;
 }

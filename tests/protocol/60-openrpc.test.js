@@ -264,8 +264,11 @@ test("every method and every event is seen as described", async () => {
 	await dan.call("room.update", { room: "all", title: null, history: { messages: 9 } });
 	await dan.call("room.grant", { room: "all", user: "eve", role: "viewer" });
 	await dan.call("room.roles", { room: "all" });
+	await dan.call("room.occupancy", { rooms: ["all"] });
+	await dan.call("room.watch", { rooms: ["all"] });
 	await eve.call("room.leave", { room: "all" });
 	await dan.next("room.left");
+	await dan.next("room.occupancy");
 	for (let i = 0; i < 64; i++) eve.notify("room.leave", { room: "all" });
 	await eve.next("session.ack");
 	await eve.call("session.close");

@@ -228,8 +228,8 @@ static inline void client_free(struct client *k)
 
 static inline const struct method *method_named(const char *name)
 {
-	static const struct method *const tables[] = {
-		signaling_methods, room_update_methods, room_roles_methods, presence_methods};
+	static const struct method *const tables[] = {signaling_methods, room_update_methods,
+		room_roles_methods, presence_methods, occupancy_methods};
 	for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
 		for (const struct method *m = tables[i]; m->name; m++)
 			if (strcmp(m->name, name) == 0)
@@ -452,7 +452,7 @@ static inline void start_service(
 	const struct signaling_options *options, int workers, const char *plan)
 {
 	static const struct worker_part *const parts[] = {
-		&people_part, &presence_part, &signaling_part, NULL};
+		&people_part, &presence_part, &room_watch_part, &signaling_part, NULL};
 	char why[STORE_WHY_MAX];
 	const struct store_driver *driver =
 		plan ? store_fault(&store_sqlite, plan, why) : &store_sqlite;

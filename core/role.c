@@ -1,4 +1,4 @@
-#include "signaling/role.h"
+#include "core/role.h"
 
 static const char *const words[] = {
 #define ROLE(name, word) word,
