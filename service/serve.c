@@ -36,6 +36,7 @@
 #include "service/webhooks.h"
 #include "service/withdrawn.h"
 #include "service/withdrawn_methods.h"
+#include "signaling/call_records.h"
 #include "signaling/calls.h"
 #include "signaling/meeting.h"
 #include "signaling/people.h"
@@ -481,6 +482,7 @@ static void write_live(struct json_out *o)
 {
 	sessions_live(o);
 	told_live(o);
+	call_records_live(o);
 }
 
 /* Everything that was left by the process before is in its place: the doors open. */

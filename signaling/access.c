@@ -48,7 +48,8 @@ void deny_for_now(const struct place *p, struct call *c, enum denial why, size_t
 		.message = denials[why].message, .limit = (int64_t)limit, .retry_after = wait);
 }
 
-/* In a room with a lobby nobody is a member for nothing, but by having been let in. */
+/* In a room with a lobby nobody is a member for nothing, but by having been let in: by a moderator, or for a
+ * call. */
 enum role access_role(const struct place *p, const struct principal *who)
 {
 	const struct standing *standing = standing_of(&p->standings, who->user);
@@ -57,7 +58,8 @@ enum role access_role(const struct place *p, const struct principal *who)
 		return role;
 	if (standing->banned)
 		return ROLE_BANNED;
-	if (role == ROLE_NONE && standing->admitted && p->rules && p->rules->lobby)
+	bool let_in = standing->called || (standing->admitted && p->rules && p->rules->lobby);
+	if (role == ROLE_NONE && let_in)
 		return ROLE_MEMBER;
 	return role;
 }

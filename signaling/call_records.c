@@ -29,11 +29,10 @@ int call_records_asked(void)
 	return asked;
 }
 
-/* ---- a call, as others are told of it ---- */
+/* ---- what webhooks are told ---- */
 
-static struct json_out *begin_told(struct hooks *h, enum hook_event e, const struct live_call *l)
+static void write_call(struct json_out *o, const struct live_call *l)
 {
-	struct json_out *o = hook_begin(h, e, "call", str_of(l->id));
 	json_text(o, "call", l->id);
 	json_str(o, "room", l->room);
 	json_open(o, "caller", '{');
@@ -41,38 +40,100 @@ static struct json_out *begin_told(struct hooks *h, enum hook_event e, const str
 	json_str(o, "name", l->caller_name);
 	json_close(o, '}');
 	json_str(o, "callee", l->callee);
+}
+
+static struct json_out *begin_told(struct hooks *h, enum hook_event e, const struct live_call *l)
+{
+	struct json_out *o = hook_begin(h, e, "call", str_of(l->id));
+	write_call(o, l);
 	return o;
+}
+
+static void write_missed(struct json_out *o, const struct live_call *l, const char *reason)
+{
+	json_text(o, "reason", reason);
+	json_int(o, "started_at", l->started_at);
+}
+
+/* Under which ids it is said that a call lives, for the time when the process does not: its end, and that it
+ * was missed. */
+enum { LIVE_ID_BYTES = CALL_ID_CHARS + 8 };
+static struct str live_id(const struct live_call *l, enum hook_event e, char *out)
+{
+	const char *kind = e == HOOK_CALL_ENDED ? "call" : "missed";
+	int n = snprintf(out, LIVE_ID_BYTES, "%s:%s", kind, l->id);
+	return (struct str){out, (size_t)n};
+}
+
+static void tell_live(struct hooks *h, const struct live_call *l, enum hook_event e)
+{
+	char id[LIVE_ID_BYTES];
+	if (!hook_wanted(e))
+		return;
+	struct json_out *o = hook_live(h, live_id(l, e, id), e, "call", str_of(l->id));
+	write_call(o, l);
+	if (e == HOOK_CALL_ENDED)
+		json_text(o, "reason", "lost");
+	else
+		write_missed(o, l, "lost");
+	hook_end(h);
+}
+
+static void tell_over(struct hooks *h, const struct live_call *l, enum hook_event e)
+{
+	char id[LIVE_ID_BYTES];
+	if (hook_wanted(e))
+		hook_over(h, live_id(l, e, id));
+}
+
+void call_records_live(struct json_out *o)
+{
+	char id[LIVE_ID_BYTES];
+	struct live_call *l;
+	for (size_t i = 0; (l = calls_next(&i));) {
+		json_str(o, NULL, live_id(l, HOOK_CALL_ENDED, id));
+		if (!l->answered_at)
+			json_str(o, NULL, live_id(l, HOOK_CALL_MISSED, id));
+	}
 }
 
 static void tell_invited(struct hooks *h, const struct live_call *l)
 {
-	if (!hook_wanted(HOOK_CALL_INVITED))
-		return;
-	struct json_out *o = begin_told(h, HOOK_CALL_INVITED, l);
-	json_raw(o, "data", l->data.n ? l->data : STR("null"));
-	json_int(o, "expires_at", l->expires_at);
-	hook_end(h);
+	if (hook_wanted(HOOK_CALL_INVITED)) {
+		struct json_out *o = begin_told(h, HOOK_CALL_INVITED, l);
+		json_raw(o, "data", l->data.n ? l->data : STR("null"));
+		json_int(o, "expires_at", l->expires_at);
+		hook_end(h);
+	}
+	tell_live(h, l, HOOK_CALL_ENDED);
+	tell_live(h, l, HOOK_CALL_MISSED);
+}
+
+static void tell_accepted(struct hooks *h, const struct live_call *l)
+{
+	if (hook_wanted(HOOK_CALL_ACCEPTED)) {
+		struct json_out *o = begin_told(h, HOOK_CALL_ACCEPTED, l);
+		json_str(o, "callee_name", l->callee_name);
+		hook_end(h);
+	}
+	tell_over(h, l, HOOK_CALL_MISSED);
 }
 
 static void tell_ended(struct hooks *h, const struct live_call *l)
 {
-	if (!hook_wanted(HOOK_CALL_ENDED))
-		return;
-	struct json_out *o = begin_told(h, HOOK_CALL_ENDED, l);
-	json_text(o, "reason", dialog_end_word(l->d.end));
-	if (l->answered_at)
-		json_int(o, "duration", l->ended_at - l->answered_at);
-	hook_end(h);
-}
-
-static void tell_hook_missed(struct hooks *h, const struct live_call *l)
-{
-	if (!hook_wanted(HOOK_CALL_MISSED) || !dialog_missed(&l->d))
-		return;
-	struct json_out *o = begin_told(h, HOOK_CALL_MISSED, l);
-	json_text(o, "reason", dialog_end_word(l->d.end));
-	json_int(o, "started_at", l->started_at);
-	hook_end(h);
+	if (hook_wanted(HOOK_CALL_ENDED)) {
+		struct json_out *o = begin_told(h, HOOK_CALL_ENDED, l);
+		json_text(o, "reason", dialog_end_word(l->d.end));
+		if (l->answered_at)
+			json_int(o, "duration", l->ended_at - l->answered_at);
+		hook_end(h);
+	}
+	if (hook_wanted(HOOK_CALL_MISSED) && dialog_missed(&l->d)) {
+		write_missed(begin_told(h, HOOK_CALL_MISSED, l), l, dialog_end_word(l->d.end));
+		hook_end(h);
+	}
+	tell_over(h, l, HOOK_CALL_ENDED);
+	tell_over(h, l, HOOK_CALL_MISSED);
 }
 
 /* ---- writing ---- */
@@ -102,11 +163,7 @@ static void answer_kept(struct store_op *op)
 void call_record_answered(struct live_call *l)
 {
 	struct hooks told = {0};
-	if (hook_wanted(HOOK_CALL_ACCEPTED)) {
-		struct json_out *o = begin_told(&told, HOOK_CALL_ACCEPTED, l);
-		json_str(o, "callee_name", l->callee_name);
-		hook_end(&told);
-	}
+	tell_accepted(&told, l);
 	asked++;
 	hook_ask(&told, STORE_CALL_ANSWERED, answer_kept, NULL, STORE_TEXT(str_of(l->id)),
 		STORE_INT(l->answered_at), STORE_TEXT(l->callee_name), STORE_END);
@@ -116,7 +173,6 @@ void call_record_end(struct live_call *l, void (*done)(struct store_op *op))
 {
 	struct hooks told = {0};
 	tell_ended(&told, l);
-	tell_hook_missed(&told, l);
 	hook_ask(&told, STORE_CALL_END, done, l, STORE_TEXT(str_of(l->id)),
 		STORE_TEXT(str_of(dialog_end_word(l->d.end))), STORE_INT(l->ended_at),
 		l->answered_at ? STORE_INT(l->answered_at) : STORE_NULL,

@@ -35,6 +35,9 @@ void call_records_tell_missed(struct str user, struct addr session);
 void call_history_run(struct call *c);
 void call_seen_run(struct call *c);
 
+/* The ids of all calls that live here, as elements of an array (outbox_begin() of store/outbox.h). */
+void call_records_live(struct json_out *o);
+
 /* Questions to the store that have not been answered, on this worker. */
 int call_records_asked(void);
 

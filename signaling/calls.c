@@ -47,7 +47,7 @@ struct worker *call_home(struct str id)
 
 static struct str copy(struct str s)
 {
-	return (struct str){mem_copy(s), s.n};
+	return s.n ? (struct str){mem_copy(s), s.n} : (struct str){0};
 }
 
 static struct live_call *new_call(const char *id, struct str callee)
@@ -369,7 +369,7 @@ static void send_in(const struct live_call *l, struct call *c)
 	memcpy(in->room_name, l->room.p, l->room.n);
 	in->room = (struct str){in->room_name, l->room.n};
 	in->own_room = l->own_room;
-	in->has_place = false;
+	in->has_place = in->asked = false;
 	c->post.run = meeting_enter;
 	worker_post(worker_at(c->from.worker), &c->post);
 }

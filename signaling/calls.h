@@ -51,6 +51,7 @@ struct call_params {
 	bool has_place;  /* among the rooms of its session */
 	bool counted;    /* at the caller's line */
 	bool crossed;    /* an invitation that accepts another */
+	bool asked;      /* the backend, whether its user may join */
 	char id[CALL_ID_CHARS + 1];
 	char room_name[NAME_MAX_BYTES + 1]; /* room, where the client did not say it */
 	char peers[2][PEER_CHARS + 1];      /* of both, when they come in */

@@ -3,6 +3,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "signaling/announce.h"
+#include "signaling/asked.h"
 #include "signaling/attendance.h"
 #include "signaling/by_addr.h"
 #include "signaling/calls.h"
@@ -33,6 +34,7 @@ struct meeting {
 	bool has_place; /* kept for it until it comes in */
 	bool connected, gone;
 	struct str callee;      /* the user; own copy */
+	bool lets_in;           /* the callee is let in for the call alone */
 	bool met;               /* both have come in */
 	struct addr members[2]; /* of those, who has not left */
 };
@@ -150,12 +152,65 @@ static enum denial may_come(struct place *p, const struct principal *who, struct
 	return why ? why : join_fits(p, has_place, 0, ret_limit);
 }
 
+/* The backend is asked about who joins, as by room.join: also about who would not get in but for a role
+ * that it gives. False: it need not be. */
+static bool asks(struct place *p, struct call *c, enum denial why, asked_then *then)
+{
+	const struct call_params *in = c->params;
+	struct backend_question *q = NULL;
+	if (in->asked || !asked_wanted(BACKEND_JOIN, c) || access_member(p, c) ||
+		(why && why != DENIAL_PRIVATE && why != DENIAL_LOBBY))
+		return false;
+	struct json_out *o = asked_begin(p, c, BACKEND_JOIN, &q);
+	json_text(o, "role", role_word(p->room ? access_role(p, c->who) : ROLE_MEMBER));
+	asked_first(p, c, q, then);
+	return true;
+}
+
+/* It said yes. */
+static void heed(struct place *p, struct call *c, const struct backend_answer *a)
+{
+	struct call_params *in = c->params;
+	enum role role = role_parse(a->role);
+	in->asked = true;
+	if (p->room && role >= ROLE_VIEWER && role <= ROLE_MODERATOR)
+		rules_put_role(rooms_rules(p), c->who->user, role);
+}
+
+static void refuse_asked(struct call *c, const struct backend_answer *a)
+{
+	const struct call_params *in = c->params;
+	if (in->has_place)
+		attendance_give_back(c->from);
+	call_fail(c, a->err, &a->why);
+}
+
+static void invite_visit(struct place *p, struct call *c);
+
+static void invite_asked(struct place *p, struct call *c, const struct backend_answer *a)
+{
+	if (a->err) {
+		refuse_asked(c, a);
+		return;
+	}
+	heed(p, c, a);
+	invite_visit(p, c);
+}
+
+/* The call's own room is made when the two meet. */
 static void invite_visit(struct place *p, struct call *c)
 {
 	const struct call_params *in = c->params;
 	size_t limit = 0;
-	join_make(p, c->who);
-	enum denial why = may_come(p, c->who, c->from, in->has_place, &limit);
+	enum denial why = DENIAL_NONE;
+	if (!in->own_room) {
+		join_make(p, c->who);
+		why = may_come(p, c->who, c->from, in->has_place, &limit);
+	} else if (!principal_sees_room(c->who, in->room)) {
+		why = DENIAL_NOT_IN_TOKEN;
+	}
+	if (asks(p, c, why, invite_asked))
+		return;
 	if (why)
 		refuse_denied(p, c, why, limit);
 	else
@@ -164,17 +219,7 @@ static void invite_visit(struct place *p, struct call *c)
 
 static void invite_arrive(struct post *p)
 {
-	struct call *c = (struct call *)p;
-	const struct call_params *in = c->params;
-	if (!in->own_room)
-		rooms_visit_or(c, VISIT_LOADED, invite_visit, refuse);
-	else if (principal_sees_room(c->who, in->room))
-		begin(c);
-	else {
-		if (in->has_place)
-			attendance_give_back(c->from);
-		deny(c, DENIAL_NOT_IN_TOKEN, 0);
-	}
+	rooms_visit_or((struct call *)p, VISIT_LOADED, invite_visit, refuse);
 }
 
 /* Its end is told to all homes of the call. */
@@ -228,15 +273,30 @@ static void make_room(struct place *p, const struct meeting *m)
 		join_make(p, m->who);
 }
 
+/* As access_enter(), with the caller to open the door: whether that is what lets them in. */
+static enum denial let_in(
+	struct place *p, const struct meeting *m, const struct principal *who, bool *ret_lets_in)
+{
+	const struct member *caller = room_by_endpoint(p->room, m->caller);
+	enum role opens = caller ? caller->role : access_role(p, m->who);
+	enum denial why = access_enter(p, who);
+	bool closed = p->rules && p->rules->locked;
+	*ret_lets_in = (why == DENIAL_PRIVATE || why == DENIAL_LOBBY) && opens >= ROLE_MEMBER;
+	if (*ret_lets_in)
+		why = closed ? DENIAL_LOCKED : DENIAL_NONE;
+	return why == DENIAL_LOCKED && opens >= ROLE_MODERATOR ? DENIAL_NONE : why;
+}
+
 /* Whether both may come in. */
-static enum denial may_meet(
-	struct place *p, const struct meeting *m, const struct call *c, size_t *ret_limit)
+static enum denial may_meet(struct place *p, const struct meeting *m, const struct call *c,
+	bool *ret_lets_in, size_t *ret_limit)
 {
 	const struct call_params *in = c->params;
 	enum denial why = may_come(p, m->who, m->caller, m->has_place, ret_limit);
 	if (why || access_member(p, c))
 		return why;
-	why = access_enter(p, c->who);
+	why = let_in(p, m, c->who, ret_lets_in);
+	why = why ? why : access_use(p);
 	return why ? why
 		   : join_fits(p, in->has_place, !room_by_endpoint(p->room, m->caller), ret_limit);
 }
@@ -360,21 +420,46 @@ static void meet_first_told(struct place *p, const struct meeting *m, struct cal
 		meet_told(p, c, ERR_OK);
 }
 
+/* The callee may be in the room as long as the call goes on. */
+static void open_for(struct place *p, struct meeting *m)
+{
+	m->lets_in = true;
+	standing_put(&p->standings, m->callee, true)->called++;
+}
+
+static void enter_visit(struct place *p, struct call *c);
+
+static void enter_asked(struct place *p, struct call *c, const struct backend_answer *a)
+{
+	if (a->err) {
+		say(c, OUTCOME_REFUSED);
+		refuse_asked(c, a);
+		return;
+	}
+	heed(p, c, a);
+	enter_visit(p, c);
+}
+
 static void enter_visit(struct place *p, struct call *c)
 {
 	struct call_params *in = c->params;
 	struct meeting *m = find(in->room, in->id);
 	size_t limit = 0;
+	bool lets_in = false;
 	if (!m || m->gone) {
 		not_let_in(p, c, OUTCOME_ALONE, DENIAL_NO_CALL, 0);
 		return;
 	}
 	make_room(p, m);
-	enum denial why = may_meet(p, m, c, &limit);
+	enum denial why = may_meet(p, m, c, &lets_in, &limit);
+	if (asks(p, c, why, enter_asked))
+		return;
 	if (why) {
 		not_let_in(p, c, OUTCOME_REFUSED, why, limit);
 		return;
 	}
+	if (lets_in)
+		open_for(p, m);
 	room_new_peer(in->peers[0]);
 	room_new_peer(in->peers[1]);
 	meet_first_told(p, m, c);
@@ -402,14 +487,35 @@ void meeting_enter(struct post *p)
 
 /* ---- the end ---- */
 
-/* The call has gone from this membership, of which the room's end is the call's, too. */
-static void part(const struct meeting *m, struct addr session)
+/* Who was let in for the call is so no more. While the room is held somebody may look at it. */
+static void shut(struct place *p, const struct meeting *m)
 {
-	struct member *member = rooms_member(m->venue->room, session);
+	struct standing *standing = standing_put(&p->standings, m->callee, true);
+	standing->called -= standing->called > 0;
+	if (!p->held)
+		standing_settle(&p->standings, standing);
+}
+
+/* With the call its own room is over, for whoever of the two users is in it. */
+static void close_room(struct place *p, struct str room)
+{
+	size_t count = p->room->count;
+	struct addr *all = mem_alloc(count * sizeof(*all));
+	for (size_t i = 0; i < count; i++)
+		all[i] = p->room->members[i]->addr;
+	for (size_t i = 0; i < count; i++)
+		rooms_close_for(room, all[i]);
+	free(all);
+}
+
+/* The call has gone from this membership: whoever was in the room for the call alone leaves with it. */
+static void part(struct place *p, const struct meeting *m, struct addr session)
+{
+	struct member *member = room_by_endpoint(p->room, session);
 	if (!member)
 		return;
 	member->calls--;
-	if (m->own_room)
+	if (m->lets_in && access_role(p, member->who) == ROLE_NONE)
 		rooms_close_for(m->venue->room, session);
 }
 
@@ -420,8 +526,13 @@ static void news_over(const struct call_news *n)
 		return;
 	if (m->has_place)
 		attendance_give_back(m->caller);
-	part(m, m->members[0]);
-	part(m, m->members[1]);
+	struct place *p = rooms_place(m->venue->room);
+	if (p && m->lets_in)
+		shut(p, m);
+	for (int i = 0; p && i < 2; i++, p = rooms_place(m->venue->room))
+		part(p, m, m->members[i]);
+	if (p && m->own_room)
+		close_room(p, m->venue->room);
 	free_meeting(m);
 }
 
@@ -477,6 +588,7 @@ static void save(struct buf *out, const struct meeting *m)
 	record_put_int(&one, m->connected);
 	record_put_str(&one, m->callee);
 	record_put_int(&one, m->met);
+	record_put_int(&one, m->lets_in);
 	for (int i = 0; i < 2; i++)
 		addr_put(&one, m->members[i]);
 	record_put_str(out, buf_str(&one));
@@ -501,7 +613,8 @@ static void come_back(
 		const struct principal *who;
 		if (!lookup->find(lookup->context, old[i], &now, &who))
 			continue;
-		struct member *member = rooms_member(m->venue->room, now);
+		struct place *p = rooms_place(m->venue->room);
+		struct member *member = p ? room_by_endpoint(p->room, now) : NULL;
 		if (!member)
 			continue;
 		member->calls++;
@@ -521,7 +634,7 @@ static void load(struct record_reader *r, const struct signaling_lookup *lookup)
 	struct addr caller = addr_read(r);
 	bool has_place = record_int(r, 1), is_connected = record_int(r, 1);
 	struct str callee = record_str(r, CALL_USER_MAX);
-	bool met = record_int(r, 1);
+	bool met = record_int(r, 1), lets_in = record_int(r, 1);
 	members[0] = addr_read(r);
 	members[1] = addr_read(r);
 	if (r->bad || worker_home(room) != worker_self() || find(room, id))
@@ -534,6 +647,8 @@ static void load(struct record_reader *r, const struct signaling_lookup *lookup)
 	m->connected = is_connected;
 	m->has_place = has_place && lives;
 	m->met = met;
+	if (lets_in && rooms_place(room))
+		open_for(rooms_place(room), m);
 	if (m->has_place)
 		attendance_keep_place(now);
 	come_back(m, members, lookup);

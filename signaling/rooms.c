@@ -647,10 +647,10 @@ void rooms_granted(struct addr endpoint, const struct principal *who)
 	tell_fate((struct fate){.endpoint = endpoint, .kind = FATE_GRANT, .who = who});
 }
 
-struct member *rooms_member(struct str room, struct addr endpoint)
+struct place *rooms_place(struct str room)
 {
-	const struct place *p = map_get(&here.places, room);
-	return p && p->room ? room_by_endpoint(p->room, endpoint) : NULL;
+	struct place *p = map_get(&here.places, room);
+	return p && p->room ? p : NULL;
 }
 
 void rooms_close_for(struct str room, struct addr endpoint)

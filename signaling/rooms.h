@@ -135,8 +135,8 @@ void rooms_end(struct place *p);
  * role; who may not be there any more is out. */
 void rooms_meet_rules(struct place *p, struct str user);
 
-/* The endpoint's membership, or NULL. */
-struct member *rooms_member(struct str room, struct addr endpoint);
+/* The room of that name while it is in memory, else NULL. */
+struct place *rooms_place(struct str room);
 
 /* The room is over for this member, behind what waits there: it is told so, the others that it has left.
  * Not within a visit. */

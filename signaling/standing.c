@@ -43,8 +43,8 @@ static bool holds(const struct standing *standing)
 	uint64_t now = worker_now_ms();
 	bool banned = standing->banned &&
 		(!standing->ban.expires_at || standing->ban.expires_at > time(NULL));
-	return banned || standing->muted || standing->admitted || standing->kicked_until > now ||
-		standing->denied_until > now;
+	return banned || standing->muted || standing->admitted || standing->called ||
+		standing->kicked_until > now || standing->denied_until > now;
 }
 
 const struct standing *standing_of(const struct standings *s, struct str user)

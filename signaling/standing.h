@@ -30,6 +30,7 @@ struct ban {
 struct standing {
 	struct str user; /* own copy */
 	bool muted, banned, admitted;
+	unsigned called;    /* by so many calls the user is in the room, or may be: meeting.h */
 	struct str signals; /* muted: signal types, with a space around each; "*": all. Own copy */
 	struct ban ban;     /* banned */
 	/* worker_now_ms(); 0: not */

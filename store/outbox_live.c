@@ -55,7 +55,9 @@ void outbox_begin(void (*write)(struct json_out *o))
 	if (!err)
 		err = keep_live(write);
 	if (!err)
-		err = ask(STORE_LIVE_ENDED, STORE_TEXT(outbox_receivers(HOOK_ROOM_LEFT)),
+		err = ask(STORE_LIVE_ENDED, STORE_TEXT(outbox_receivers(HOOK_CALL_ENDED)),
+			STORE_TEXT(outbox_receivers(HOOK_CALL_MISSED)),
+			STORE_TEXT(outbox_receivers(HOOK_ROOM_LEFT)),
 			STORE_TEXT(outbox_receivers(HOOK_ROOM_VACATED)),
 			STORE_TEXT(outbox_receivers(HOOK_SESSION_CLOSED)),
 			STORE_INT(clock_unix_ms()));

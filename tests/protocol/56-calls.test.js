@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { connect } from "../support/client.mjs";
 import { foreignIssuer } from "../support/foreign.mjs";
+import { Receiver } from "../support/receiver.mjs";
 import { ResumingClient } from "../support/resuming.mjs";
 import { anyPace, startServer } from "../support/server.mjs";
 
@@ -320,5 +321,243 @@ describe("calls", { concurrency: true }, () => {
 		await bob.call("call.accept", { call: call.call });
 		await bob.call("room.leave", { room: call.room });
 		for (const who of [ann, bob]) assert.equal((await ended(who, call)).reason, "hangup");
+	});
+
+	// ---- rooms that are there ----
+
+	test("a room that is there lets the callee in for the call, and no longer", async () => {
+		const [ann, bob, eve] = await sessions("ann20", "bob20", "eve20");
+		await ann.call("room.create", { room: "team20", visibility: "private" });
+		await assert.rejects(invite(eve, "bob20", { room: "team20" }), { reason: "room_private" });
+		const call = await invite(ann, "bob20", { room: "team20" });
+		assert.equal(call.room, "team20");
+		const { joined } = await bob.call("call.accept", { call: call.call });
+		assert.deepEqual([joined.role, joined.members.map(({ user }) => user)], ["member", [id("ann20")]]);
+		await bob.call("session.refresh", { token: await corp.token("bob20", { jti: "another" }) });
+		await bob.call("room.publish", { room: "team20", data: 1 });
+		await bob.call("call.hangup", { call: call.call });
+		const left = await bob.next("room.left");
+		assert.deepEqual(left.params, { room: "team20", peer: joined.peer, reason: "closed" });
+		await assert.rejects(bob.call("room.join", { room: "team20" }), { reason: "room_private" });
+		await ann.call("room.publish", { room: "team20", data: 2 }); // she stays
+		assert.equal((await ended(ann, call)).reason, "hangup");
+
+		// who has a role there stays, too
+		await ann.call("room.grant", { room: "team20", user: id("bob20"), role: "viewer" });
+		const second = await invite(ann, "bob20", { room: "team20" });
+		assert.equal((await bob.call("call.accept", { call: second.call })).joined.role, "viewer");
+		await ann.call("call.hangup", { call: second.call });
+		await ended(bob, second);
+		assert.equal((await bob.call("room.presence", { room: "team20" })).members.length, 1);
+		// and opens no door
+		const third = await invite(bob, "eve20", { room: "team20" });
+		await assert.rejects(eve.call("call.accept", { call: third.call }), { reason: "room_private" });
+		assert.equal((await ended(bob, third)).reason, "unreachable");
+		assert.equal((await ended(eve, third)).reason, "unreachable");
+		// a call does not end for who is in the room anyway, but for who leaves it
+		const fourth = await invite(ann, "eve20", { room: "team20" });
+		await eve.call("call.accept", { call: fourth.call });
+		await ann.call("room.kick", { room: "team20", user: id("eve20") });
+		assert.equal((await ended(ann, fourth)).reason, "hangup");
+		const fifth = await invite(ann, "eve20", { room: "team20" });
+		await assert.rejects(eve.call("call.accept", { call: fifth.call }), { reason: "kicked" });
+	});
+
+	test("a lock, a ban, a full room and one that rests are doors that a call does not open", async () => {
+		const [ann, bob, carl] = await sessions("ann21", "bob21", "carl21");
+		const accept = async (who, call) => {
+			const answer = await who.call("call.accept", { call: call.call }).catch((error) => error.reason);
+			if (typeof answer === "string") assert.equal((await ended(who, call)).reason, "unreachable");
+			else await who.call("call.hangup", { call: call.call });
+			return answer.joined?.role ?? answer;
+		};
+		await ann.call("room.create", { room: "r21", max_members: 2 });
+		await carl.call("room.join", { room: "r21" });
+		await ann.call("room.lock", { room: "r21", locked: true });
+		assert.equal(await accept(bob, await invite(carl, "bob21", { room: "r21" })), "room_locked");
+		await carl.call("room.leave", { room: "r21" });
+		assert.equal(await accept(bob, await invite(ann, "bob21", { room: "r21" })), "member");
+		await ann.call("room.lock", { room: "r21", locked: false });
+		await bob.call("room.leave", { room: "r21" });
+		await carl.call("room.join", { room: "r21" });
+		assert.equal(await accept(bob, await invite(ann, "bob21", { room: "r21" })), "room_full");
+		await carl.call("room.leave", { room: "r21" });
+		await ann.call("room.ban", { room: "r21", user: id("bob21") });
+		assert.equal(await accept(bob, await invite(ann, "bob21", { room: "r21" })), "banned");
+		const call = await invite(ann, "carl21", { room: "r21" });
+		await ann.call("room.update", { room: "r21", archived: true });
+		assert.equal(await accept(carl, call), "room_archived");
+		await assert.rejects(invite(ann, "bob21", { room: "r21" }), { reason: "room_archived" });
+		// one that does not exist is made as by a join
+		assert.equal(await accept(bob, await invite(ann, "bob21", { room: "made21" })), "member");
+	});
+
+	// ---- what a connection, a process or a backend does to calls ----
+
+	const own = (config, t, workers = 4, more = {}) =>
+		startServer({ t, workers, config: { limits: anyPace, issuers: [corp.config], ...config }, ...more });
+	const resuming = async (on, name) => {
+		const made = new ResumingClient(on, await corp.token(name));
+		await made.connect(null);
+		return made;
+	};
+	const ring = (who, name, more) => who.call("call.invite", { to: { user: id(name) }, ...more });
+	const of = (who, method, { call }) => who.of(method).filter((params) => params.call === call);
+	const heard = async (who, method, call) => {
+		await who.until(() => of(who, method, call).length > 0, `${method} of ${call.call}`);
+		return of(who, method, call)[0];
+	};
+
+	test("a lost connection costs nothing", async () => {
+		const [ann, bob] = [await resuming(server, "ann22"), await resuming(server, "bob22")];
+		const call = await ring(ann, "bob22");
+		ann.cut();
+		bob.cut(); // neither is there while it rings
+		await Promise.all([ann.connect(), bob.connect()]);
+		assert.ok(ann.opened.resumed && bob.opened.resumed);
+		await heard(bob, "call.incoming", call);
+		ann.cut(); // nor the caller when it is accepted
+		const { joined } = await bob.call("call.accept", { call: call.call });
+		const away = ({ peer, changes }) => peer === joined.members[0].peer && changes.connected === false;
+		if (joined.members[0].connected) await bob.until(() => bob.of("room.updated").some(away), "ann to be away");
+		await ann.connect();
+		assert.equal((await heard(ann, "call.accepted", call)).joined.epoch, joined.epoch);
+		await bob.call("signal.send", { room: call.room, to: "room", type: "x", data: 1 });
+		await ann.until(() => ann.of("signal.received").length === 1, "the signal");
+		await ann.close();
+		assert.equal((await heard(bob, "call.ended", call)).reason, "hangup");
+	});
+
+	test("a lost session ends the call", async (t) => {
+		const on = await own({ session: { resume_window: "100ms" } }, t);
+		const lose = async (name, answer, gone, reason) => {
+			const [caller, callee] = [await resuming(on, `caller-${name}`), await resuming(on, `callee-${name}`)];
+			const call = await ring(caller, `callee-${name}`);
+			await heard(callee, "call.incoming", call);
+			if (answer) await callee.call("call.accept", { call: call.call });
+			const [lost, left] = gone === "caller" ? [caller, callee] : [callee, caller];
+			lost.cut();
+			assert.equal((await heard(left, "call.ended", call)).reason, reason);
+		};
+		await Promise.all([
+			lose("a", false, "caller", "cancelled"),
+			lose("b", true, "caller", "hangup"),
+			lose("c", true, "callee", "hangup"),
+		]);
+		assert.equal((await on.metrics()).signalbox_user_calls, 0);
+	});
+
+	test("a call rings on over a restart, and goes on", async (t) => {
+		let on = await own({ session: { resume_window: "30s", drain_spread: "100ms" } }, t);
+		const [ann, bob, carl, dora] = await Promise.all(["ann", "bob", "carl", "dora"].map((name) => resuming(on, name)));
+		const all = [ann, bob, carl, dora];
+		const talking = await ring(ann, "bob");
+		const hers = await bob.call("call.accept", { call: talking.call });
+		const ringing = await ring(carl, "dora", { data: { n: 1 } });
+		const brief = await ring(dora, "ann");
+		assert.equal((await heard(dora, "call.ended", brief)).reason, "busy");
+		for (const workers of [1, 3, 2]) {
+			const next = await on.successor({ t, workers });
+			await on.exited();
+			on = next;
+			await Promise.all(all.map((who) => who.connect()));
+			assert.ok(all.every(({ opened }) => opened.resumed));
+			const metrics = await on.metrics();
+			assert.equal(metrics.signalbox_user_calls, 2);
+			assert.equal(metrics.signalbox_room_members, 2);
+		}
+		const late = await resuming(on, "dora");
+		assert.deepEqual((await heard(late, "call.incoming", ringing)).data, { n: 1 });
+		await late.call("call.accept", { call: ringing.call });
+		await heard(carl, "call.accepted", ringing);
+		assert.equal((await heard(dora, "call.ended", ringing)).reason, "answered_elsewhere");
+		await bob.call("signal.send", { room: talking.room, to: "room", type: "x", data: 1 });
+		assert.equal(hers.joined.members.length, 1);
+		await bob.call("call.hangup", { call: talking.call });
+		assert.equal((await heard(ann, "call.ended", talking)).reason, "hangup");
+		await ann.until(() => ann.of("room.left").length > 0, "the end of the room");
+		await carl.close();
+		assert.equal((await heard(late, "call.ended", ringing)).reason, "hangup");
+		assert.equal(of(ann, "call.ended", talking).length, 1);
+		assert.equal(of(dora, "call.ended", ringing).length, 1);
+	});
+
+	test("what the process has not seen the end of is lost, and was missed if nobody had answered", async (t) => {
+		const receiver = await new Receiver().listen(t);
+		const config = { webhooks: [receiver.webhook({ events: ["call.*"] })] };
+		const first = await own(config, t);
+		const [ann, bob, carl] = await Promise.all(["ann", "bob", "carl"].map((name) => resuming(first, name)));
+		const talking = await ring(ann, "bob");
+		await bob.call("call.accept", { call: talking.call });
+		const ringing = await ring(ann, "carl", { data: "x" });
+		await heard(carl, "call.incoming", ringing);
+		const accepted = ({ type, data }) => type === "call.accepted" && data.call === talking.call;
+		await receiver.got((all) => all.some(accepted)); // it is on the disk
+		await first.kill();
+		const on = await own({ ...config }, t, 2, { data: first.data });
+		const back = await resuming(on, "carl");
+		await back.until(() => back.of("call.missed").length > 0, "what carl has missed");
+		const entries = back.of("call.missed").flatMap(({ calls }) => calls);
+		assert.deepEqual(entries.map(({ call, outcome, data }) => [call, outcome, data]), [[ringing.call, "lost", "x"]]);
+		const [hers, his] = await Promise.all([resuming(on, "ann"), resuming(on, "bob")]);
+		for (const [who, calls] of [[hers, [ringing, talking]], [his, [talking]]]) {
+			const history = (await who.call("call.history", {})).calls;
+			assert.deepEqual(history.map(({ call, outcome, seen }) => [call, outcome, seen]), calls.map(({ call }) => [call, "lost", true]));
+		}
+		assert.deepEqual([hers, his].flatMap((who) => who.of("call.missed")), []);
+		const told = (call) => receiver.unique.filter(({ data }) => data.call === call.call).map(({ type, data }) => data.reason ? `${type} ${data.reason}` : type);
+		await receiver.got(() => told(ringing).length === 3 && told(talking).length === 3);
+		assert.deepEqual(told(talking), ["call.invited", "call.accepted", "call.ended lost"]);
+		assert.deepEqual(told(ringing), ["call.invited", "call.ended lost", "call.missed lost"]);
+	});
+
+	test("webhooks are told, in order; and it rings for who is woken by one", async (t) => {
+		const receiver = await new Receiver().listen(t);
+		const on = await own({ webhooks: [receiver.webhook({ events: ["call.*"] })] }, t);
+		const [ann] = [await resuming(on, "ann")];
+		const call = await ring(ann, "bob", { data: { n: 1 } });
+		assert.equal(call.ringing, 0);
+		await receiver.got((all) => all.some(({ type, data }) => type === "call.invited" && data.call === call.call));
+		const bob = await resuming(on, "bob"); // whom a push message has woken
+		await heard(bob, "call.incoming", call);
+		await bob.call("call.accept", { call: call.call });
+		await ann.call("call.hangup", { call: call.call });
+		const missed = await ring(ann, "bob");
+		await ann.call("call.cancel", { call: missed.call });
+		const told = ({ call: wanted }) => receiver.unique.filter(({ data }) => data.call === wanted);
+		await receiver.got(() => told(call).length === 3 && told(missed).length === 3);
+		assert.deepEqual(told(call).map(({ type }) => type), ["call.invited", "call.accepted", "call.ended"]);
+		assert.deepEqual(told(missed).map(({ type, data }) => [type, data.reason]), [["call.invited", undefined], ["call.ended", "cancelled"], ["call.missed", "cancelled"]]);
+		const [{ key, data }] = told(call);
+		assert.equal(key, `call:${call.call}`);
+		assert.deepEqual({ ...data, expires_at: 0 }, { call: call.call, room: call.room, caller: { user: id("ann"), name: data.caller.name }, callee: id("bob"), data: { n: 1 }, expires_at: 0 });
+		assert.deepEqual(receiver.problems, []);
+	});
+
+	test("a backend that is asked who may join has its word about calls; who calls too often waits; the busy can be rung", async (t) => {
+		const backend = await new Receiver().listen(t);
+		backend.decide = ({ user, room }) => user === id("eve") || room === "closed" ? { allow: false, reason: "No." } : { allow: true };
+		const on = await own({
+			authorize: { url: backend.url, secret: backend.secret, on: ["join"] },
+			calls: { busy: "ring", invitations_per_minute: 3 },
+		}, t);
+		const [ann, bob, eve] = await Promise.all(["ann", "bob", "eve"].map((name) => resuming(on, name)));
+		const reason = (promise) => promise.then(() => "none", ({ data }) => data.reason);
+		assert.equal(await reason(ring(eve, "bob")), "refused_by_backend");
+		assert.equal(await reason(ring(ann, "bob", { room: "closed" })), "refused_by_backend");
+		const refused = await ring(ann, "eve");
+		assert.equal(await reason(eve.call("call.accept", { call: refused.call })), "refused_by_backend");
+		assert.equal((await heard(ann, "call.ended", refused)).reason, "unreachable");
+		const call = await ring(ann, "bob");
+		await bob.call("call.accept", { call: call.call });
+		const second = await ring(ann, "bob");
+		assert.equal(second.ringing, 1);
+		await bob.call("call.accept", { call: second.call });
+		const error = await ring(ann, "bob").catch(({ data }) => data);
+		assert.equal(error.reason, "calling_too_often");
+		assert.ok(error.retry_after >= 1 && error.retry_after <= 20);
+		await ann.close();
+		for (const one of [call, second]) assert.equal((await heard(bob, "call.ended", one)).reason, "hangup");
+		assert.deepEqual(backend.problems, []);
 	});
 });
