@@ -23,7 +23,7 @@ static int outbox_set_up(void **state)
 	outbox_configure(one, 1);
 	woken = 0;
 	forget_answers();
-	return outbox_part.start(&lone);
+	return (int)outbox_part.start(&lone);
 }
 
 static int outbox_tear_down(void **state)
