@@ -32,6 +32,11 @@ test("its word counts, for each thing that it is asked about", async (t) => {
 		assert.match(message, /Eve has not paid\./);
 		return true;
 	});
+	const stream = await fetch(`${server.url}/v1/events`, {
+		headers: { accept: "text/event-stream", authorization: `Bearer ${await server.mint("eve")}` },
+	});
+	assert.equal(stream.status, 403);
+	assert.match(await stream.text(), /Eve has not paid\./);
 	const ann = await connect(server, { user: "ann" });
 	t.after(() => ann.close());
 	await refused(ann.call("room.join", { room: "closed" }), "forbidden", "refused_by_backend");
@@ -44,6 +49,7 @@ test("its word counts, for each thing that it is asked about", async (t) => {
 	const who = { user: "ann", name: "ann" };
 	const question = (more) => ({ ...who, room: undefined, role: undefined, title: undefined, data: undefined, ...more });
 	assert.deepEqual(asked, [
+		question({ type: "connect", user: "eve", name: "eve" }),
 		question({ type: "connect", user: "eve", name: "eve" }),
 		question({ type: "connect" }),
 		question({ type: "join", room: "closed", role: "member" }),
