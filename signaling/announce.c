@@ -453,6 +453,7 @@ void announce_out(struct member *m, const char *reason)
 {
 	struct change c = {.reason = reason};
 	struct event e;
+	announce_before(m->room); /* behind its own end it hears of nobody */
 	memcpy(c.peer, m->peer, sizeof(c.peer));
 	event_begin(&e, methods[FORM_LEFT]);
 	json_str(&e.params, "room", m->room->name);

@@ -490,6 +490,40 @@ static void in_a_small_room_nothing_overtakes_joins(void **state)
 	stop();
 }
 
+static void take_away_its_scopes(void *context)
+{
+	struct client *k = context;
+	struct principal less = {.user = k->who->user, .name = k->who->name};
+	struct principal *who = principal_new(&less);
+	addr_granted(&k->endpoint, who);
+	principal_unref(&who);
+}
+
+/* Of those who came just before it was put out, too, it hears before its own end. */
+static void who_is_put_out_hears_of_nobody_behind_it(void **state)
+{
+	(void)state;
+	enum { OTHERS = ANNOUNCE_BURST + 6 };
+	start(100, 4096);
+	struct client *k = all[0].client;
+	joined(k, "e-1");
+	for (int i = 1; i <= OTHERS; i++)
+		joined(all[i].client, "e-1");
+	on_worker(k->worker, take_away_its_scopes, k);
+	size_t came = 0;
+	struct str text;
+	for (;;) {
+		text = keep_text(take_heard(k, false, 0));
+		if (!str_is(value_at(text, "method"), "\"room.joined\""))
+			break;
+		came += length_at(text, "params.members");
+	}
+	expect_at(text, "params.reason", "\"closed\"");
+	assert_int_equal(came, OTHERS);
+	expect_silence(k);
+	stop();
+}
+
 static int make(void **state)
 {
 	(void)state;
@@ -519,6 +553,7 @@ int main(void)
 		cmocka_unit_test(many_are_told_in_the_form_for_many),
 		cmocka_unit_test(large_states_are_told_bit_by_bit),
 		cmocka_unit_test(in_a_small_room_nothing_overtakes_joins),
+		cmocka_unit_test(who_is_put_out_hears_of_nobody_behind_it),
 	};
 	return cmocka_run_group_tests(tests, make, clean);
 }
