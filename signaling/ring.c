@@ -83,9 +83,16 @@ void ring_replace(struct ring *r, uint64_t offset, struct str text)
 		forget_oldest(r);
 }
 
+/* Messages from before this process are dated back by its own clock, each a little differently: one may
+ * seem to be from later than the next. */
+static bool is_too_old(const struct ring *r, const struct ring_item *item, uint64_t now_ms)
+{
+	return now_ms > item->at_ms && now_ms - item->at_ms >= r->limits.age_ms;
+}
+
 void ring_expire(struct ring *r, uint64_t now_ms)
 {
-	while (r->count && now_ms - nth(r, 0)->at_ms >= r->limits.age_ms)
+	while (r->count && is_too_old(r, nth(r, 0), now_ms))
 		forget_oldest(r);
 	if (!r->count) {
 		free(r->items);

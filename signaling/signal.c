@@ -129,10 +129,17 @@ static bool is_muted(const struct place *p, const struct call *c)
 	return standing_mutes_signal(standing_of(&p->standings, c->who->user), in->type);
 }
 
-/* Who is not in the room may as its owner or moderator, or with the scope admin. */
+/* Who is not in the room may as its owner or moderator, or with the scope admin; unless it was put out
+ * of it or silenced. */
 static enum denial may_from_outside(const struct place *p, const struct call *c)
 {
-	return access_role(p, c->who) < ROLE_MODERATOR ? DENIAL_NOT_MEMBER : access_look(p, c->who);
+	if (access_role(p, c->who) < ROLE_MODERATOR)
+		return DENIAL_NOT_MEMBER;
+	enum denial why = access_look(p, c->who);
+	const struct standing *standing = standing_of(&p->standings, c->who->user);
+	if (!why && standing_is_kicked(standing, worker_now_ms()))
+		why = DENIAL_KICKED;
+	return why || !is_muted(p, c) ? why : DENIAL_MUTED;
 }
 
 static void from_outside(struct place *p, struct call *c)

@@ -116,6 +116,20 @@ static void against_the_model(void **state)
 	run((struct ring_limits){0, 1024, 3600000}, STEPS / 20);
 }
 
+static void one_that_seems_to_be_from_later_is_not_old(void **state)
+{
+	(void)state;
+	struct ring r = ring_new((struct ring_limits){10, 1000, 1000});
+	ring_put(&r, STR("one"), 5000);
+	ring_put(&r, STR("two"), 4999);
+	assert_int_equal(r.count, 2);
+	ring_expire(&r, 5998);
+	assert_int_equal(r.count, 2);
+	ring_expire(&r, 6000);
+	assert_int_equal(r.count, 0);
+	ring_finish(&r);
+}
+
 static void a_message_too_large_to_keep_leaves_no_hole(void **state)
 {
 	(void)state;
@@ -141,6 +155,7 @@ int main(void)
 	srand(seed);
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(against_the_model),
+		cmocka_unit_test(one_that_seems_to_be_from_later_is_not_old),
 		cmocka_unit_test(a_message_too_large_to_keep_leaves_no_hole),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
