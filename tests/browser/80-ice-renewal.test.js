@@ -117,6 +117,8 @@ test("relayed calls outlive their credentials, because ice.changed brings others
 		return { polite: peer.polite, rounds, renewals: window.renewals };
 	}))).then((both) => both.sort((x, y) => x.polite - y.polite));
 	t.diagnostic(`gathered ${impolite.rounds} times with ${impolite.renewals} renewals`);
-	const again = impolite.rounds - 1 - impolite.renewals; // the last one may only just have been told
-	assert.ok(again === 0 || again === 1, `${again}`);
+	// The last one may only just have been told; a busy machine may have made ICE doubt its path once. If the
+	// polite side began anew as well, it would be twice as often.
+	const again = impolite.rounds - 1 - impolite.renewals;
+	assert.ok(again >= 0 && again <= 2, `${again}`);
 });
