@@ -40,7 +40,7 @@ async function fails(promise, code, pattern) {
 const commands = [
 	"serve", "user add", "user list", "user disable", "user enable", "user passwd", "user factor-off", "invitation add",
 	"invitation list", "invitation remove", "client add", "client list", "client remove",
-	"room list", "room show", "audit list",
+	"room list", "room show", "room update", "room close", "room roles", "room grant", "audit list",
 	"user show", "client show", "client update", "client secret", "key list", "key rotate", "key remove", "token mint", "token inspect", "token verify", "token revoke", "revocation list", "session list", "session end", "jws verify", "config check", "config show",
 	"config reference",
 ];
@@ -158,6 +158,16 @@ test("what a command does takes effect at once in the running service", async ()
 	await c.call("room.create", { room: "kept", title: "Kept" });
 	assert.match(await done(cli("room show kept")), /Kept/);
 	assert.match(await done(cli("room list")), /kept/);
+	assert.match(await done(cli("room list --search KEP")), /kept/);
+	assert.doesNotMatch(await done(cli("room list --archived")), /kept/);
+	await c.call("room.join", { room: "kept" });
+	await done(cli("room grant kept --user gus --role viewer"));
+	assert.match(await done(cli("room roles kept")), /gus +viewer/);
+	await done(cli("room update kept --owner gus --title New"));
+	assert.deepEqual((await c.next("room.updated")).params.changes, { title: "New", owner: "gus" });
+	await done(cli("room close kept"));
+	assert.equal((await c.next("room.left")).params.reason, "closed");
+	await fails(cli("room show kept"), REFUSED, /./);
 	await done(cli("user disable frank"));
 	assert.equal((await within(c.closed, 5000, "4501")).code, 4501);
 });
