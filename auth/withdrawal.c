@@ -168,6 +168,20 @@ void withdrawals_note(enum withdrawal_kind kind, struct str value, int64_t at, i
 	pthread_rwlock_unlock(&lock);
 }
 
+static void (*end_open)(enum withdrawal_kind kind, struct str value);
+
+void withdrawals_end_by(void (*end)(enum withdrawal_kind kind, struct str value))
+{
+	end_open = end;
+}
+
+void withdrawals_take(enum withdrawal_kind kind, struct str value, int64_t at, int64_t until)
+{
+	withdrawals_note(kind, value, at, until);
+	if (end_open)
+		end_open(kind, value);
+}
+
 void withdrawals_lift(struct str user, int64_t at)
 {
 	pthread_rwlock_wrlock(&lock);

@@ -46,6 +46,10 @@ void withdrawals_finish(void); /* also when nothing was loaded */
 /* From now on, on all threads. The row is in the store already. at: Unix seconds, as the store
  * answered them, or WITHDRAWN_FOR_GOOD. until: as in the row, when it is not withdrawal_until(); or 0. */
 void withdrawals_note(enum withdrawal_kind kind, struct str value, int64_t at, int64_t until);
+/* The same, and what is open by them ends, as far as withdrawals_end_by() has said how. On a worker. */
+void withdrawals_take(enum withdrawal_kind kind, struct str value, int64_t at, int64_t until);
+/* How that is done; while no worker runs. */
+void withdrawals_end_by(void (*end)(enum withdrawal_kind kind, struct str value));
 /* A user who was put out for good may come back with what is issued after this time. */
 void withdrawals_lift(struct str user, int64_t at);
 

@@ -13,6 +13,7 @@
 #include "service/control.h"
 #include "service/dispatch.h"
 #include "service/event_stream.h"
+#include "service/guest_http.h"
 #include "service/hand_over.h"
 #include "service/http_session.h"
 #include "service/inherited.h"
@@ -270,6 +271,7 @@ static enum err start_tokens(const struct config *config, struct buf *why)
 			config->issuer.audience[0] ? str_of(config->issuer.audience) : embedded.url;
 		embedded.jwks = issuer_jwks();
 	}
+	withdrawals_end_by(withdrawn_add);
 	enum err err = withdrawals_load(why);
 	err = err ? err : authn_configure(config, &embedded, why);
 	if (!err)
@@ -416,6 +418,7 @@ void serve_configure(const struct config *c)
 			.ping_ms = (uint64_t)c->session.ping_interval,
 			.pong_ms = (unsigned)c->session.pong_timeout});
 	http_session_configure(c->limits.message);
+	guest_http_configure(c->issuer.enabled, c->rooms.guest_lifetime / 1000);
 	dispatch_configure(&(struct dispatch_limits){
 		.batch = c->limits.batch, .in_flight = c->limits.requests_in_flight});
 	pace_configure(&(struct pace_limits){.requests_per_second = c->limits.requests_per_second,
@@ -449,6 +452,7 @@ static void add_methods_and_routes(const struct config *c)
 	routes_add(rpc_routes);
 	routes_add(http_session_routes);
 	routes_add(ticket_routes);
+	routes_add(guest_routes);
 	routes_add(resource_routes);
 	if (c->issuer.enabled) {
 		methods_add(issuer_methods);

@@ -1,8 +1,7 @@
 #include "signaling/invitations.h"
 
 #include "auth/audit.h"
-#include "auth/guesses.h"
-#include "auth/server/server.h"
+#include "auth/withdrawal.h"
 #include "core/mem.h"
 #include "signaling/access.h"
 #include "signaling/methods.h"
@@ -235,7 +234,7 @@ static void ended(struct store_op *op)
 	}
 	int64_t now = time(NULL), until = store_int(op, 0, 0);
 	if (in->guests.yes && until > now)
-		issuer_withdraw(
+		withdrawals_take(
 			WITHDRAWN_GRANT, invitation_sid(op->args[1].bytes, sid), now, until);
 	audit(c, STR(""), in->room, "invitation", in->invitation);
 	call_reply_empty(c);

@@ -1,6 +1,7 @@
 /* room.create, room.update and room.delete: what becomes of a room is kept first, and only then
  * true, told and answered. */
 #include "auth/audit.h"
+#include "auth/withdrawal.h"
 #include "signaling/access.h"
 #include "signaling/asked.h"
 #include "signaling/calls.h"
@@ -352,11 +353,15 @@ static void remove_room(struct place *p, struct call *c)
 	call_reply_empty(c);
 }
 
+/* Rows: the invitations whose guests can be there still. */
 static void deleted(struct store_op *op)
 {
 	struct call *c = op->context;
 	struct place *p = c->state;
 	c->state = NULL;
+	for (size_t i = 0; !op->err && i < op->rows; i++)
+		withdrawals_take(
+			WITHDRAWN_GRANT, store_str(op, i, 0), time(NULL), store_int(op, i, 1));
 	if (op->err)
 		call_refused(c, op->err, .reason = "no_such_room");
 	else
@@ -378,7 +383,8 @@ static void delete_visit(struct place *p, struct call *c)
 	if (p->kind == PLACE_STORED) {
 		c->state = p;
 		rooms_hold(p);
-		hook_ask(&told, STORE_ROOM_DELETE, deleted, c, STORE_INT(p->rules->id), STORE_END);
+		hook_ask(&told, STORE_ROOM_DELETE, deleted, c, STORE_INT(p->rules->id),
+			STORE_INT(time(NULL)), STORE_END);
 	} else {
 		hook_tell(&told);
 		remove_room(p, c);

@@ -147,11 +147,6 @@ static void serve_jwks(struct http_exchange *x)
 	serve_document(x, keys_now()->jwks);
 }
 
-void issuer_withdraw(enum withdrawal_kind kind, struct str value, int64_t at, int64_t until)
-{
-	issuer_withdrawn(kind, value, at, until);
-}
-
 struct str issuer_jwks(void)
 {
 	return str_of(keys_now()->jwks);

@@ -60,10 +60,6 @@ extern const struct worker_part keys_part;
 /* The public keys as a JWK set, what /oauth/jwks serves: for the check of tokens. */
 struct str issuer_jwks(void);
 
-/* The store has the row of `withdrawals` (auth/withdrawal.h): nobody takes these tokens any more, and
- * what is open by them ends. On a worker; also where there is no issuer of our own. */
-void issuer_withdraw(enum withdrawal_kind kind, struct str value, int64_t at, int64_t until);
-
 struct mint_request {
 	struct str user;     /* whom it speaks for; n 0: the client itself */
 	struct str client;   /* client_id */
