@@ -222,11 +222,16 @@ static void linger(struct person *p, struct person_session *s, uint64_t now)
 	struct presence *r = &p->presence;
 	if (!options()->presence_linger_ms || status_of_session(s, now) < status_of_left(r, now))
 		return;
+	if (!s->said.note.n && lingers(r, now)) { /* the one before it may have had a note */
+		s->said.note = r->left.note;
+		s->said.nth = r->left.nth;
+		r->left.note = (struct str){0};
+	}
 	forget_left(r);
 	r->left = s->said;
 	r->left.away = status_of_session(s, now) == PRESENCE_AWAY;
 	r->left.until_ms = now + options()->presence_linger_ms;
-	s->said.note = STR("");
+	s->said.note = (struct str){0};
 }
 
 static void on_ended(struct person_session *s, bool clean)

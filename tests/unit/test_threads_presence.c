@@ -223,7 +223,9 @@ static void go(struct seat *s, bool clean)
 	struct said *was = &left[s->user];
 	bool less = was->there && !was->away && !is_online(s);
 	if (clean && o.presence_linger_ms && !less)
-		*was = (struct said){true, !is_online(s), s->said.note, s->said.nth};
+		*was = s->said.note || !was->there
+			? (struct said){true, !is_online(s), s->said.note, s->said.nth}
+			: (struct said){true, !is_online(s), was->note, was->nth};
 	client_end(s->k, clean);
 	client_free(s->k);
 	s->k = NULL;
