@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { connect } from "../support/client.mjs";
 import { caughtUp, onOneAndFourWorkers, post, refused, refusedField } from "../support/rooms.mjs";
+import { Receiver } from "../support/receiver.mjs";
 import { anyPace, startServer } from "../support/server.mjs";
 
 const config = { session: { resume_window: "30s" } };
@@ -327,6 +328,35 @@ test("what was decided is so after a restart, a crash and a hand-over", async (t
 	await server.kill();
 	server = await startServer({ workers: 1, data, config: { rooms: { ephemeral_names: ["brief"] } } });
 	await check("kept", { kicked: false });
+});
+
+test("each act is told to a webhook, of rooms that are kept and of those that are not", async (t) => {
+	const receiver = await new Receiver().listen(t);
+	const server = await startServer({ t, config: { webhooks: [receiver.webhook({ events: ["room.moderated"] })] } });
+	const mod = await connect(server, { user: "mod", scope: "rooms:join rooms:create rooms:moderate" });
+	await server.addUser("eve");
+	await mod.call("room.create", { room: "kept" });
+	for (const room of ["kept", "brief"]) {
+		await mod.call("room.join", { room });
+		await mod.call("room.lock", { room, locked: true });
+		await mod.call("room.mute", { room, user: "EVE", muted: true });
+		await mod.call("room.mute", { room, user: "eve", muted: false });
+		await mod.call("room.kick", { room, user: "eve", reason: "too loud" });
+		const { expires_at } = await mod.call("room.ban", { room, user: "eve", expires_in: 600 });
+		await mod.call("room.unban", { room, user: "eve" });
+		await receiver.got((all) => all.filter(({ data }) => data.room === room).length === 6);
+		const told = receiver.events.filter(({ data }) => data.room === room).map(({ data }) => data);
+		const act = (word, more) => ({ room, act: word, by: "mod", ...more });
+		assert.deepEqual(told, [
+			act("lock"),
+			act("mute", { user: "eve" }),
+			act("unmute", { user: "eve" }),
+			act("kick", { user: "eve", reason: "too loud" }),
+			act("ban", { user: "eve", expires_at }),
+			act("unban", { user: "eve" }),
+		]);
+	}
+	assert.deepEqual(receiver.problems, []);
 });
 
 test("each act is in the audit: by whom, to whom, where and why", async (t) => {
