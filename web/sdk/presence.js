@@ -19,7 +19,7 @@ export class Presence {
 		this.#connection = connection;
 	}
 
-	/** How this device is; the others see all of a user's devices as one. @param {"online"|"away"} status @param {any} [note] any JSON of up to 1 KiB */
+	/** How this device is; the others see all of a user's devices as one. @param {"online"|"away"} status @param {any} [note] any JSON of up to 256 bytes */
 	async set(status, note) {
 		this.#mine = { status, ...(note !== undefined && { note }) };
 		await this.#connection.request("presence.set", this.#mine);

@@ -104,6 +104,7 @@ export const ADVICE = {
 	banned: "Ask the room's owner.",
 	kicked: "You can join again in a minute.",
 	muted: "Ask a moderator to let you speak again.",
+	not_moderator: "Ask a moderator or the owner of the room.",
 	outranked: "Only somebody of a higher role can do that.",
 	not_owner: "Ask the room's owner.",
 	lobby: "Knock, and wait until somebody lets you in.",
