@@ -126,6 +126,8 @@ export class Person {
 	console = [];
 	/** What was asked for, of whom. */
 	requests = [];
+	/** Whom it may ask, in this order; left out: the site it opens. */
+	sites;
 	#browser;
 	#expected;
 	#faults = [];
@@ -174,7 +176,7 @@ export class Person {
 		const origins = this.requests
 			.filter((url) => !/^(data|blob|about):/.test(url))
 			.map((url) => new URL(url).origin.replace(/^ws/, "http"));
-		const allowed = this.site ? [new URL(this.site).origin] : [];
+		const allowed = (this.sites ?? [this.site]).filter(Boolean).map((site) => new URL(site).origin);
 		assert.deepEqual([...new Set(origins)], allowed, `whom ${this.name} asked`);
 	}
 
