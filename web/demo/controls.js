@@ -1,4 +1,7 @@
+import { listDevices } from "/sdk/signalbox.js";
 import { $, busy, h, icon, notify } from "./dom.js";
+
+const PICKERS = [["audio", "pick-audio"], ["video", "pick-video"], ["speaker", "pick-speaker"]];
 
 /** The buttons under the call. */
 export class Controls {
@@ -41,23 +44,25 @@ export class Controls {
 	}
 
 	async #openDevices() {
-		const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
-		for (const [kind, id] of [["audio", "pick-audio"], ["video", "pick-video"]]) {
-			this.#fill($(id), kind, devices.filter((device) => device.kind === `${kind}input`));
-		}
-		$("devices-hint").textContent = devices.some((device) => device.label)
+		this.#show(await listDevices());
+		$("devices-hint").textContent = this.#call.stream.getTracks().length
 			? ""
 			: "Names appear once the browser may use a microphone or camera.";
+		const off = this.#call.on("devices", ({ devices }) => this.#show(devices));
+		$("devices-dialog").onclose = off;
 		$("devices-dialog").showModal();
 	}
 
+	#show(devices) {
+		for (const [kind, id] of PICKERS) this.#fill($(id), kind, devices.filter((device) => device.kind === kind));
+		$("speakers").hidden = !devices.some(({ kind }) => kind === "speaker");
+	}
+
 	#fill(select, kind, devices) {
-		const used = this.#call.stream.getTracks().find((track) => track.kind === kind)?.getSettings().deviceId;
-		const options = devices.map((device, n) => h("option", {
-			value: device.deviceId,
-			textContent: device.label || `${kind === "audio" ? "Microphone" : "Camera"} ${n + 1}`,
-			selected: device.deviceId === used,
-		}));
+		const used = kind === "speaker"
+			? this.#call.speaker
+			: this.#call.stream.getTracks().find((track) => track.kind === kind)?.getSettings().deviceId;
+		const options = devices.map(({ id, label }) => h("option", { value: id, textContent: label, selected: id === used }));
 		select.replaceChildren(...options);
 		select.disabled = options.length === 0;
 		if (options.length === 0) select.append(h("option", { textContent: "None found" }));

@@ -1,11 +1,15 @@
+import { forgetGuest, guest, joinAsGuest, lookAtInvitation } from "/sdk/guest.js";
 import { Signalbox } from "/sdk/signalbox.js";
 import { completeSignIn, signIn, signOut, token } from "/sdk/signin.js";
 import { $, notify, problem, show } from "./dom.js";
+import { Door, askGuest } from "./knock.js";
 import { Lobby } from "./lobby.js";
+import { Ringing } from "./ringing.js";
 import { RoomView } from "./room-view.js";
 import { watchStatus } from "./status.js";
 
 const CLIENT = { clientId: "demo", scope: "openid profile offline_access rooms:join rooms:create" };
+const PROGRAM = { name: "signalbox-demo", version: "0.1.0" };
 const SIGNED_OUT = "signalbox.demo.signed-out";
 
 let issuer = "";
@@ -26,7 +30,12 @@ window.signalboxDemo = {
 	},
 };
 
-const lobby = new Lobby({ join: (name, wanted) => enterRoom(name, wanted) });
+const lobby = new Lobby({
+	join: (name, wanted) => enterRoom(name, wanted),
+	ring: (user, name) => ringing.call(box, user, name, lobby.wanted()),
+});
+const ringing = new Ringing({ talk });
+const door = new Door({ back: () => showLobby() });
 
 /* ---- the way in ---- */
 
@@ -45,6 +54,8 @@ async function start() {
 		return;
 	}
 	if (who) await enter();
+	else if (inAddress("invitation")) await invited(inAddress("invitation"));
+	else if (guest()) await enterAsGuest({});
 	else welcome();
 }
 
@@ -93,13 +104,8 @@ async function goSignIn(prompt) {
 async function enter() {
 	show("loading");
 	$("loading-text").textContent = "Connecting…";
-	box = new Signalbox({ url: location.origin, token, client: { name: "signalbox-demo", version: "0.1.0" } });
-	watchStatus(box);
-	box.on("closed", ended);
-	box.on("error", (error) => {
-		if (error.reason === "expiring") notify(error, { action: { label: "Sign in", run: () => goSignIn() } });
-		else if (box) notify(error); // else ended() has said it
-	});
+	begin(new Signalbox({ url: location.origin, token, client: PROGRAM }));
+	ringing.begin(box);
 	try {
 		await box.connect();
 	} catch {
@@ -107,13 +113,64 @@ async function enter() {
 	}
 	$("who").hidden = false;
 	$("who-name").textContent = box.user.name;
+	lobby.contacts.begin(box);
 	await route();
+}
+
+function begin(fresh) {
+	box = fresh;
+	watchStatus(box);
+	box.on("closed", ended);
+	box.on("error", (error) => {
+		if (error.reason === "expiring") notify(error, { action: { label: "Sign in", run: () => goSignIn() } });
+		else if (box) notify(error); // else ended() has said it
+	});
+}
+
+/* ---- guests ---- */
+
+/** By an invitation, and not signed in. */
+async function invited(invitation) {
+	const where = { url: location.origin, invitation };
+	try {
+		const found = await lookAtInvitation(where);
+		const name = await askGuest({ found, signIn: () => goSignIn() });
+		await enterAsGuest({ invitation, name });
+	} catch (error) {
+		history.replaceState(null, "", location.pathname);
+		welcome(error);
+	}
+}
+
+/** For one room, and nothing else. */
+async function enterAsGuest({ invitation, name }) {
+	const form = document.body.dataset.view === "guest";
+	try {
+		const { box: fresh, room } = await joinAsGuest({ url: location.origin, client: PROGRAM, invitation, name });
+		begin(fresh);
+		// Told of before anybody listened.
+		$("status").hidden = false;
+		$("status").dataset.state = "open";
+		$("status-word").textContent = "Connected";
+		$("who").hidden = false;
+		$("who-name").textContent = `${fresh.user.name} (guest)`;
+		showRoom(room, lobby.wanted());
+	} catch (error) {
+		forgetGuest();
+		if (!form) throw error;
+		welcome(error);
+	}
 }
 
 function ended({ reason, message }) {
 	leaveView();
 	const lost = box;
 	box = null;
+	if (guest()) {
+		forgetGuest();
+		if (reason !== "page_gone") welcome(message);
+		return;
+	}
 	if (reason === "page_gone" || lost?.leaving) return; // signing out may be faster than the goodbye
 	if (reason === "unauthenticated" || reason === "expired") {
 		signOut();
@@ -128,8 +185,9 @@ function ended({ reason, message }) {
 
 /* ---- rooms ---- */
 
-function roomInAddress() {
-	const match = /^#room=(.+)$/.exec(location.hash);
+/** What stands in the address behind "#key=". */
+function inAddress(key) {
+	const match = new RegExp(`^#${key}=(.+)$`).exec(location.hash);
 	try {
 		return match ? decodeURIComponent(match[1]) : null;
 	} catch {
@@ -140,11 +198,27 @@ function roomInAddress() {
 /** Shows what the address says. */
 async function route() {
 	if (box?.state === undefined || box.state === "closed") return;
-	const name = roomInAddress();
+	const invitation = inAddress("invitation");
+	if (invitation) {
+		await acceptInvitation(invitation);
+		return;
+	}
+	const name = inAddress("room");
 	if (name === (view?.room.name ?? null) && view) return;
 	leaveView();
 	if (name) await enterRoom(name, lobby.wanted());
 	else showLobby();
+}
+
+async function acceptInvitation(invitation) {
+	leaveView();
+	history.replaceState(null, "", location.pathname);
+	try {
+		const { room } = await box.rooms.accept(invitation);
+		await enterRoom(room, lobby.wanted());
+	} catch (error) {
+		showLobby(error);
+	}
 }
 
 function showLobby(error = null) {
@@ -159,21 +233,48 @@ async function enterRoom(name, wanted) {
 	if (entering) return;
 	entering = true;
 	try {
-		const room = await current.join(name);
-		const address = `#room=${encodeURIComponent(name)}`;
-		if (location.hash !== address) history.pushState(null, "", address);
-		view?.close();
-		view = new RoomView(room, box.user, wanted, (why) => {
-			view = null;
-			if (box) showLobby(why);
+		const room = await current.join(name).catch((error) => {
+			if (error.reason !== "lobby") throw error;
+			return door.knock(current, name);
 		});
-		document.title = `${name} · Signalbox`;
-		show("room");
+		if (room) showRoom(room, wanted);
 	} catch (error) {
 		if (box === current && current.state !== "closed") showLobby(error);
 	} finally {
 		entering = false;
 	}
+}
+
+/** @param {any} room @param {{audio: boolean, video: boolean}} wanted @param {any} [ring] the call it belongs to */
+function showRoom(room, wanted, ring = null) {
+	const address = `#room=${encodeURIComponent(room.name)}`;
+	if (!ring && location.hash !== address) history.pushState(null, "", address);
+	if (view?.room !== room) view?.close();
+	lobby.close();
+	view = new RoomView(room, { me: box.user, box, wanted, ring, met: (people) => lobby.contacts.met(people) }, left);
+	document.title = `${view.title} · Signalbox`;
+	show("room");
+}
+
+/** Out of a room. @param {string | null} why */
+function left(why) {
+	view = null;
+	if (!box) return;
+	if (guest()) leaveGuest(why);
+	else showLobby(why);
+}
+
+function leaveGuest(why = null) {
+	leaveSession();
+	forgetGuest();
+	if (location.hash) history.replaceState(null, "", location.pathname);
+	welcome(why);
+}
+
+/** Somebody took the call, or it was taken here. */
+function talk(ring, wanted) {
+	leaveView();
+	showRoom(ring.room, wanted, ring);
 }
 
 function leaveView() {
@@ -194,6 +295,11 @@ $("sign-in").onclick = () => goSignIn();
 $("sign-in-other").onclick = () => goSignIn("login");
 $("sign-up").onclick = () => goSignIn("create");
 $("sign-out").onclick = () => {
+	if (guest()) {
+		leaveView();
+		leaveGuest();
+		return;
+	}
 	leaveSession();
 	signOut();
 	sessionStorage.setItem(SIGNED_OUT, "yes");
@@ -202,7 +308,11 @@ $("sign-out").onclick = () => {
 };
 $("home").onclick = (event) => {
 	event.preventDefault();
-	if (!view) return;
+	if (!view || guest()) return;
+	if (view.ring) {
+		void view.leave();
+		return;
+	}
 	history.pushState(null, "", location.pathname);
 	void route();
 };

@@ -1,15 +1,17 @@
 import { $, avatar, h, icon } from "./dom.js";
 
 /** Writes the list of who is here. */
-export function showPeople(room, me, call) {
-	const { peer, state } = room;
-	const mine = { peer, user: me.id, name: `${me.name} (you)`, state, connected: true };
+export function showPeople(room, me, call, moderator) {
+	const { peer, state, role, muted } = room;
+	const mine = { peer, user: me.id, name: `${me.name} (you)`, state, role, muted, connected: true };
 	const all = [mine, ...room.members.values()];
-	$("people").replaceChildren(...all.map((member) => entry(member, call)));
+	const focused = document.activeElement?.closest?.(".person-more")?.closest("li")?.dataset.peer;
+	$("people").replaceChildren(...all.map((member) => entry(member, call, member !== mine && moderator)));
+	if (focused) $("people").querySelector(`[data-peer="${CSS.escape(focused)}"] .person-more`)?.focus();
 	$("people-count").textContent = String(all.length);
 }
 
-function entry(member, call) {
+function entry(member, call, moderator) {
 	const state = member.state ?? {};
 	const inCall = state.call === true;
 	const data = {
@@ -18,6 +20,8 @@ function entry(member, call) {
 		user: member.user,
 		state: call.peers.get(member.peer)?.state ?? "",
 		connected: String(member.connected !== false),
+		role: member.role,
+		muted: String(member.muted === true),
 	};
 	const item = h("li", { data },
 		avatar(member.user, member.name, "small"),
@@ -27,13 +31,25 @@ function entry(member, call) {
 		item.append(mark(state.audio === true, "mic", "microphone"));
 		item.append(mark(state.video === true, "camera", "camera"));
 	}
+	if (moderator && moderator.over(member)) {
+		const label = `What to do with ${member.name}`;
+		const more = h("button", {
+			type: "button", className: "control small quiet person-more", title: label, data: { testid: "person-menu" },
+			aria: { label, haspopup: "dialog" },
+		}, icon("more"));
+		more.onclick = () => moderator.openMenu(member);
+		item.append(more);
+	}
 	return item;
 }
 
-function note({ connected, state }) {
+const ROLE = { owner: "owner", moderator: "moderator", viewer: "looks on" };
+
+function note({ connected, state, role, muted }) {
 	if (connected === false) return "reconnecting…";
-	if (state?.call !== true) return "not in the call";
-	return state.screen ? "shows the screen" : "";
+	if (muted) return "muted by a moderator";
+	const words = [ROLE[role], state?.screen ? "shows the screen" : state?.call === true ? "" : "not in the call"];
+	return words.filter(Boolean).join(", ");
 }
 
 function mark(on, name, word) {

@@ -1,6 +1,7 @@
 import { Chat } from "./chat.js";
 import { Controls } from "./controls.js";
 import { $, announce, notify } from "./dom.js";
+import { Moderator } from "./moderation.js";
 import { showPeople } from "./people.js";
 import { Tiles } from "./tiles.js";
 
@@ -13,28 +14,41 @@ export class RoomView {
 	#controls;
 	#drawing = 0;
 
+	#met;
+	#moderator;
+
 	/**
 	 * @param {any} room a Room of the SDK
-	 * @param {{id: string, name: string}} me
-	 * @param {{audio: boolean, video: boolean}} wanted
+	 * @param {{
+	 *   me: {id: string, name: string}, box: any, wanted: {audio: boolean, video: boolean},
+	 *   ring: any, met: (people: Iterable<any>) => void,
+	 * }} how `ring`: the Ring that led here, or null
 	 * @param {(why: string | null) => void} closed
 	 */
-	constructor(room, me, wanted, closed) {
+	constructor(room, { me, box, wanted, ring, met }, closed) {
 		this.room = room;
 		this.me = me;
+		this.ring = ring;
+		this.title = ring ? `Call with ${ring.other.name}` : room.name;
+		this.#met = met;
 		this.#closed = closed;
-		this.call = room.call(wanted);
+		this.call = room.call(room.muted ? { ...wanted, audio: false } : wanted);
 		this.#tiles = new Tiles($("tiles"), this.call);
 		this.#chat = new Chat(room, me);
 		this.#controls = new Controls(this.call, () => this.leave());
-		$("room-title").textContent = room.name;
+		this.#moderator = new Moderator(room);
+		$("room-title").textContent = this.title;
 		$("sound-banner").hidden = true;
+		$("copy-link").hidden = ring !== null || me.id.startsWith("guest:");
 		$("copy-link").onclick = () => this.#copyLink();
 		$("unblock").onclick = () => this.#unblock();
 		this.#watchRoom();
 		this.#watchCall();
 		this.#tiles.addMine(room.peer, me);
+		this.#muted();
 		this.#people();
+		this.call.ready.then(() => this.#people(), () => {});
+		if (!ring) this.#describe(box);
 	}
 
 	async leave() {
@@ -46,10 +60,33 @@ export class RoomView {
 	close() {
 		for (const off of this.#offs.splice(0)) off();
 		this.#controls.close();
+		this.#moderator.close();
 		this.#tiles.clear();
 		this.#chat.close();
 		for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+		this.ring?.hangUp().catch(() => {});
 		this.room.leave().catch(() => {});
+	}
+
+	async #describe(box) {
+		const found = await box.rooms.get(this.room.name).catch(() => ({}));
+		if (this.#offs.length === 0) return;
+		this.#moderator.describe(found);
+		if (found.title) this.#rename(found.title);
+	}
+
+	#rename(title) {
+		this.title = title || this.room.name;
+		$("room-title").textContent = this.title;
+		document.title = `${this.title} · Signalbox`;
+	}
+
+	/** A moderator has the last word on the microphone. */
+	#muted() {
+		const { muted } = this.room;
+		$("muted-banner").hidden = !muted;
+		$("mic").disabled = muted;
+		if (muted) this.call.setAudio(false).catch(notify);
 	}
 
 	#on(source, name, listener) {
@@ -57,7 +94,19 @@ export class RoomView {
 	}
 
 	#watchRoom() {
-		const { room } = this;
+		const { room, ring } = this;
+		if (ring) {
+			this.#on(ring, "ended", ({ reason, message }) => {
+				this.close();
+				this.#closed(reason === "hangup" ? null : message);
+			});
+		}
+		this.#on(room, "me", ({ changes }) => {
+			if (changes.muted !== undefined) this.#muted();
+			this.#people();
+		});
+		this.#on(room, "edited", (edit) => this.#chat.edited(edit));
+		this.#on(room, "redacted", (redaction) => this.#chat.redacted(redaction));
 		this.#on(room, "joined", (member) => {
 			announce(`${member.name} is here`);
 			this.#people();
@@ -66,8 +115,9 @@ export class RoomView {
 			announce(`${member.name} left`);
 			this.#people();
 		});
-		this.#on(room, "updated", ({ member }) => {
+		this.#on(room, "updated", ({ member, changes }) => {
 			this.#people();
+			if (!member && changes.title !== undefined) this.#rename(changes.title);
 			if (member) this.#tiles.presence(member);
 		});
 		this.#on(room, "rejoined", () => {
@@ -79,7 +129,8 @@ export class RoomView {
 		this.#on(room, "error", (error) => notify(error));
 		this.#on(room, "closed", ({ reason, message }) => {
 			this.close();
-			this.#closed(reason === "left" ? null : message);
+			// A call's own room ends with it.
+			this.#closed(reason === "left" || ring ? null : message);
 		});
 	}
 
@@ -123,7 +174,8 @@ export class RoomView {
 	}
 
 	#drawPeople() {
-		showPeople(this.room, this.me, this.call);
+		showPeople(this.room, this.me, this.call, this.#moderator);
+		this.#met(this.room.members.values());
 		$("alone").hidden = this.room.members.size > 0;
 	}
 

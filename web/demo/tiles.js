@@ -62,10 +62,12 @@ export class Tiles {
 	}
 
 	/** What a member says of itself decides between picture and initials. */
-	presence({ peer, state, connected }) {
+	presence({ peer, state, connected, muted }) {
 		const tile = this.#tiles.get(peer);
 		if (!tile) return;
-		tile.dataset.audio = String(state?.audio !== false);
+		// Whoever is muted is not heard here, whatever their page does.
+		tile.querySelector("video").muted = muted === true;
+		tile.dataset.audio = String(state?.audio !== false && !muted);
 		tile.dataset.video = String(state?.video === true);
 		tile.dataset.connected = String(connected !== false);
 	}
