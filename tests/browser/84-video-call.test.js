@@ -60,7 +60,7 @@ test("docs/VIDEO-CALL.md can be followed to the end", async (t) => {
 	const folder = join(ownDirectory(), "app");
 	const path = ownDirectory();
 	mkdirSync(folder);
-	symlinkSync(binary, join(path, "signalbox"));
+	symlinkSync(resolve(binary), join(path, "signalbox"));
 	let clientId;
 	for (const { run: command, file, text, add } of steps()) {
 		if (command === "./dev build") continue; // it has been built

@@ -166,12 +166,12 @@ function ended({ reason, message }) {
 	leaveView();
 	const lost = box;
 	box = null;
+	if (reason === "page_gone" || lost?.leaving) return; // signing out may be faster than the goodbye
 	if (guest()) {
 		forgetGuest();
-		if (reason !== "page_gone") welcome(message);
+		welcome(message);
 		return;
 	}
-	if (reason === "page_gone" || lost?.leaving) return; // signing out may be faster than the goodbye
 	if (reason === "unauthenticated" || reason === "expired") {
 		signOut();
 		welcome(message);
@@ -251,7 +251,8 @@ function showRoom(room, wanted, ring = null) {
 	if (!ring && location.hash !== address) history.pushState(null, "", address);
 	if (view?.room !== room) view?.close();
 	lobby.close();
-	view = new RoomView(room, { me: box.user, box, wanted, ring, met: (people) => lobby.contacts.met(people) }, left);
+	const met = (people) => guest() || lobby.contacts.met(people); // guests have nobody to call
+	view = new RoomView(room, { me: box.user, box, wanted, ring, met }, left);
 	document.title = `${view.title} · Signalbox`;
 	show("room");
 }
@@ -259,7 +260,7 @@ function showRoom(room, wanted, ring = null) {
 /** Out of a room. @param {string | null} why */
 function left(why) {
 	view = null;
-	if (!box) return;
+	if (!box || box.state === "closed") return; // ended() says it
 	if (guest()) leaveGuest(why);
 	else showLobby(why);
 }
