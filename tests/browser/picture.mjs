@@ -1,5 +1,6 @@
 // Makes the pictures of the demo, docs/demo*.png. No test; run it when the demo looks different, and look at them:
 //   ./dev build && tests/node_modules/.bin/node tests/browser/picture.mjs
+// Make them smaller then (seven tenths of the width, a palette of 200 colours): none is over 120 KB in the repository.
 import { resolve } from "node:path";
 import { arrive, people, serve, startWay } from "../support/browser.mjs";
 
