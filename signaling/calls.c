@@ -328,6 +328,21 @@ static void written(struct store_op *op)
 	ask_again(l);
 }
 
+/* On the worker of the session that invited. */
+static void news_look(const struct call_news *n)
+{
+	if (!addr_find(n->addr))
+		calls_left(n->id, n->addr);
+}
+
+/* The invitation came here by other workers, so the end of its session can have been here before it: then
+ * that is told once more. */
+static void look_after_caller(const struct live_call *l)
+{
+	call_news_send(worker_at(l->d.caller.worker),
+		(struct call_news){.run = news_look, .addr = l->d.caller}, l->id, (struct str){0});
+}
+
 static void begin(struct call *c)
 {
 	const struct call_params *in = c->params;
@@ -343,6 +358,7 @@ static void begin(struct call *c)
 	l->expires_at = l->started_at + l->timeout_s;
 	l->inviting = c;
 	addr_link_put(&here.by_caller, &l->caller_link, c->from);
+	look_after_caller(l);
 	here.storing++;
 	call_record_begin(l, written);
 }
