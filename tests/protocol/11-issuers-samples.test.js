@@ -24,8 +24,9 @@ async function start(t, name, replaced) {
 	return startServer({ t, config });
 }
 
-async function startWith(t, name, address, path, alg = "RS256") {
+async function startWith(t, name, address, path, { alg = "RS256", keys } = {}) {
 	const issuer = (await new Issuer(name).listen()).discovered(path);
+	if (keys) issuer.answer = (request, response) => (request.url === keys ? response.end(issuer.jwks) : response.writeHead(404).end());
 	t.after(() => issuer.close());
 	await issuer.addKey(alg);
 	if (name === "entra") delete issuer.keys[0].jwk.alg; // Entra's keys do not say it
@@ -159,11 +160,10 @@ test("zitadel.yaml", async (t) => {
 });
 
 test("supabase.yaml", async (t) => {
-	const { issuer, server } = await startWith(t, "supabase", "https://abcdefghijklmnopqrst.supabase.co", "/auth/v1", "ES256");
-	issuer.answer = (request, response) => {
-		if (request.url === "/auth/v1/.well-known/jwks.json") response.end(issuer.jwks);
-		else response.writeHead(404).end();
-	};
+	const { issuer, server } = await startWith(t, "supabase", "https://abcdefghijklmnopqrst.supabase.co", "/auth/v1", {
+		alg: "ES256",
+		keys: "/auth/v1/.well-known/jwks.json",
+	});
 	const header = { typ: "JWT" };
 	const claims = (more) => ({
 		aud: "authenticated",
