@@ -80,6 +80,7 @@ const stages = [
 		name: "threads",
 		build: "tsan",
 		targets: () => [...server(), ...files("tests/unit/test_threads_*.c").map(sourceName)],
+		atATime: 2,
 		programs: () => [
 			...files("tests/unit/test_threads_*.c").map((file) => unitTest("tsan", file)),
 			...files("tests/protocol/*threads*.test.js").map((file) => nodeTest(file, "tsan")),
