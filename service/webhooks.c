@@ -23,6 +23,7 @@ enum {
 	GRACE_MS = 300, /* at the end, for what is on its way */
 	EXPIRE_EVERY_MS = 30000,
 	EXPIRE_AT_ONCE = 1000,
+	EXPIRE_MORE_MS = 50,
 	SETTINGS_MAX = 64 * 1024,
 };
 
@@ -190,7 +191,8 @@ static _Thread_local struct hook *mine[HOOKS_MAX]; /* those that live here */
 static _Thread_local uv_timer_t again, expirer;
 static _Thread_local struct post *undeleted; /* operations that the store did not take */
 static _Thread_local bool begun, draining, cut;
-static atomic_bool poked[HOOKS_MAX]; /* a post is on its way to the home */
+static _Thread_local int64_t given_up; /* events, and not said yet */
+static atomic_bool poked[HOOKS_MAX];   /* a post is on its way to the home */
 
 static struct worker *home_of(size_t i)
 {
@@ -520,14 +522,22 @@ void webhooks_begin(void)
 	begin_all();
 }
 
+static void on_expire(uv_timer_t *timer);
+
+/* As many as that may be followed by more: those come at once, else more could come in than go. */
 static void expired(struct store_op *op)
 {
-	if (!op->rows)
-		return;
 	metric_add(METRIC_HOOKS_WAITING, -(int64_t)op->rows);
 	metric_add(METRIC_HOOKS_EXPIRED, (int64_t)op->rows);
-	log_warn("events for webhooks were given up: they have waited too long",
-		LOG_INT("events", (int64_t)op->rows));
+	given_up += (int64_t)op->rows;
+	if (op->rows == EXPIRE_AT_ONCE && !draining) {
+		uv_timer_start(&expirer, on_expire, EXPIRE_MORE_MS, 0);
+		return;
+	}
+	if (given_up)
+		log_warn("events for webhooks were given up: they have waited too long",
+			LOG_INT("events", given_up));
+	given_up = 0;
 }
 
 static void on_expire(uv_timer_t *timer)

@@ -149,6 +149,23 @@ test("ten thousand wait for one that is down; the other hears at once, and then 
 	await ann.close();
 });
 
+test("what has waited too long is given up, as fast as it comes", async (t) => {
+	const bad = await new Receiver().listen(t);
+	await bad.close();
+	const config = { ...atOnce, hooks: { ...hooks, keep: "2s" }, webhooks: [bad.webhook({ name: "bad", events: ["room.*"] })] };
+	const first = await startServer({ config });
+	await first.stop();
+	const db = new DatabaseSync(join(first.data, "signalbox.db"));
+	db.exec(`INSERT INTO outbox (hook, id, type, key, time, data)
+		WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 19999)
+		SELECT 'bad', 'msg_' || n, 'room.published', 'room:r', ${Date.now() - 3_600_000}, '{}' FROM n`);
+	db.close();
+	const server = await startServer({ config, data: first.data, t });
+	await server.logged(/given up.*events=20000/); // said once, at the end
+	const { signalbox_hooks_waiting, signalbox_hooks_expired_total } = await server.metrics();
+	assert.deepEqual([signalbox_hooks_waiting, signalbox_hooks_expired_total], [0, 20_000]);
+});
+
 test("receivers that never answer, answer far too much, send elsewhere or hang up hold up nobody else", async (t) => {
 	const other = await new Receiver().listen(t);
 	const behaviours = {
