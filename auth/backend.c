@@ -11,7 +11,7 @@
 #include <openssl/rand.h>
 #include <stdio.h>
 
-enum { QUESTION_MAX = 192 * 1024, ANSWER_MAX = 16 * 1024, ROLE_MAX = 16, LOG_EVERY_MS = 10000 };
+enum { QUESTION_MAX = 192 * 1024, ANSWER_MAX = 16 * 1024, LOG_EVERY_MS = 10000 };
 
 struct backend_question {
 	struct post post;
@@ -22,7 +22,7 @@ struct backend_question {
 	backend_done *done; /* NULL: cancelled */
 	void *context;
 	bool posted;
-	char message[BACKEND_MESSAGE_MAX + 1], role[ROLE_MAX + 1];
+	char message[BACKEND_MESSAGE_MAX + 1], role[BACKEND_ROLE_MAX + 1];
 };
 
 unsigned backend_acts;
@@ -134,7 +134,7 @@ static bool read_answer(struct backend_question *q, struct str body, struct back
 		return false;
 	*ret = (struct backend_answer){.err = kind == JSON_TRUE ? ERR_OK : ERR_FORBIDDEN};
 	if (!ret->err)
-		ret->role = read_text(body, "role", q->role, ROLE_MAX);
+		ret->role = read_text(body, "role", q->role, BACKEND_ROLE_MAX);
 	else
 		ret->why = (struct refusal){.reason = "refused_by_backend",
 			.message = read_text(body, "reason", q->message, BACKEND_MESSAGE_MAX).n
@@ -222,6 +222,11 @@ void backend_ask(struct backend_question *q, backend_done *done, void *context)
 	own.count++;
 	if (!can || start_fetch(q))
 		answer_down(q);
+}
+
+bool backend_is_at_ease(void)
+{
+	return !own.draining && !own.failures && own.count < BACKEND_ASKED_MAX / 2;
 }
 
 void backend_cancel(struct backend_question **question)

@@ -21,6 +21,7 @@ enum {
 	BACKEND_FAILURES = 5,
 	BACKEND_REST_MS = 1000,
 	BACKEND_MESSAGE_MAX = 256,
+	BACKEND_ROLE_MAX = 16,
 };
 
 struct backend_options {
@@ -58,6 +59,8 @@ struct json_out *backend_begin(
 	enum backend_act act, const struct principal *who, struct backend_question **ret_q);
 /* Asks; done() is called once, never before this returns, and the question is gone after it. */
 void backend_ask(struct backend_question *q, backend_done *done, void *context);
+/* Whether many more may be asked: else one that need not be asked yet is asked later. */
+bool backend_is_at_ease(void);
 /* done() will not be called. */
 void backend_cancel(struct backend_question **q);
 

@@ -21,3 +21,11 @@ typedef void asked_then(struct place *p, struct call *c, const struct backend_an
 struct json_out *asked_begin(const struct place *p, const struct call *c, enum backend_act act,
 	struct backend_question **ret_q);
 void asked_first(struct place *p, struct call *c, struct backend_question *q, asked_then *then);
+
+/* The same in two steps, so that those who wait for one room need not wait for each other's answers: asked
+ * as soon as the call has come, and heeded in its turn. */
+struct asking;
+struct asking *asked_ahead(struct backend_question *q);
+void asked_turn(struct place *p, struct call *c, struct asking **a, asked_then *then);
+/* Its answer is not needed any more; also of NULL. */
+void asked_drop(struct asking **a);

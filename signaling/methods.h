@@ -46,6 +46,7 @@ struct join_params {
 	struct since_params from;  /* since, when it was given */
 	bool has_place;            /* among the rooms of its session */
 	bool asked;                /* the backend has said yes */
+	struct asking *ahead;      /* or was asked while this waited; NULL: it was not */
 	char peer[PEER_CHARS + 1]; /* that it will have */
 	struct recovery missed;
 };

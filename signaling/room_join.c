@@ -97,13 +97,15 @@ struct member *join_enter(struct place *p, const struct principal *who, struct a
 	return m;
 }
 
-/* What the call took is not needed: a place among its session's rooms, and what it has missed. */
+/* What the call took is not needed: a place among its session's rooms, what it has missed, the backend's
+ * word. */
 static void give_back(struct call *c)
 {
 	struct join_params *in = c->params;
 	if (in->has_place)
 		attendance_give_back(c->from);
 	recovery_drop(in);
+	asked_drop(&in->ahead);
 }
 
 static void join(struct place *p, struct call *c)
@@ -142,6 +144,7 @@ static void join_first_told(struct place *p, struct call *c)
 static void come_in(struct place *p, struct call *c, struct member *m)
 {
 	struct join_params *in = c->params;
+	asked_drop(&in->ahead); /* it has joined meanwhile */
 	if (m) {
 		join_again(m, in->has_place, in->state);
 		answer(c, m);
@@ -172,17 +175,44 @@ static void join_asked(struct place *p, struct call *c, const struct backend_ans
 	join_visit(p, c);
 }
 
-/* Also about who would not get in but for a role that the backend gives. */
-static bool join_asks(struct place *p, struct call *c, enum denial why)
+/* Also about who would not get in but for a role that the backend gives. NULL: it is not asked. */
+static struct backend_question *join_question(
+	const struct place *p, const struct call *c, enum denial why)
 {
-	const struct join_params *in = c->params;
 	struct backend_question *q = NULL;
-	if (in->asked || !asked_wanted(BACKEND_JOIN, c) ||
-		(why && why != DENIAL_PRIVATE && why != DENIAL_LOBBY))
-		return false;
+	if (!asked_wanted(BACKEND_JOIN, c) || (why && why != DENIAL_PRIVATE && why != DENIAL_LOBBY))
+		return NULL;
 	struct json_out *o = asked_begin(p, c, BACKEND_JOIN, &q);
 	json_text(o, "role", role_word(access_role(p, c->who)));
+	return q;
+}
+
+/* Who has to wait for the room need not wait for the answers about all who are before it. */
+static void ask_ahead(struct place *p, struct call *c)
+{
+	struct join_params *in = c->params;
+	size_t limit;
+	if (in->ahead || !backend_is_at_ease() || access_member(p, c))
+		return;
+	struct backend_question *q = join_question(p, c, admit(p, c, &limit));
+	if (q)
+		in->ahead = asked_ahead(q);
+}
+
+static bool join_asks(struct place *p, struct call *c, enum denial why)
+{
+	struct join_params *in = c->params;
+	struct backend_question *q = NULL;
+	if (in->asked)
+		return false;
+	if (in->ahead) {
+		asked_turn(p, c, &in->ahead, join_asked);
+		return true;
+	}
+	if (!(q = join_question(p, c, why)))
+		return false;
 	asked_first(p, c, q, join_asked);
+	rooms_each_waiting(p, join_visit, ask_ahead);
 	return true;
 }
 
@@ -219,7 +249,12 @@ bool since_read(struct call *c, struct str since, struct since_params *ret)
 
 static void arrive(struct post *p)
 {
-	rooms_visit_or((struct call *)p, VISIT_LOADED, join_visit, refused);
+	struct call *c = (struct call *)p;
+	const struct join_params *in = c->params;
+	struct place *there = backend_asked(BACKEND_JOIN) ? rooms_place(in->room) : NULL;
+	if (there && there->kind != PLACE_UNKNOWN && (there->first || there->held))
+		ask_ahead(there, c);
+	rooms_visit_or(c, VISIT_LOADED, join_visit, refused);
 }
 
 void room_join_run(struct call *c)

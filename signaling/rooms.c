@@ -343,6 +343,14 @@ void rooms_visit_or(
 	advance(p);
 }
 
+void rooms_each_waiting(
+	struct place *p, place_visit *visit, void (*what)(struct place *p, struct call *c))
+{
+	for (const struct waiting *w = p->first; w; w = w->next)
+		if (w->call && w->visit == visit)
+			what(p, w->call);
+}
+
 void rooms_hold(struct place *p)
 {
 	p->held++;
@@ -736,11 +744,8 @@ static void sweep(uv_timer_t *timer)
 
 enum err rooms_start(struct worker *w)
 {
-	uint64_t every = options()->room_idle_ms / 4;
-	if (every < SWEEP_MIN_MS)
-		every = SWEEP_MIN_MS;
-	if (every > SWEEP_MAX_MS)
-		every = SWEEP_MAX_MS;
+	uint64_t idle = options()->room_idle_ms / 4, most = SWEEP_MAX_MS;
+	uint64_t every = idle < SWEEP_MIN_MS ? SWEEP_MIN_MS : idle < most ? idle : most;
 	announce_start(w);
 	uv_timer_init(&w->loop, &here.sweep);
 	uv_timer_start(&here.sweep, sweep, every, every);

@@ -65,6 +65,10 @@ typedef void visit_refused(struct call *c, enum err err, const char *reason);
 void rooms_visit_or(
 	struct call *c, enum visit_needs needs, place_visit *visit, visit_refused *refused);
 
+/* To each call that waits for this visit there. */
+void rooms_each_waiting(
+	struct place *p, place_visit *visit, void (*what)(struct place *p, struct call *c));
+
 /* Within a visit that asks the store: later ones wait until rooms_release, as often as it was held. */
 void rooms_hold(struct place *p);
 void rooms_release(struct place *p);

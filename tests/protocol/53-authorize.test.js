@@ -107,6 +107,27 @@ test("what comes behind a join waits for its answer; who leaves meanwhile does n
 	assert.deepEqual(members.map(({ user }) => user), ["ann"]);
 });
 
+test("those who come to one room together are asked about together", async (t) => {
+	const { backend, server } = await start(t, { on: ["join"], timeout: "10s" });
+	const names = Array.from({ length: 12 }, (_, i) => `user${i}`);
+	const all = await Promise.all(names.map((user) => connect(server, { user })));
+	t.after(() => Promise.all(all.map((who) => who.close())));
+	let asked = 0, go;
+	const together = new Promise((done) => (go = done));
+	backend.decide = async ({ user }) => {
+		if (++asked === names.length) go();
+		await together;
+		if (user === "user7") return no("Not you.");
+		return { allow: true, role: user === "user8" ? "viewer" : "member" };
+	};
+	const joins = await Promise.allSettled(all.map((who) => who.call("room.join", { room: "r" })));
+	const word = ({ value, reason }) => value?.role ?? `${reason.reason}: ${reason.text}`;
+	assert.deepEqual(joins.map(word), names.map((_, i) => (i === 7 ? "refused_by_backend: Not you." : i === 8 ? "viewer" : "member")));
+	const { members } = await all[0].call("room.presence", { room: "r" });
+	assert.equal(members.length, names.length - 2); // but herself and who was refused
+	assert.equal(backend.questions.length, names.length);
+});
+
 for (const [when_down, what] of [["deny", "nobody may"], ["allow", "everybody may"]])
 	test(`a backend that is down, slow or confused: ${what}`, async (t) => {
 		const { backend, server } = await start(t, { on: ["join"], workers: 1, timeout: "150ms", when_down });
