@@ -19,7 +19,8 @@ const { values: options } = parseArgs({
 });
 const binary = resolve(process.env.SIGNALBOX_BIN ?? "build/release/signalbox");
 const members = 100;
-const repetitions = options.quick ? 10 : 200;
+const rounds = 5;
+const repetitions = options.quick ? 10 : 40; // in each
 const starts = options.quick ? 2 : 9;
 const crowd = options.quick
 	? { connections: 200, rooms: 2, messages: 20, bytes: 512, rate: 20 }
@@ -143,18 +144,23 @@ async function callgrindControl(pid, ...args) {
 	if (code !== 0) throw new Error(`callgrind_control ${args} ended with ${code}`);
 }
 
-// Instructions of one operation: counted over many, and divided.
+// Instructions of one operation: counted over many, and divided; the median of several rounds, so that
+// what a timer does once meanwhile (the store's threads are counted, too) is not taken for the operation's.
 async function count(server, name, operate) {
 	const files = () => readdirSync(scratch).filter((file) => file.startsWith("callgrind.out."));
+	const costs = [];
 	await operate(); // warm
 	await callgrindControl(server.child.pid, "--zero");
 	await callgrindControl(server.child.pid, "--instr=on");
-	for (let i = 0; i < repetitions; i++) await operate();
+	for (let round = 0; round < rounds; round++) {
+		for (let i = 0; i < repetitions; i++) await operate();
+		const before = new Set(files());
+		await callgrindControl(server.child.pid, `--dump=${name}`); // and begins at 0 again
+		const dump = files().find((file) => !before.has(file));
+		costs.push(selfCost(readFileSync(join(scratch, dump), "utf8")) / repetitions);
+	}
 	await callgrindControl(server.child.pid, "--instr=off");
-	const before = new Set(files());
-	await callgrindControl(server.child.pid, `--dump=${name}`);
-	const dump = files().find((file) => !before.has(file));
-	return Math.round(selfCost(readFileSync(join(scratch, dump), "utf8")) / repetitions);
+	return Math.round(median(costs));
 }
 
 // The sum over all functions of what each spent itself (the file's own summary leaves out threads
