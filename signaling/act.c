@@ -35,11 +35,13 @@ static int rank_of(const struct place *p, struct str user)
 	return most;
 }
 
-/* The spelling is copied: whose it was may be gone when the act is done. */
+/* Nobody acts for or against themselves: what their other tokens make of them is not known while these are
+ * not in the room. The spelling is copied: whose it was may be gone when the act is done. */
 static void is_found(struct place *p, struct call *c, struct str user)
 {
 	struct act_params *in = c->params;
-	if (rank(access_role(p, c->who), c->who) <= rank_of(p, user)) {
+	if (str_eq(user, c->who->user) ||
+		rank(access_role(p, c->who), c->who) <= rank_of(p, user)) {
 		deny(c, DENIAL_OUTRANKED, 0);
 		return;
 	}

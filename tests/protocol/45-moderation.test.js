@@ -179,6 +179,21 @@ onOneAndFourWorkers({ config }, (test) => {
 		await refused(owner.call("room.join", { room: kept }), "forbidden", "kicked");
 	});
 
+	test("nobody undoes what was done to them, whatever their token says when they are not in the room", async ({ people }) => {
+		const room = `m-${++rooms}`;
+		const [owner, deputy] = await people("owner", { user: "deputy", scope: "rooms:join rooms:moderate" });
+		await owner.call("room.create", { room });
+		await deputy.call("room.join", { room });
+		await owner.call("room.mute", { room, user: "deputy", muted: true });
+		for (const away of [false, true]) {
+			if (away) await deputy.call("room.leave", { room });
+			const call = deputy.call("room.mute", { room, user: "deputy", muted: false });
+			await refused(call, "forbidden", "outranked");
+		}
+		assert.equal((await deputy.call("room.join", { room })).muted, true);
+		await refused(deputy.call("room.publish", { room, data: 1 }), "forbidden", "muted");
+	});
+
 	test("what makes no sense is refused by its name, and changes nothing", async ({ server, people }) => {
 		const [room, mod, bob] = await gathered(server, people, "brief", "bob");
 		await refusedField(mod.call("room.kick", { room }), "user");
