@@ -167,5 +167,6 @@ size_t act_put_out(struct place *p, struct str user, const char *reason)
 	struct member *m;
 	for (; (m = room_by_user(p->room, user)); count++)
 		rooms_put_out(m, reason);
+	lobby_end_user(p, user, KNOCK_DENIED);
 	return count;
 }

@@ -52,6 +52,6 @@ void act_done(const struct place *p, const struct call *c, struct str more);
 /* No more can be muted, kicked or banned. */
 void act_refuse_full(struct call *c);
 
-/* All peers of the user leave; they and the others are told why. How many there were. The reason is a
- * literal. */
+/* All peers of the user leave; they and the others are told why. How many there were. Where they knock they
+ * are turned away. The reason is a literal. */
 size_t act_put_out(struct place *p, struct str user, const char *reason);

@@ -56,6 +56,9 @@ void lobby_end(struct knock *k, enum knock_end how);
 /* The same for all of a user's. */
 void lobby_end_user(struct place *p, struct str user, enum knock_end how);
 
+/* Who may come in by the rules now, this user or (n 0) anybody, is let in. */
+void lobby_meet_rules(struct place *p, struct str user);
+
 /* The room is over, or has no lobby any more: whoever knocked is told that it is closed. */
 void lobby_close(struct place *p);
 /* Frees all; nobody is told. */

@@ -205,6 +205,7 @@ static void meet_role(struct member *m, enum role role)
 void rooms_meet_rules(struct place *p, struct str user)
 {
 	struct room *room = p->room;
+	lobby_meet_rules(p, user);
 	for (size_t i = 0; i < room->count;) {
 		struct member *m = room->members[i];
 		bool meant = !user.n || str_eq(m->who->user, user);

@@ -135,6 +135,22 @@ onOneAndFourWorkers({ config }, (test) => {
 		assert.equal((await ann.call("room.knocks", { room })).knocks[0].knock, knock);
 	});
 
+	test("who is put out or given a role meanwhile does not knock any more", async ({ people }) => {
+		const [ann, bob, cat, dan] = await people("ann", "bob", "cat", "dan");
+		const room = await lobbied(ann);
+		for (const client of [bob, cat, dan]) client.knock = (await client.call("room.knock", { room })).knock;
+		await ann.call("room.ban", { room, user: "bob" });
+		await ann.call("room.kick", { room, user: "cat" });
+		await ann.call("room.grant", { room, user: "dan", role: "moderator" });
+		for (const client of [bob, cat]) assert.deepEqual(await params(client, "room.denied"), { room, reason: "denied" });
+		assert.deepEqual(await params(dan, "room.admitted"), { room });
+		for (const [{ knock }, reason] of [[bob, "denied"], [cat, "denied"], [dan, "admitted"]])
+			assert.deepEqual(await params(ann, "room.knock_ended"), { room, knock, reason });
+		assert.deepEqual((await ann.call("room.knocks", { room })).knocks, []);
+		await refused(ann.call("room.admit", { room, knock: bob.knock, remember: true }), "not_found", "no_such_knock");
+		assert.equal((await dan.call("room.join", { room })).role, "moderator");
+	});
+
 	test("a ban, a lock and a room without a lobby are no doors", async ({ people }) => {
 		const [ann, bob] = await people("ann", "bob");
 		const room = await lobbied(ann);
