@@ -174,9 +174,27 @@ static void taken(struct store_op *op)
 		ask(c, STORE_ROOM_INVITATION_GET, accepted);
 }
 
+/* The caller's token names rooms: whether this is one of them. */
+static void seen(struct store_op *op)
+{
+	struct call *c = op->context;
+	struct invitation i = {0};
+	rooms_asked_store(-1);
+	if (!read_invitation(op, &i))
+		return;
+	if (principal_sees_room(c->who, i.room))
+		ask(c, STORE_ROOM_INVITATION_TAKE, taken);
+	else
+		deny(c, DENIAL_NOT_IN_TOKEN, 0);
+}
+
 static void accept_run(struct call *c)
 {
-	if (may_try(c))
+	if (!may_try(c))
+		return;
+	if (c->who->rooms_limited)
+		ask(c, STORE_ROOM_INVITATION_GET, seen);
+	else
 		ask(c, STORE_ROOM_INVITATION_TAKE, taken);
 }
 

@@ -95,6 +95,17 @@ onOneAndFourWorkers({}, (test) => {
 		assert.deepEqual((await server.rpc("room.invitations", { room })).invitations, []);
 	});
 
+	test("a token for other rooms gives its user nothing here", async ({ people }) => {
+		const [ann] = await people("ann");
+		const room = await privateRoom(ann);
+		const { token } = await ann.call("room.invite", { room });
+		const only = (name) => ({ user: "bob", claim: { signalbox: { rooms: [name] } } });
+		const [other, bob] = await people(only("other-*"), only(`${room}*`));
+		await refused(other.call("invitation.accept", { token }), "forbidden", "room_not_in_token");
+		assert.deepEqual((await ann.call("room.roles", { room })).roles, []);
+		assert.deepEqual(await bob.call("invitation.accept", { token }), { room, role: "member" });
+	});
+
 	test("a ban stands above an invitation, and what makes none is refused", async ({ people }) => {
 		const [ann, bob] = await people("ann", "bob");
 		const room = await privateRoom(ann);
