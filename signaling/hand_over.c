@@ -13,7 +13,8 @@
  *   {"user", …}                 what was decided about a user (standing_record.h)
  *   {"knock", "worker", "slot", "generation", "message"?, "time"}    the first to knock first
  *
- * rules are those of an ephemeral room: {"owner", "private", "locked", "lobby"}.
+ * rules are those of an ephemeral room: {"owner", "private", "locked", "lobby", "max_members"?, "title"?,
+ * "metadata"?}.
  *
  * They are read as if a foreigner had written them: a room is there whole, or not at all. */
 #include "core/clock.h"
@@ -51,6 +52,12 @@ static void save_rules(struct json_out *o, const struct rules *r)
 	json_bool(o, "private", r->private);
 	json_bool(o, "locked", r->locked);
 	json_bool(o, "lobby", r->lobby);
+	if (r->max_members)
+		json_int(o, "max_members", r->max_members);
+	if (r->title.n)
+		json_str(o, "title", r->title);
+	if (r->metadata.n)
+		json_raw(o, "metadata", r->metadata);
 	json_close(o, '}');
 	json_int(o, "roles", (int64_t)r->roles.count);
 }
@@ -221,8 +228,9 @@ struct head {
 };
 
 struct kept_rules {
-	struct str owner;
+	struct str owner, title, metadata;
 	struct param_bool private, locked, lobby;
+	struct param_int max_members;
 };
 
 struct kept_role {
@@ -284,6 +292,9 @@ static const struct field rules_fields[] = {
 	FIELD(struct kept_rules, private, BOOL, true, 0, 0),
 	FIELD(struct kept_rules, locked, BOOL, true, 0, 0),
 	FIELD(struct kept_rules, lobby, BOOL, true, 0, 0),
+	FIELD(struct kept_rules, max_members, INT, false, 1, INT64_MAX),
+	FIELD(struct kept_rules, title, STRING, false, 1, NAME_MAX_BYTES),
+	FIELD(struct kept_rules, metadata, RAW, false, 1, METADATA_CEILING),
 	{0},
 };
 
@@ -443,7 +454,10 @@ static bool read_rules(struct str *rest, const struct head *head, struct rules *
 		.owner = in.owner,
 		.private = in.private.yes,
 		.locked = in.locked.yes,
-		.lobby = in.lobby.yes});
+		.lobby = in.lobby.yes,
+		.max_members = in.max_members.n,
+		.title = in.title,
+		.metadata = in.metadata});
 	return read_roles(rest, head->roles.n, *ret_rules);
 }
 
