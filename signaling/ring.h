@@ -47,7 +47,7 @@ static inline bool ring_has(const struct ring *r, uint64_t offset)
 	return offset && offset <= r->top && r->top - offset < r->count;
 }
 
-/* Forgets what is too old. */
+/* Forgets what is too old, or too much since the limits are others. */
 void ring_expire(struct ring *r, uint64_t now_ms);
 
 /* Whether it still holds every message after this offset (true when there was none), and these have

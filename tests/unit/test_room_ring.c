@@ -147,6 +147,23 @@ static void a_message_too_large_to_keep_leaves_no_hole(void **state)
 	ring_finish(&r);
 }
 
+static void fewer_are_held_once_the_limits_say_so(void **state)
+{
+	(void)state;
+	struct ring r = ring_new((struct ring_limits){10, 1000, 1000});
+	for (int i = 0; i < 5; i++)
+		ring_put(&r, STR("one"), 0);
+	r.limits.messages = 2;
+	ring_expire(&r, 0);
+	assert_int_equal(r.count, 2);
+	assert_true(ring_has(&r, 4) && !ring_has(&r, 3));
+	r.limits.messages = 0;
+	ring_expire(&r, 0);
+	assert_int_equal(r.count, 0);
+	assert_int_equal(r.top, 5);
+	ring_finish(&r);
+}
+
 int main(void)
 {
 	const char *given = getenv("SEED");
@@ -157,6 +174,7 @@ int main(void)
 		cmocka_unit_test(against_the_model),
 		cmocka_unit_test(one_that_seems_to_be_from_later_is_not_old),
 		cmocka_unit_test(a_message_too_large_to_keep_leaves_no_hole),
+		cmocka_unit_test(fewer_are_held_once_the_limits_say_so),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
