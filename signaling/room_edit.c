@@ -45,20 +45,32 @@ static void change(struct message *m, struct str data, int64_t now)
 	m->edited_at = data.n ? now : 0;
 }
 
+/* The next piece of news behind `at` that this message has other data, as read_at(). Its offset; 0: there is
+ * none, and nothing to be freed. */
+static uint64_t next_edit(const struct ring *r, uint64_t of, uint64_t at, char **ret_text,
+	struct message *ret_message)
+{
+	struct str value;
+	uint64_t before = r->top - r->count;
+	for (at = at > before ? at : before; ++at <= r->top;) {
+		if (!json_get(ring_at(r, at), "edits", &value))
+			continue;
+		if (read_at(r, at, ret_text, ret_message) && ret_message->edits == of)
+			return at;
+		free(*ret_text);
+		*ret_text = NULL;
+	}
+	return 0;
+}
+
 /* What others said of a message that was taken back says nothing any more. */
 static void redact_edits(struct room *room, uint64_t of)
 {
-	struct ring *r = &room->ring;
-	for (uint64_t at = of + 1; at <= r->top; at++) {
-		struct message m;
-		char *text = NULL;
-		struct str value;
-		if (!ring_has(r, at) || !json_get(ring_at(r, at), "edits", &value))
-			continue;
-		if (read_at(r, at, &text, &m) && m.edits == of) {
-			change(&m, (struct str){0}, 0);
-			put_at(room, &m);
-		}
+	struct message m;
+	char *text = NULL;
+	for (uint64_t at = of; (at = next_edit(&room->ring, of, at, &text, &m));) {
+		change(&m, (struct str){0}, 0);
+		put_at(room, &m);
 		free(text);
 	}
 }
@@ -119,16 +131,25 @@ static void change_told(struct place *p, struct call *c, enum err err)
 	message_reply_offset(c, room->epoch, news.offset);
 }
 
+/* What is to be changed: a message, or, to be taken back, what news still say of one that is held no more. */
+static bool find(const struct ring *r, const struct edit_params *in, char **ret_text,
+	struct message *ret_message)
+{
+	uint64_t offset = (uint64_t)in->offset.n;
+	if (ring_has(r, offset))
+		return read_at(r, offset, ret_text, ret_message) && !ret_message->edits &&
+			!ret_message->redacts && !ret_message->redacted;
+	return !in->data.p && next_edit(r, offset, offset, ret_text, ret_message) &&
+		!ret_message->redacted;
+}
+
 static enum denial may_change_here(const struct place *p, const struct call *c)
 {
-	const struct edit_params *in = c->params;
 	struct ring *r = &p->room->ring;
 	struct message target;
 	char *text = NULL;
-	uint64_t offset = (uint64_t)in->offset.n;
 	ring_expire(r, worker_now_ms());
-	bool found = ring_has(r, offset) && read_at(r, offset, &text, &target) && !target.edits &&
-		!target.redacts && !target.redacted;
+	bool found = find(r, c->params, &text, &target);
 	enum denial why = found ? may_change(p, c, target.user) : DENIAL_NO_MESSAGE;
 	free(text);
 	return why;

@@ -162,6 +162,29 @@ onOneAndFourWorkers({ config }, (test) => {
 		assert.deepEqual(messages.at(-2).from, { peer: null, user: "mod" });
 	});
 
+	test("what is still told of a message that is held no more is taken back, too", async ({ people }) => {
+		const [ann, bob] = await people("ann", "bob");
+		await ann.call("room.create", { room: "e4", history: { messages: 4 } });
+		const { epoch } = await ann.call("room.join", { room: "e4" });
+		await publishMany(ann, "e4", 2);
+		await ann.call("room.edit", { room: "e4", offset: 1, data: "secret" });
+		await publishMany(ann, "e4", 2);
+		await refused(ann.call("room.edit", { room: "e4", offset: 1, data: 1 }), "not_found", "no_such_message");
+		await refused(bob.call("room.redact", { room: "e4", offset: 1 }), "forbidden", "not_yours");
+		assert.deepEqual(await ann.call("room.redact", { room: "e4", offset: 1 }), { epoch, offset: 6 });
+		const { messages } = await bob.call("room.history", { room: "e4" });
+		assert.deepEqual(messages.map(({ offset, data, redacted }) => [offset, data, redacted]), [
+			[3, null, true],
+			[4, 1, undefined],
+			[5, 2, undefined],
+			[6, null, undefined],
+		]);
+		await refused(ann.call("room.redact", { room: "e4", offset: 1 }), "not_found", "no_such_message");
+		// fewer from now on are fewer at once
+		await ann.call("room.update", { room: "e4", history: { messages: 1 } });
+		assert.deepEqual(offsets((await bob.call("room.history", { room: "e4" })).messages), [6]);
+	});
+
 	test("what others have said is not edited, nor taken back, by a member", async ({ people }) => {
 		const [ann, bob, eve] = await people("ann", "bob", "eve");
 		await ann.call("room.join", { room: "e3" });

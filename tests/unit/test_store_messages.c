@@ -109,6 +109,9 @@ static void redact(char user, int64_t offset, bool anybody)
 {
 	const char *none = NULL;
 	bool can = can_change(offset) && (anybody || all[offset].user == user);
+	for (int64_t i = gone + 1; offset <= gone && i <= top; i++) /* its edits may be left */
+		can |= all[i].edits == offset && !all[i].redacted &&
+			(anybody || all[i].user == user);
 	for (int64_t i = 1; can && i <= top; i++)
 		if (i == offset || all[i].edits == offset) {
 			all[i].data[0] = 0;
