@@ -106,19 +106,46 @@ static void look_run(struct call *c)
 
 /* ---- invitation.accept: the store first, then the room, if it is in memory ---- */
 
-static void accept_visit(struct place *p, struct call *c)
+static void answer(struct call *c)
 {
 	const struct invited_params *in = c->params;
-	if (p->kind == PLACE_STORED && in->role < ROLE_OWNER) {
-		rules_put_role(p->rules, c->who->user, in->role);
-		rooms_meet_rules(p, c->who->user);
-	}
 	struct json_out *o = call_result(c);
 	json_open(o, NULL, '{');
 	json_str(o, "room", in->room);
 	json_text(o, "role", role_word(in->role));
 	json_close(o, '}');
 	call_reply(c);
+}
+
+/* None: it was taken away again. */
+static void role_known(struct store_op *op)
+{
+	struct call *c = op->context;
+	struct place *p = c->state;
+	c->state = NULL;
+	if (!op->err) {
+		rules_put_role(p->rules, c->who->user, role_parse(store_str(op, 0, 0)));
+		rooms_meet_rules(p, c->who->user);
+	}
+	if (op->err && op->err != ERR_NOT_FOUND)
+		call_refuse(c, op->err); /* tried again it is found to have been done */
+	else
+		answer(c);
+	rooms_release(p);
+}
+
+/* Moderators may have given and taken since: what the store says while nobody else is here is the last
+ * word. */
+static void accept_visit(struct place *p, struct call *c)
+{
+	if (p->kind != PLACE_STORED) {
+		answer(c);
+		return;
+	}
+	c->state = p;
+	rooms_hold(p);
+	store_ask(STORE_ROOM_ROLE, role_known, c, STORE_INT(p->rules->id), STORE_TEXT(c->who->user),
+		STORE_END);
 }
 
 static void arrive(struct post *post)
@@ -134,7 +161,7 @@ static void go_to_room(struct call *c)
 	if (home == worker_self())
 		arrive(&c->post);
 	else if (worker_post_call(home, &c->post))
-		call_refuse(c, ERR_OVERLOADED); /* tried again it is found to have been done */
+		call_refuse(c, ERR_OVERLOADED); /* here, too */
 }
 
 static void accepted(struct store_op *op)

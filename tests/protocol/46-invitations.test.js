@@ -57,6 +57,21 @@ onOneAndFourWorkers({}, (test) => {
 		const open = await privateRoom(ann, { visibility: "public" });
 		const { token } = await ann.call("room.invite", { room: open, role: "viewer" });
 		assert.equal((await bob.call("invitation.accept", { token })).role, "member");
+		assert.deepEqual((await ann.call("room.roles", { room: open })).roles, []);
+	});
+
+	test("a role that is taken away while its invitation is accepted once more stays away", async ({ people }) => {
+		const [ann, bob] = await people("ann", "bob");
+		const room = await privateRoom(ann);
+		const { token } = await ann.call("room.invite", { room });
+		const accept = () => bob.call("invitation.accept", { token });
+		const grant = (role) => ann.call("room.grant", { room, user: "bob", role });
+		await accept();
+		for (let round = 0; round < 20; round++) {
+			await grant("member");
+			await Promise.all([accept(), accept(), grant("viewer"), accept(), accept()]);
+			assert.deepEqual((await ann.call("room.roles", { room })).roles, [{ user: "bob", role: "viewer" }]);
+		}
 	});
 
 	test("what was used up, revoked or never was is all the same", async ({ server, people }) => {
