@@ -216,8 +216,7 @@ void lobby_meet_rules(struct place *p, struct str user)
 {
 	for (struct knock *k = p->lobby.first, *next; k; k = next) {
 		next = k->next;
-		if ((!user.n || str_eq(k->who->user, user)) &&
-			access_role(p, k->who) > ROLE_BANNED)
+		if ((!user.n || str_eq(k->who->user, user)) && access_role(p, k->who) > ROLE_BANNED)
 			lobby_end(k, KNOCK_ADMITTED);
 	}
 }

@@ -92,8 +92,7 @@ static bool is_too_old(const struct ring *r, const struct ring_item *item, uint6
 
 void ring_expire(struct ring *r, uint64_t now_ms)
 {
-	while (r->count &&
-		(r->count > r->limits.messages || is_too_old(r, nth(r, 0), now_ms)))
+	while (r->count && (r->count > r->limits.messages || is_too_old(r, nth(r, 0), now_ms)))
 		forget_oldest(r);
 	if (!r->count) {
 		free(r->items);
