@@ -297,6 +297,7 @@ test("what was decided is so after a restart, a crash and a hand-over", async (t
 		await mod.call("room.ban", { room, user: "ban", reason: "x" });
 		await mod.call("room.mute", { room, user: "mum", muted: true, signals: ["offer"] });
 		await mod.call("room.lock", { room, locked: true });
+		await mod.call("room.update", { room, title: "Club", metadata: { a: 1 } });
 	}
 	const { bans } = await mod.call("room.bans", { room: "brief" });
 	const resumes = [mod, mum].map(({ id, received }) => ({ session: id, received }));
@@ -313,7 +314,8 @@ test("what was decided is so after a restart, a crash and a hand-over", async (t
 		);
 		await refused(backMum.call("room.publish", { room, data: 1 }), "forbidden", "muted");
 		assert.deepEqual((await backMod.call("room.bans", { room })).bans.map(({ user, by }) => [user, by]), [["ban", "mod"]]);
-		assert.equal((await backMod.call("room.get", { room })).locked, true);
+		const { locked, title, metadata } = await backMod.call("room.get", { room });
+		assert.deepEqual([locked, title, metadata], [true, "Club", { a: 1 }]);
 	};
 
 	// a hand-over: also what only memory has

@@ -641,16 +641,12 @@ static void rules_of_an_ephemeral_room_are_handed_over(void **state)
 	gather(2, "e-1");
 	expect_at(joined(ann, "e-desk-1"), "result.role", "\"moderator\"");
 	expect_reason(ask(bob, "room.join", "{\"room\":\"e-desk-1\"}"), "room_private");
-	expect_result(ask(ann, "room.update",
-		"{\"room\":\"e-desk-1\",\"title\":\"Desk\",\"metadata\":{\"a\":1}}"));
 	end_here(0, 2, NULL);
 	load(buf_str(&records));
 	expect_reason(ask(bob, "room.join", "{\"room\":\"e-desk-1\"}"), "room_private");
 	struct str a = ask(ann, "room.get", "{\"room\":\"e-desk-1\"}");
 	expect_at(a, "result.role", "\"moderator\"");
 	expect_at(a, "result.visibility", "\"private\"");
-	expect_at(a, "result.title", "\"Desk\"");
-	expect_at(a, "result.metadata", "{\"a\":1}");
 	expect_at(a, "result.persistent", "false");
 	part();
 }
