@@ -461,8 +461,7 @@ static void take_role(struct place *p, const struct store_op *op, size_t row)
 
 static void take_ban(struct place *p, const struct store_op *op, size_t row)
 {
-	struct standing *standing = standing_put(&p->standings, store_str(op, row, 0), true);
-	standing_ban(standing,
+	standing_ban(standing_put(&p->standings, store_str(op, row, 0), true),
 		&(struct ban){.reason = store_str(op, row, 1),
 			.by = store_str(op, row, 2),
 			.created_at = store_int(op, row, 3),
@@ -471,8 +470,8 @@ static void take_ban(struct place *p, const struct store_op *op, size_t row)
 
 static void take_mute(struct place *p, const struct store_op *op, size_t row)
 {
-	struct standing *standing = standing_put(&p->standings, store_str(op, row, 0), true);
-	standing_mute(standing, store_str(op, row, 1));
+	standing_mute(
+		standing_put(&p->standings, store_str(op, row, 0), true), store_str(op, row, 1));
 }
 
 static const struct part {
