@@ -2,6 +2,7 @@
 
 #include "core/mem.h"
 #include "signaling/access.h"
+#include "signaling/asked.h"
 #include "signaling/durable.h"
 #include "signaling/methods.h"
 #include "signaling/options.h"
@@ -212,6 +213,32 @@ static void change_kept(struct place *p, struct call *c)
 			STORE_INT(moderates(p, c)), STORE_END);
 }
 
+static void visit(struct place *p, struct call *c);
+
+static void edit_asked(struct place *p, struct call *c, const struct backend_answer *a)
+{
+	struct edit_params *in = c->params;
+	in->asked = true;
+	if (a->err)
+		call_fail(c, a->err, &a->why);
+	else
+		visit(p, c);
+}
+
+/* Other data is published, too: what the backend would not let pass does not come in by an edit. */
+static bool edit_asks(struct place *p, struct call *c)
+{
+	const struct edit_params *in = c->params;
+	struct backend_question *q = NULL;
+	if (!in->data.p || in->asked || !asked_wanted(BACKEND_PUBLISH, c))
+		return false;
+	struct json_out *o = asked_begin(p, c, BACKEND_PUBLISH, &q);
+	json_raw(o, "data", in->data);
+	json_int(o, "edits", in->offset.n);
+	asked_first(p, c, q, edit_asked);
+	return true;
+}
+
 static void visit(struct place *p, struct call *c)
 {
 	const struct edit_params *in = c->params;
@@ -222,7 +249,7 @@ static void visit(struct place *p, struct call *c)
 		why = DENIAL_NO_MESSAGE;
 	if (why)
 		deny(c, why, 0);
-	else if (!durable_ready(p, c, visit))
+	else if (edit_asks(p, c) || !durable_ready(p, c, visit))
 		return;
 	else if (p->room->history)
 		change_kept(p, c);

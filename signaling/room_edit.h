@@ -7,7 +7,9 @@
 struct edit_params {
 	struct str room, epoch, data;
 	struct param_int offset;
-	int64_t time; /* the handler's own: of the news, while its event is written */
+	/* the handler's own */
+	int64_t time; /* of the news, while its event is written */
+	bool asked;   /* the backend has said yes */
 };
 
 extern const struct field edit_fields[], redact_fields[];

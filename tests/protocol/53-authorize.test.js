@@ -43,11 +43,14 @@ test("its word counts, for each thing that it is asked about", async (t) => {
 	const { epoch } = await ann.call("room.join", { room: "open" });
 	await refused(ann.call("room.publish", { room: "open", data: "spam" }), "forbidden", "refused_by_backend");
 	assert.deepEqual(await ann.call("room.publish", { room: "open", data: [1] }), { epoch, offset: 1 });
+	await refused(ann.call("room.edit", { room: "open", offset: 1, data: "spam" }), "forbidden", "refused_by_backend");
+	assert.deepEqual(await ann.call("room.edit", { room: "open", offset: 1, data: "tea" }), { epoch, offset: 2 });
+	await ann.call("room.redact", { room: "open", offset: 1 });
 	await refused(ann.call("room.create", { room: "mine" }), "forbidden", "refused_by_backend");
 	assert.equal((await ann.call("room.create", { room: "own-1", title: "One" })).owner, "ann");
-	const asked = backend.questions.map(({ type, user, name, room, role, title, data }) => ({ type, user, name, room, role, title, data }));
+	const asked = backend.questions.map(({ type, user, name, room, role, title, data, edits }) => ({ type, user, name, room, role, title, data, edits }));
 	const who = { user: "ann", name: "ann" };
-	const question = (more) => ({ ...who, room: undefined, role: undefined, title: undefined, data: undefined, ...more });
+	const question = (more) => ({ ...who, room: undefined, role: undefined, title: undefined, data: undefined, edits: undefined, ...more });
 	assert.deepEqual(asked, [
 		question({ type: "connect", user: "eve", name: "eve" }),
 		question({ type: "connect", user: "eve", name: "eve" }),
@@ -56,6 +59,8 @@ test("its word counts, for each thing that it is asked about", async (t) => {
 		question({ type: "join", room: "open", role: "member" }),
 		question({ type: "publish", room: "open", data: "spam" }),
 		question({ type: "publish", room: "open", data: [1] }),
+		question({ type: "publish", room: "open", data: "spam", edits: 1 }),
+		question({ type: "publish", room: "open", data: "tea", edits: 1 }),
 		question({ type: "create", room: "mine", title: "" }),
 		question({ type: "create", room: "own-1", title: "One" }),
 	]);
