@@ -115,3 +115,19 @@ void json_nothing(struct json_out *o, const char *key)
 {
 	json_raw(o, key, STR("null"));
 }
+
+void json_str_if(struct json_out *o, const char *key, struct str s)
+{
+	if (s.n)
+		json_str(o, key, s);
+	else
+		json_nothing(o, key);
+}
+
+void json_int_if(struct json_out *o, const char *key, int64_t n)
+{
+	if (n)
+		json_int(o, key, n);
+	else
+		json_nothing(o, key);
+}

@@ -22,6 +22,9 @@ void json_raw(struct json_out *o, const char *key, struct str s);   /* already J
 void json_int(struct json_out *o, const char *key, int64_t n);
 void json_bool(struct json_out *o, const char *key, bool yes);
 void json_nothing(struct json_out *o, const char *key);
+/* null where there is none: an empty string, 0. */
+void json_str_if(struct json_out *o, const char *key, struct str s);
+void json_int_if(struct json_out *o, const char *key, int64_t n);
 
 /* Appends one JSON string with its quotes. */
 void json_add_string(struct buf *b, struct str s);

@@ -29,6 +29,14 @@ static inline bool str_is(struct str a, const char *text)
 	return str_eq(a, str_of(text));
 }
 
+/* <0, 0, >0: by bytes; what is a beginning of the other comes first. */
+static inline int str_order(struct str a, struct str b)
+{
+	size_t n = a.n < b.n ? a.n : b.n;
+	int order = n ? memcmp(a.p, b.p, n) : 0;
+	return order ? order : (a.n > b.n) - (a.n < b.n);
+}
+
 static inline bool str_starts(struct str a, struct str prefix)
 {
 	return a.n >= prefix.n && memcmp(a.p, prefix.p, prefix.n) == 0;

@@ -173,10 +173,7 @@ static void show(struct coming *g, const struct invitation *i)
 	struct json_out o = JSON_OUT(&b);
 	json_open(&o, NULL, '{');
 	json_str(&o, "room", i->room);
-	if (i->title.n)
-		json_str(&o, "title", i->title);
-	else
-		json_nothing(&o, "title");
+	json_str_if(&o, "title", i->title);
 	json_bool(&o, "guests", i->guests);
 	json_close(&o, '}');
 	answer(g, 200, &b);

@@ -144,16 +144,22 @@ void act_now(struct place *p, struct call *c, act_apply *apply)
 	}
 }
 
+void act_audit(const struct call *c, struct str room, struct str user, const char *key,
+	struct str value)
+{
+	struct buf detail = BUF_INIT(DETAIL_MAX_BYTES);
+	buf_addf(&detail, "room=" STR_FMT, STR_ARG(room));
+	if (value.n)
+		buf_addf(&detail, " %s%s" STR_FMT, key ? key : "", key ? "=" : "", STR_ARG(value));
+	audit_add(.action = c->method->name, .actor = c->who->user, .user = user,
+		.detail = buf_str(&detail));
+	buf_free(&detail);
+}
+
 void act_done(const struct place *p, const struct call *c, struct str more)
 {
 	const struct act_params *in = c->params;
-	struct buf detail = BUF_INIT(DETAIL_MAX_BYTES);
-	buf_addf(&detail, "room=" STR_FMT, STR_ARG(p->name));
-	if (more.n)
-		buf_addf(&detail, " " STR_FMT, STR_ARG(more));
-	audit_add(.action = c->method->name, .actor = c->who->user, .user = in->user,
-		.detail = buf_str(&detail));
-	buf_free(&detail);
+	act_audit(c, p->name, in->user, NULL, more);
 }
 
 void act_refuse_full(struct call *c)

@@ -47,7 +47,11 @@ void act_submit(struct place *p, struct call *c, act_apply *apply, enum store_ve
 /* The same for what only this process knows. */
 void act_now(struct place *p, struct call *c, act_apply *apply);
 
-/* It has been done: the line in the audit, with other words, or none. */
+/* What was done in a room: its line in the audit. user: to whom, or nobody. Behind the room stands the value,
+ * under a key if there is one. */
+void act_audit(const struct call *c, struct str room, struct str user, const char *key,
+	struct str value);
+/* It has been done: the same of an act, with other words, or none. */
 void act_done(const struct place *p, const struct call *c, struct str more);
 /* No more can be muted, kicked or banned. */
 void act_refuse_full(struct call *c);

@@ -19,15 +19,6 @@ static const struct field ban_fields[] = {
 	{0},
 };
 
-/* expires_at: or null */
-static void write_end(struct json_out *o, int64_t expires_at)
-{
-	if (expires_at)
-		json_int(o, "expires_at", expires_at);
-	else
-		json_nothing(o, "expires_at");
-}
-
 /* Columns: whether an invitation went with it. */
 static void set_banned(struct place *p, struct call *c, const struct store_op *op)
 {
@@ -44,7 +35,7 @@ static void set_banned(struct place *p, struct call *c, const struct store_op *o
 	json_open(o, NULL, '{');
 	json_str(o, "room", p->name);
 	json_str(o, "user", in->user);
-	write_end(o, in->ban.expires_at);
+	json_int_if(o, "expires_at", in->ban.expires_at);
 	if (op && op->verb == STORE_ROOM_BAN && store_int(op, 0, 0))
 		json_bool(o, "invitation_revoked", true);
 	json_close(o, '}');
@@ -134,16 +125,10 @@ static const struct field bans_fields[] = {
 	{0},
 };
 
-static int compare(struct str a, struct str b)
-{
-	int order = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
-	return order ? order : a.n < b.n ? -1 : a.n > b.n;
-}
-
 static int by_user(const void *a, const void *b)
 {
 	const struct standing *const *one = a, *const *other = b;
-	return compare((*one)->user, (*other)->user);
+	return str_order((*one)->user, (*other)->user);
 }
 
 /* Those behind the cursor, sorted by user; the caller frees the list. */
@@ -156,7 +141,7 @@ static const struct standing **bans_behind(
 	size_t count = 0;
 	for (size_t i = 0; (standing = standings_next(&p->standings, &i));)
 		if (standing_of(&p->standings, standing->user) && standing->banned &&
-			(!cursor.n || compare(standing->user, cursor) > 0))
+			(!cursor.n || str_order(standing->user, cursor) > 0))
 			list[count++] = standing;
 	qsort(list, count, sizeof(struct standing *), by_user);
 	*ret_count = count;
@@ -167,13 +152,10 @@ static void write_ban(struct json_out *o, const struct standing *standing)
 {
 	json_open(o, NULL, '{');
 	json_str(o, "user", standing->user);
-	if (standing->ban.reason.n)
-		json_str(o, "reason", standing->ban.reason);
-	else
-		json_nothing(o, "reason");
+	json_str_if(o, "reason", standing->ban.reason);
 	json_str(o, "by", standing->ban.by);
 	json_int(o, "created_at", standing->ban.created_at);
-	write_end(o, standing->ban.expires_at);
+	json_int_if(o, "expires_at", standing->ban.expires_at);
 	json_close(o, '}');
 }
 

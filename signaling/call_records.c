@@ -202,22 +202,6 @@ static struct entry entry_of_row(const struct store_op *op, size_t row)
 		.seen = store_int(op, row, 11)};
 }
 
-static void write_text(struct json_out *o, const char *key, struct str s)
-{
-	if (s.n)
-		json_str(o, key, s);
-	else
-		json_nothing(o, key);
-}
-
-static void write_time(struct json_out *o, const char *key, int64_t at)
-{
-	if (at)
-		json_int(o, key, at);
-	else
-		json_nothing(o, key);
-}
-
 static void write_entry(struct json_out *o, const struct entry *e)
 {
 	json_open(o, NULL, '{');
@@ -225,13 +209,13 @@ static void write_entry(struct json_out *o, const struct entry *e)
 	json_str(o, "room", e->room);
 	json_text(o, "direction", e->out ? "out" : "in");
 	json_str(o, "user", e->user);
-	write_text(o, "name", e->name);
-	write_text(o, "outcome", e->outcome);
+	json_str_if(o, "name", e->name);
+	json_str_if(o, "outcome", e->outcome);
 	if (e->data.n)
 		json_raw(o, "data", e->data);
 	json_int(o, "started_at", e->started_at);
-	write_time(o, "answered_at", e->answered_at);
-	write_time(o, "ended_at", e->ended_at);
+	json_int_if(o, "answered_at", e->answered_at);
+	json_int_if(o, "ended_at", e->ended_at);
 	json_bool(o, "seen", e->seen);
 	json_close(o, '}');
 }

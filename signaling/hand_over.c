@@ -374,7 +374,7 @@ static bool add_member(
 		room_by_endpoint(room, addr) || room_by_peer(room, in->peer))
 		return false;
 	struct principal *gone = lives ? NULL : principal_new(&nobody);
-	struct member *m = room_add_again(
+	struct member *m = room_add(
 		room, lives ? who : gone, addr, role, in->state, in->peer, (uint64_t)in->seq.n);
 	m->connected = in->connected.yes;
 	m->muted = in->muted.yes;

@@ -1,9 +1,9 @@
 #include "signaling/invitations.h"
 
-#include "auth/audit.h"
 #include "auth/withdrawal.h"
 #include "core/mem.h"
 #include "signaling/access.h"
+#include "signaling/act.h"
 #include "signaling/methods.h"
 #include "signaling/signaling.h"
 #include "store/page.h"
@@ -24,7 +24,8 @@ struct invitation invitation_of_row(const struct store_op *op)
 		.uses_left = store_int(op, 0, 5),
 		.mine = store_str(op, 0, 6),
 		.banned = store_int(op, 0, 7) != 0,
-		.kept = store_int(op, 0, 8) != 0};
+		.kept = store_int(op, 0, 8) != 0,
+		.roles = store_int(op, 0, 9)};
 }
 
 struct str invitation_sid(struct str id, char *out)
@@ -64,16 +65,6 @@ static int64_t uses_asked(const struct invite_params *in)
 	return in->uses.given ? in->uses.n : 1;
 }
 
-static void audit(
-	const struct call *c, struct str user, struct str room, const char *what, struct str id)
-{
-	struct buf detail = BUF_INIT(1024);
-	buf_addf(&detail, "room=" STR_FMT " %s=" STR_FMT, STR_ARG(room), what, STR_ARG(id));
-	audit_add(.action = c->method->name, .actor = c->who->user, .user = user,
-		.detail = buf_str(&detail));
-	buf_free(&detail);
-}
-
 static void invited(struct store_op *op)
 {
 	struct call *c = op->context;
@@ -86,7 +77,7 @@ static void invited(struct store_op *op)
 	} else if (op->err) {
 		call_refuse(c, op->err);
 	} else {
-		audit(c, STR(""), in->room, "invitation", str_of(in->id));
+		act_audit(c, in->room, STR(""), "invitation", str_of(in->id));
 		struct json_out *o = call_result(c);
 		json_open(o, NULL, '{');
 		json_text(o, "invitation", in->id);
@@ -236,7 +227,7 @@ static void ended(struct store_op *op)
 	if (in->guests.yes && until > now)
 		withdrawals_take(
 			WITHDRAWN_GRANT, invitation_sid(op->args[1].bytes, sid), now, until);
-	audit(c, STR(""), in->room, "invitation", in->invitation);
+	act_audit(c, in->room, STR(""), "invitation", in->invitation);
 	call_reply_empty(c);
 }
 

@@ -21,6 +21,7 @@ struct invitation {
 	struct str mine; /* what the user is in the room without it; empty: nothing */
 	bool banned;     /* the user */
 	bool kept;       /* mine is written down: it is not only what everybody is */
+	int64_t roles;   /* that the room has given */
 };
 struct invitation invitation_of_row(const struct store_op *op);
 

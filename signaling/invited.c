@@ -1,7 +1,7 @@
 /* invitation.look and invitation.accept: by who has the token of an invitation (invitations.h). */
-#include "auth/audit.h"
 #include "auth/guesses.h"
 #include "signaling/access.h"
+#include "signaling/act.h"
 #include "signaling/invitations.h"
 #include "signaling/methods.h"
 #include "signaling/signaling.h"
@@ -53,7 +53,7 @@ static void ask(struct call *c, enum store_verb verb, void (*done)(struct store_
 	secret_hash(in->token, hash);
 	rooms_asked_store(1);
 	store_ask(verb, done, c, STORE_HASH(hash), STORE_TEXT(c->who->user), STORE_INT(time(NULL)),
-		STORE_END);
+		STORE_INT(ROLES_MAX), STORE_END);
 }
 
 /* What it is, when it is good for this caller; else the call is refused. */
@@ -87,10 +87,7 @@ static void looked(struct store_op *op)
 	struct json_out *o = call_result(c);
 	json_open(o, NULL, '{');
 	json_str(o, "room", i.room);
-	if (i.title.n)
-		json_str(o, "title", i.title);
-	else
-		json_nothing(o, "title");
+	json_str_if(o, "title", i.title);
 	json_str(o, "role", i.role);
 	json_bool(o, "guests", i.guests);
 	json_int(o, "expires_at", i.expires_at);
@@ -164,27 +161,33 @@ static void go_to_room(struct call *c)
 		call_refuse(c, ERR_OVERLOADED); /* here, too */
 }
 
+static void refuse_use(struct call *c, const struct invitation *i)
+{
+	bool full = i->uses_left && i->roles >= ROLES_MAX;
+	if (i->banned)
+		deny(c, DENIAL_BANNED, 0);
+	else
+		deny(c, full ? DENIAL_TOO_MANY_ROLES : DENIAL_NO_INVITATION, full ? ROLES_MAX : 0);
+}
+
 static void accepted(struct store_op *op)
 {
 	struct call *c = op->context;
 	struct invited_params *in = c->params;
 	struct invitation i = {0};
-	char detail[NAME_MAX_BYTES + 8];
 	rooms_asked_store(-1);
 	if (!read_invitation(op, &i))
 		return;
 	bool lesser = str_is(i.role, "viewer") && i.mine.n; /* there everybody is more */
 	if (i.banned || (!i.kept && !lesser)) {
-		deny(c, i.banned ? DENIAL_BANNED : DENIAL_NO_INVITATION, 0);
+		refuse_use(c, &i);
 		return;
 	}
 	in->role = role_parse(i.mine);
 	memcpy(in->text, i.room.p, i.room.n);
 	in->room = (struct str){in->text, i.room.n};
-	int n = snprintf(detail, sizeof(detail), "room=" STR_FMT, STR_ARG(i.room));
 	if (in->taken)
-		audit_add(.action = c->method->name, .actor = c->who->user, .user = c->who->user,
-			.detail = (struct str){detail, (size_t)n});
+		act_audit(c, i.room, c->who->user, NULL, STR(""));
 	go_to_room(c);
 }
 

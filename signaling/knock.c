@@ -1,10 +1,8 @@
 /* room.knock, room.knocks, room.admit and room.deny. */
-#include "auth/audit.h"
 #include "signaling/access.h"
+#include "signaling/act.h"
 #include "signaling/methods.h"
 #include "signaling/signaling.h"
-
-enum { DETAIL_MAX_BYTES = 512 };
 
 /* ---- room.knock ---- */
 
@@ -127,15 +125,6 @@ static struct knock *asked_for(const struct place *p, struct call *c)
 	return k;
 }
 
-static void audit(const struct call *c, const struct place *p, struct str user)
-{
-	struct buf detail = BUF_INIT(DETAIL_MAX_BYTES);
-	buf_addf(&detail, "room=" STR_FMT, STR_ARG(p->name));
-	audit_add(.action = c->method->name, .actor = c->who->user, .user = user,
-		.detail = buf_str(&detail));
-	buf_free(&detail);
-}
-
 static void reply(struct call *c, const struct principal *who)
 {
 	struct json_out *o = call_result(c);
@@ -158,7 +147,7 @@ static void admit(struct place *p, struct call *c, const struct knock *k)
 		if (in->remember.yes)
 			rules_put_role(rooms_rules(p), who->user, ROLE_MEMBER);
 		lobby_end_user(p, who->user, KNOCK_ADMITTED);
-		audit(c, p, who->user);
+		act_audit(c, p->name, who->user, NULL, STR(""));
 		reply(c, who);
 	}
 	principal_unref(&who);
@@ -187,7 +176,9 @@ static void admit_visit(struct place *p, struct call *c)
 	const struct knock *k = asked_for(p, c);
 	if (!k)
 		return;
-	if (in->remember.yes && p->kind == PLACE_STORED) {
+	if (in->remember.yes && rules_are_full(p->rules, k->who->user)) {
+		deny(c, DENIAL_TOO_MANY_ROLES, ROLES_MAX);
+	} else if (in->remember.yes && p->kind == PLACE_STORED) {
 		c->state = p;
 		rooms_hold(p);
 		store_ask(STORE_ROOM_GRANT, remembered, c, STORE_INT(p->rules->id),
@@ -213,7 +204,7 @@ static void deny_visit(struct place *p, struct call *c)
 	if (standing) /* else they may knock again at once */
 		standing_deny(&p->standings, standing, worker_now_ms() + DENY_SECONDS * 1000);
 	lobby_end_user(p, who->user, KNOCK_DENIED);
-	audit(c, p, who->user);
+	act_audit(c, p->name, who->user, NULL, STR(""));
 	reply(c, who);
 	principal_unref(&who);
 }

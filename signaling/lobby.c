@@ -95,10 +95,7 @@ void knock_write(struct json_out *o, const struct knock *k)
 	json_text(o, "knock", k->id);
 	json_str(o, "user", k->who->user);
 	json_str(o, "name", k->who->name);
-	if (k->message.n)
-		json_str(o, "message", k->message);
-	else
-		json_nothing(o, "message");
+	json_str_if(o, "message", k->message);
 	json_int(o, "time", k->time);
 }
 

@@ -90,15 +90,6 @@ void room_new_peer(char *out)
 }
 
 struct member *room_add(struct room *room, const struct principal *who, struct addr addr,
-	enum role role, struct str state)
-{
-	char peer[PEER_CHARS + 1];
-	room_new_peer(peer);
-	return room_add_again(
-		room, who, addr, role, state, (struct str){peer, PEER_CHARS}, room->last_seq + 1);
-}
-
-struct member *room_add_again(struct room *room, const struct principal *who, struct addr addr,
 	enum role role, struct str state, struct str peer, uint64_t seq)
 {
 	assert(!room_by_endpoint(room, addr) && !room_by_peer(room, peer));

@@ -63,12 +63,9 @@ void room_new_peer(char *out);
  * what is here is forgotten. */
 void room_continue(struct room *room, struct str epoch, uint64_t top);
 
-/* Adds a member and tells nobody. who is referenced, state copied. The endpoint is not a member. */
+/* Adds a member and tells nobody. who is referenced, state copied. The endpoint is not a member; the peer id
+ * (PEER_CHARS) is nobody else's, seq is larger than those of all who are in it. */
 struct member *room_add(struct room *room, const struct principal *who, struct addr addr,
-	enum role role, struct str state);
-/* The same for one who was in it before, with the peer id it had (PEER_CHARS) and its seq, which is
- * larger than those of all who are in it. */
-struct member *room_add_again(struct room *room, const struct principal *who, struct addr addr,
 	enum role role, struct str state, struct str peer, uint64_t seq);
 /* Takes the member out and frees it; tells nobody. */
 void room_remove(struct member **member);

@@ -87,7 +87,7 @@ void join_again(struct member *m, bool has_place, struct str state)
 struct member *join_enter(struct place *p, const struct principal *who, struct addr addr,
 	struct str state, struct str peer)
 {
-	struct member *m = room_add_again(
+	struct member *m = room_add(
 		p->room, who, addr, access_role(p, who), state, peer, p->room->last_seq + 1);
 	const struct standing *standing = standing_of(&p->standings, who->user);
 	m->muted = standing && standing->muted;

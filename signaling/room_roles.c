@@ -1,13 +1,13 @@
 /* room.grant and room.roles: what users are in a room, whoever they are and wherever they come from. */
-#include "auth/audit.h"
 #include "core/mem.h"
 #include "signaling/access.h"
+#include "signaling/act.h"
 #include "signaling/methods.h"
 #include "signaling/signaling.h"
 #include "signaling/spelling.h"
 #include "store/page.h"
 
-enum { ROLES_MAX = 10000, DETAIL_MAX_BYTES = 1024, ROLE_WORD_MAX = 16, USER_MAX_BYTES = 511 };
+enum { ROLE_WORD_MAX = 16 };
 
 struct grant_params {
 	struct str room, user, role;
@@ -49,21 +49,15 @@ static enum denial may_grant(const struct place *p, const struct call *c)
 		return DENIAL_NOT_OWNER;
 	if (caller < ROLE_OWNER && now >= ROLE_MODERATOR)
 		return DENIAL_OUTRANKED;
-	bool more = in->as != ROLE_NONE && now == ROLE_NONE;
-	if (more && p->rules && p->rules->roles.count >= ROLES_MAX)
-		return DENIAL_TOO_MANY_ROLES;
-	return DENIAL_NONE;
+	bool full = in->as != ROLE_NONE && rules_are_full(p->rules, user);
+	return full ? DENIAL_TOO_MANY_ROLES : DENIAL_NONE;
 }
 
 static void apply(struct place *p, struct call *c)
 {
 	const struct grant_params *in = c->params;
 	struct str user = in->user;
-	struct buf detail = BUF_INIT(DETAIL_MAX_BYTES);
-	buf_addf(&detail, "room=" STR_FMT " role=%s", STR_ARG(p->name), role_word(in->as));
-	audit_add(.action = c->method->name, .actor = c->who->user, .user = user,
-		.detail = buf_str(&detail));
-	buf_free(&detail);
+	act_audit(c, p->name, user, "role", str_of(role_word(in->as)));
 	rules_put_role(rooms_rules(p), user, in->as);
 	if (in->as == ROLE_NONE)
 		standing_turn_away(&p->standings, user);
@@ -135,9 +129,7 @@ static void grant_run(struct call *c)
 static int by_name(const void *a, const void *b)
 {
 	const struct str *one = a, *other = b;
-	size_t n = one->n < other->n ? one->n : other->n;
-	int order = memcmp(one->p, other->p, n);
-	return order ? order : (one->n > other->n) - (one->n < other->n);
+	return str_order(*one, *other);
 }
 
 /* The users with a role, sorted; the caller frees the list, and what is in it is the rules'. */
@@ -160,7 +152,7 @@ static void write_roles(
 {
 	size_t count = 0, written = 0, at = 0;
 	struct str *users = sorted_users(rules, &count);
-	while (in->cursor.p && at < count && by_name(&users[at], &in->cursor) <= 0)
+	while (in->cursor.p && at < count && str_order(users[at], in->cursor) <= 0)
 		at++;
 	json_open(o, "roles", '[');
 	for (; at < count && written < page_rows(in->limit); at++, written++) {

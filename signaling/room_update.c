@@ -1,8 +1,8 @@
 /* room.create, room.update and room.delete: what becomes of a room is kept first, and only then
  * true, told and answered. */
-#include "auth/audit.h"
 #include "auth/withdrawal.h"
 #include "signaling/access.h"
+#include "signaling/act.h"
 #include "signaling/asked.h"
 #include "signaling/calls.h"
 #include "signaling/announce.h"
@@ -15,8 +15,6 @@
 #include "store/outbox.h"
 
 #include <time.h>
-
-enum { DETAIL_MAX_BYTES = 1024 };
 
 static struct store_value text_or_null(struct str s)
 {
@@ -31,16 +29,6 @@ static struct store_value int_or_null(bool given, int64_t n)
 static struct str visibility_word(const struct rules *r)
 {
 	return r->private ? STR("private") : STR("public");
-}
-
-static void audit(const struct call *c, struct str user, const char *more)
-{
-	const struct room_wish *in = c->params;
-	struct buf detail = BUF_INIT(DETAIL_MAX_BYTES);
-	buf_addf(&detail, "room=" STR_FMT "%s", STR_ARG(in->room), more);
-	audit_add(.action = c->method->name, .actor = c->who->user, .user = user,
-		.detail = buf_str(&detail));
-	buf_free(&detail);
 }
 
 /* ---- room.create ---- */
@@ -143,12 +131,8 @@ static void create_run(struct call *c)
 
 static void write_text(struct json_out *o, const char *key, struct str is, struct str was)
 {
-	if (str_eq(is, was))
-		return;
-	if (is.n)
-		json_str(o, key, is);
-	else
-		json_nothing(o, key);
+	if (!str_eq(is, was))
+		json_str_if(o, key, is);
 }
 
 static bool same_history(struct history_rules a, struct history_rules b)
@@ -234,9 +218,9 @@ static void apply(struct place *p, struct call *c, const struct rules *is)
 	bool opened = is->lobby && !was->lobby;
 	bool woken = !is->archived_at && was->archived_at;
 	if (handed_over)
-		audit(c, is->owner, " owner");
+		act_audit(c, p->name, is->owner, NULL, STR("owner"));
 	if (archived || woken)
-		audit(c, STR(""), archived ? " archived" : " not archived");
+		act_audit(c, p->name, STR(""), NULL, archived ? STR("archived") : STR("not archived"));
 	tell_members(p, is);
 	if (handed_over && was->owner.n)
 		rules_put_role(p->rules, was->owner, ROLE_MODERATOR);
@@ -348,7 +332,7 @@ static void tell_deleted(struct hooks *h, const struct place *p, const struct ca
 
 static void remove_room(struct place *p, struct call *c)
 {
-	audit(c, STR(""), "");
+	act_audit(c, p->name, STR(""), NULL, STR(""));
 	rooms_end(p);
 	call_reply_empty(c);
 }

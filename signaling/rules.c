@@ -167,6 +167,11 @@ enum role rules_granted(const struct rules *rules, struct str user)
 	return g ? g->role : ROLE_NONE;
 }
 
+bool rules_are_full(const struct rules *rules, struct str user)
+{
+	return rules && rules->roles.count >= ROLES_MAX && rules_granted(rules, user) == ROLE_NONE;
+}
+
 struct str rules_next_role(const struct rules *rules, size_t *i, enum role *ret_role)
 {
 	const struct granted *g = map_next(&rules->roles, i);

@@ -52,6 +52,9 @@ struct rules rules_of_row(const struct store_op *op, size_t row);
 void rules_put_role(struct rules *rules, struct str user, enum role role); /* NONE: takes it out */
 /* What was given to this user; rules may be NULL. */
 enum role rules_granted(const struct rules *rules, struct str user);
+/* Whether a role for this user would be one too many. */
+enum { ROLES_MAX = 10000 };
+bool rules_are_full(const struct rules *rules, struct str user);
 /* Walks them: for (size_t i = 0; (user = rules_next_role(r, &i, &role)).p;). No put meanwhile. */
 struct str rules_next_role(const struct rules *rules, size_t *i, enum role *ret_role);
 

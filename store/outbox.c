@@ -166,15 +166,6 @@ void hook_over(struct hooks *h, struct str id)
 	add(h, STORE_LIVE_REMOVE, STORE_TEXT(id));
 }
 
-void hooks_drop(struct hooks *h)
-{
-	store_op_free(&h->first);
-	buf_free(&h->id);
-	buf_free(&h->key);
-	buf_free(&h->data);
-	*h = (struct hooks){0};
-}
-
 /* ---- writing ---- */
 
 /* Who is to be woken when they are kept, and how many rows there are, in one number. */

@@ -112,9 +112,6 @@ void hook_keep(struct hooks *h, void (*done)(struct store_op *), void *context);
 /* Has happened. None is no fault. */
 void hook_tell(struct hooks *h);
 
-/* Drops them. */
-void hooks_drop(struct hooks *h);
-
 /* ---- for service/webhooks.h ---- */
 
 struct hook_receiver {

@@ -226,3 +226,27 @@ test("kill -9 at any moment loses no room whose creation was acknowledged", asyn
 	assert.ok(made.length > ROUNDS && unanswered > 0, `${made.length} answered, ${unanswered} not`);
 	t.diagnostic(`${made.length} answered, ${unanswered} not`);
 });
+
+test("a room gives at most 10,000 roles, in whatever way", async (t) => {
+	const ROLES_MAX = 10_000;
+	let token;
+	const server = await twoRuns(t, {
+		async first(before) {
+			const ann = await connect(before, { user: "ann" });
+			await ann.call("room.create", { room: "large", lobby: true });
+			({ token } = await ann.call("room.invite", { room: "large", uses: 9 }));
+		},
+		between: `INSERT INTO room_roles WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${ROLES_MAX})
+			SELECT id, 'user' || i, 'member' FROM rooms, n;`,
+	});
+	const [ann, bob, one] = await Promise.all(["ann", "bob", "user1"].map((user) => connect(server, { user })));
+	await ann.call("room.join", { room: "large" });
+	const full = (call) => refused(call, "full", "too_many_roles", { limit: ROLES_MAX });
+	await full(ann.call("room.grant", { room: "large", user: "bob", role: "viewer" }));
+	await full(bob.call("invitation.accept", { token }));
+	assert.deepEqual(await one.call("invitation.accept", { token }), { room: "large", role: "member" });
+	const { knock } = await bob.call("room.knock", { room: "large" });
+	await full(ann.call("room.admit", { room: "large", knock, remember: true }));
+	await ann.call("room.admit", { room: "large", knock });
+	await bob.call("room.join", { room: "large" });
+});
