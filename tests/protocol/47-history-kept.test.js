@@ -9,7 +9,7 @@ import { connect } from "../support/client.mjs";
 import { brokenDisk } from "../support/disk.mjs";
 import { Receiver } from "../support/receiver.mjs";
 import { ResumingClient } from "../support/resuming.mjs";
-import { post, refused } from "../support/rooms.mjs";
+import { offsets, post, refused, span, told } from "../support/rooms.mjs";
 import { anyPace, atOnce, ownDirectory, startServer } from "../support/server.mjs";
 import { constants } from "node:os";
 
@@ -17,13 +17,7 @@ const RING = 20; // what is in memory of it
 const config = { rooms: { history_messages: RING }, limits: anyPace, ...atOnce };
 const kept = { messages: 1000, age: 86400, durable: true };
 
-const offsets = (messages) => messages.map(({ offset }) => offset);
-const span = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 const sum = (list) => list.reduce((a, b) => a + b, 0);
-
-/** What this client was told of the room. */
-const told = (client, room) =>
-	client.events.filter(({ method, params }) => method === "room.message" && params.room === room).map(({ params }) => params);
 
 /** All pages in one direction. */
 async function pages(client, params) {

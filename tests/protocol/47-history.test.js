@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { connect } from "../support/client.mjs";
-import { callRaw, frameWith, onOneAndFourWorkers, post, refused, refusedField } from "../support/rooms.mjs";
+import { callRaw, frameWith, offsets, onOneAndFourWorkers, post, refused, refusedField, span, told } from "../support/rooms.mjs";
 import { startServer } from "../support/server.mjs";
 
 const HISTORY = 60;
@@ -19,13 +19,6 @@ async function pages(client, params) {
 		since = { epoch: page.epoch, offset: page.messages.at(-1).offset };
 	}
 }
-
-const offsets = (messages) => messages.map(({ offset }) => offset);
-const span = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
-
-/** What this client was told of the room. */
-const told = (client, room) =>
-	client.events.filter(({ method, params }) => method === "room.message" && params.room === room).map(({ params }) => params);
 
 async function publishMany(client, room, count, data = (n) => n) {
 	for (let n = 1; n <= count; n++) await client.call("room.publish", { room, data: data(n) });

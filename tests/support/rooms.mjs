@@ -100,6 +100,14 @@ export async function caughtUp(server, room, ...clients) {
 		);
 }
 
+export const offsets = (messages) => messages.map(({ offset }) => offset);
+/** The whole numbers from one to the other. */
+export const span = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
+
+/** What this client was told of the room. */
+export const told = (client, room) =>
+	client.events.filter(({ method, params }) => method === "room.message" && params.room === room).map(({ params }) => params);
+
 /** One request over HTTP, as a backend makes it: what the JSON-RPC answer holds. */
 export async function post(server, token, method, params) {
 	const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method, params });
