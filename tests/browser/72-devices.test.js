@@ -51,6 +51,21 @@ test("devices", async (t) => {
 		await Promise.all([showsVideo(dora, "ann", true), dora.sees("ann"), eve.sees("ann")]);
 	});
 
+	await t.test("what is switched off while the browser still opens it stays off", async () => {
+		const on = await ann.page.evaluate(async () => {
+			const { box } = window.signalboxDemo;
+			const call = (await box.join("early")).call({ audio: true, video: true });
+			await Promise.all([call.setAudio(false), call.setVideo(false)]);
+			await call.ready;
+			const before = [call.audio, call.video, call.stream.getAudioTracks()[0].enabled];
+			await call.setVideo(true);
+			const after = [call.audio, call.video];
+			await call.room.leave();
+			return [before, after];
+		});
+		assert.deepEqual(on, [[false, false, false], [false, true]]);
+	});
+
 	await t.test("sound that the browser holds back starts with a click", async () => {
 		// Comes back into the room without having touched the page, and without a microphone that would count.
 		await dora.page.reload();

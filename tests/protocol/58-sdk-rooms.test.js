@@ -185,6 +185,10 @@ test("somebody knocks, is let in or not", async () => {
 	await hers.moderation.deny((await another).knock);
 	await hoping;
 	await refused(cid.knock(name), "knock_denied");
+
+	// who was let in meanwhile, in another session, say, is in
+	const [device] = await people("bob");
+	assert.equal((await device.knock(name)).name, name);
 });
 
 test("an invitation gives a role, or lets a guest in, and is taken back", async () => {

@@ -68,6 +68,8 @@ export class Call extends Emitter {
 	#announced = false;
 	#audio = false;
 	#video = false;
+	/** What was switched off while its device was being opened. @type {Set<"audio"|"video">} */
+	#early = new Set();
 	/** Tracks that this call opened, and so may stop. @type {Set<MediaStreamTrack>} */
 	#own = new Set();
 	/** @type {Set<HTMLMediaElement>} */
@@ -396,6 +398,7 @@ export class Call extends Emitter {
 				this.#own.add(track);
 				this.#use(track);
 			}
+			for (const kind of this.#early) void this.#switch(kind, false);
 			opened.problems.forEach((found) => this.#problem(found));
 		}
 		if (this.ended) return;
@@ -459,6 +462,8 @@ export class Call extends Emitter {
 		if (this.ended) return;
 		const track = this.#trackOf(kind);
 		const live = track?.readyState === "live";
+		if (on || this.#announced) this.#early.delete(kind);
+		else this.#early.add(kind);
 		if (on && !live) {
 			await this.#openDevice(kind);
 			return;

@@ -58,8 +58,10 @@ export class Lobby {
 			await this.#connection.request("room.knock", { room, ...(message && { message }) });
 		} catch (cause) {
 			const error = /** @type {SignalboxError} */ (cause);
+			// Somebody has opened meanwhile, and this session, or the one before, was not there to hear it.
+			if (error.reason === "no_need_to_knock") this.#take(room)?.resolve();
 			// With a new session it is asked again.
-			if (error.kind !== "lost") this.#take(room)?.reject(error);
+			else if (error.kind !== "lost") this.#take(room)?.reject(error);
 		}
 	}
 
