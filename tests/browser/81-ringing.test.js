@@ -54,6 +54,7 @@ test("a user with two browsers is rung on both, takes it on one, and misses anot
 		await ann.the("ring-no").click();
 		await Promise.all([bob, tablet].map((one) => one.shown(one.the("notice").getByText("You missed a call from Ann"))));
 		await bob.shown(bob.the("call-entry", '[data-missed="true"]').first(), "the missed call in the list");
+		assert.equal(await bob.the("notice").getByText("given up").count(), 0, "told once");
 	});
 
 	await t.test("who is not there finds it missed at the next sign-in, and can call back from the list", async () => {

@@ -45,6 +45,9 @@ test("a room with a lobby, a guest, and a moderator", async (t) => {
 		await bob.the("knock-message").fill("it is me");
 		await bob.the("knock").click();
 		await ann.shown(ann.the("knock-entry", '[data-user="bob"]').getByText("it is me"));
+		await bob.the("knock-back").click(); // goes away, and comes back
+		await entry(1).click();
+		await bob.the("knock").click();
 		await ann.the("knock-admit").click();
 		await bob.shown(bob.the("room-view"), "the room");
 		await ann.gone(ann.the("knock-entry"));

@@ -15,7 +15,6 @@ export class Chat {
 	#lines = new Map();
 	/** Before what the next page of history ends. */
 	#oldest;
-	#more = true;
 	/** The message that is being written anew. */
 	#editing = null;
 
@@ -61,8 +60,10 @@ export class Chat {
 		const log = $("chat-log");
 		const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
 		log.append(item);
-		this.#trim();
-		if (atEnd) log.scrollTop = log.scrollHeight;
+		if (atEnd) {
+			this.#trim();
+			log.scrollTop = log.scrollHeight;
+		}
 		if ($("panel").classList.contains("closed")) this.#countUnread(this.#unread + 1);
 	}
 
@@ -91,17 +92,19 @@ export class Chat {
 			const item = this.#lines.has(keyOf(message)) ? null : this.#item(message);
 			if (item) log.firstElementChild.after(item);
 		}
-		this.#more = more;
 		$("chat-earlier").hidden = !more;
 		log.scrollTop = log.scrollHeight - below;
 	}
 
-	/** The list never grows beyond its end; what was cut off can be fetched again. */
+	/** Whoever reads what is new has no need of the top of a long list; it can be fetched again. */
 	#trim() {
 		while (this.#lines.size > MOST_LINES) {
-			const [[key, item]] = this.#lines;
-			this.#lines.delete(key);
-			item.remove();
+			const first = $("chat-log").querySelector(".message");
+			const { epoch, offset } = first.message;
+			this.#lines.delete(keyOf(first.message));
+			first.remove();
+			this.#oldest = { epoch, offset: offset + 1 };
+			$("chat-earlier").hidden = false;
 		}
 	}
 

@@ -3,6 +3,8 @@ import { $, problem, show } from "./dom.js";
 /** In front of a room whose members want to be asked first. */
 export class Door {
 	#back;
+	/** The room in front of which the person stands, and how that ends. */
+	#at = null;
 
 	/** @param {{back: () => void}} actions */
 	constructor({ back }) {
@@ -19,24 +21,35 @@ export class Door {
 		$("knock-room").textContent = name;
 		this.#waits(false, "Somebody inside has to let you in.");
 		return new Promise((done, failed) => {
-			let gone = false;
+			this.#at = { name, done, failed };
 			$("knock-back").onclick = () => {
-				gone = true;
-				done(null);
+				this.leave();
 				this.#back();
 			};
-			$("knock-form").onsubmit = async (event) => {
+			$("knock-form").onsubmit = (event) => {
 				event.preventDefault();
 				this.#waits(true, "You have knocked. Wait until somebody opens.");
-				try {
-					const room = await box.knock(name, { message: $("knock-message").value.trim() });
-					if (gone) await room.leave();
-					else done(room);
-				} catch (error) {
-					if (!gone) failed(error);
-				}
+				void this.#wait(box, name);
 			};
 		});
+	}
+
+	/** The person goes elsewhere. */
+	leave() {
+		this.#at?.done(null);
+		this.#at = null;
+	}
+
+	/** Whoever went away and came back knocks twice, and both are told. */
+	async #wait(box, name) {
+		const here = () => (this.#at?.name === name ? this.#at : null);
+		try {
+			const room = await box.knock(name, { message: $("knock-message").value.trim() });
+			if (here()) here().done(room);
+			else await room.leave();
+		} catch (error) {
+			here()?.failed(error);
+		}
 	}
 
 	#waits(yes, text) {

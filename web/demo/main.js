@@ -15,7 +15,8 @@ const SIGNED_OUT = "signalbox.demo.signed-out";
 let issuer = "";
 let box = null;
 let view = null;
-let entering = false;
+/** The room that is being entered. @type {{name: string} | null} */
+let entering = null;
 
 // What a test or a curious person may look at.
 window.signalboxDemo = {
@@ -231,17 +232,18 @@ function showLobby(error = null) {
 async function enterRoom(name, wanted) {
 	const current = box;
 	if (entering) return;
-	entering = true;
+	const turn = (entering = { name });
 	try {
 		const room = await current.join(name).catch((error) => {
 			if (error.reason !== "lobby") throw error;
 			return door.knock(current, name);
 		});
-		if (room) showRoom(room, wanted);
+		if (room && entering === turn) showRoom(room, wanted);
+		else if (entering?.name !== name && view?.room !== room) await room?.leave(); // they went elsewhere
 	} catch (error) {
-		if (box === current && current.state !== "closed") showLobby(error);
+		if (entering === turn && box === current && current.state !== "closed") showLobby(error);
 	} finally {
-		entering = false;
+		if (entering === turn) entering = null;
 	}
 }
 
@@ -279,6 +281,8 @@ function talk(ring, wanted) {
 }
 
 function leaveView() {
+	door.leave();
+	entering = null;
 	const leaving = view;
 	view = null;
 	leaving?.close();

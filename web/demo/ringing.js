@@ -1,6 +1,8 @@
 import { $, announce, avatar, notify } from "./dom.js";
 
 const TITLE_MS = 1_000;
+/** Ends of which nobody here need be told: one did it, or the call is missed, which is told by itself. */
+const QUIET = new Set(["declined", "cancelled", "timeout"]);
 
 /** The dialog while a telephone rings, here or there. */
 export class Ringing {
@@ -53,7 +55,7 @@ export class Ringing {
 	#incoming(ring) {
 		const { name, user } = ring.other;
 		ring.on("ended", ({ reason, message }) => {
-			if (this.#close(ring) && reason !== "declined") notify(`${name}: ${message}`, { kind: "done" });
+			if (this.#close(ring) && !QUIET.has(reason)) notify(`${name}: ${message}`, { kind: "done" });
 		});
 		if (this.#ring) return; // one at a time; the other goes on ringing, and is missed in the end
 		this.#show(ring, `${name} calls you`, user === name ? "" : user);
