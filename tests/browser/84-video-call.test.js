@@ -131,4 +131,14 @@ test("docs/VIDEO-CALL.md can be followed to the end", async (t) => {
 	await Promise.all([videos(ann, 2), videos(tablet, 2)]);
 	await press(ann, "Leave");
 	await tablet.shown(tablet.page.locator("#lobby"));
+
+	// Missed by who is not there, and found at the next sign-in, until it is answered.
+	await Promise.all([bob, tablet].map((one) => one.page.goto("about:blank")));
+	await ann.shown(item(ann, "people", "bob is offline"));
+	await press(ann, "Call", item(ann, "people", "bob is offline"));
+	await ann.shown(ann.page.locator("#problem").filter({ hasText: "cannot be reached" }));
+	await bob.page.goto(SITE);
+	await press(bob, "Call back", item(bob, "missed", "ann"));
+	await press(ann, "Decline");
+	await bob.gone(item(bob, "missed", "ann"));
 });
