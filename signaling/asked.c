@@ -97,3 +97,12 @@ void asked_drop(struct asking **asking)
 	backend_cancel(&a->question);
 	free(a);
 }
+
+void asked_heed_role(
+	struct place *p, const struct principal *who, const struct backend_answer *answer)
+{
+	enum role role = role_parse(answer->role);
+	if (p->room && role >= ROLE_VIEWER && role <= ROLE_MODERATOR &&
+		!rules_are_full(p->rules, who->user))
+		rules_put_role(rooms_rules(p), who->user, role);
+}

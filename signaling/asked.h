@@ -29,3 +29,7 @@ struct asking *asked_ahead(struct backend_question *q);
 void asked_turn(struct place *p, struct call *c, struct asking **a, asked_then *then);
 /* Its answer is not needed any more; also of NULL. */
 void asked_drop(struct asking **a);
+
+/* The role that a yes to a join gives, if it does, holds while the room is in memory; one too many is none. */
+void asked_heed_role(
+	struct place *p, const struct principal *who, const struct backend_answer *answer);

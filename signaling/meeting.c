@@ -171,10 +171,8 @@ static bool asks(struct place *p, struct call *c, enum denial why, asked_then *t
 static void heed(struct place *p, struct call *c, const struct backend_answer *a)
 {
 	struct call_params *in = c->params;
-	enum role role = role_parse(a->role);
 	in->asked = true;
-	if (p->room && role >= ROLE_VIEWER && role <= ROLE_MODERATOR)
-		rules_put_role(rooms_rules(p), c->who->user, role);
+	asked_heed_role(p, c->who, a);
 }
 
 static void refuse_asked(struct call *c, const struct backend_answer *a)

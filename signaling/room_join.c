@@ -159,19 +159,16 @@ static void come_in(struct place *p, struct call *c, struct member *m)
 
 static void join_visit(struct place *p, struct call *c);
 
-/* The role that the backend gives holds while the room is in memory. */
 static void join_asked(struct place *p, struct call *c, const struct backend_answer *a)
 {
 	struct join_params *in = c->params;
-	enum role role = role_parse(a->role);
 	if (a->err) {
 		give_back(c);
 		call_fail(c, a->err, &a->why);
 		return;
 	}
 	in->asked = true;
-	if (role >= ROLE_VIEWER && role <= ROLE_MODERATOR)
-		rules_put_role(rooms_rules(p), c->who->user, role);
+	asked_heed_role(p, c->who, a);
 	join_visit(p, c);
 }
 
