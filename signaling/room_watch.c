@@ -206,13 +206,6 @@ void room_watch_answered(struct addr session, const struct headcounts *h)
 		tell_soon(w);
 }
 
-void room_watch_gone(struct addr session)
-{
-	struct watching *w = find(session);
-	if (w)
-		free_watching(w);
-}
-
 /* ---- from one process to the next ---- */
 
 static void save(struct buf *out, const struct watching *w)
@@ -316,9 +309,11 @@ static void stop(struct worker *w)
 
 static void gone(struct addr session, bool clean)
 {
+	struct watching *w = find(session);
 	(void)clean;
 	watchers_gone(session);
-	room_watch_gone(session);
+	if (w)
+		free_watching(w);
 }
 
 const struct worker_part room_watch_part = {.name = "room watch",

@@ -36,9 +36,6 @@ void watchers_stop(void);
 
 /* How many are in it now, as a home says. */
 void room_watch_heard(struct addr session, struct str room, size_t members, size_t users);
-void room_watch_gone(struct addr session);
-void room_watch_start(struct worker *w);
-void room_watch_stop(void);
 
 /* From one process to the next; see signaling.h. */
 void room_watch_save(struct buf *out);
