@@ -144,8 +144,8 @@ void act_now(struct place *p, struct call *c, act_apply *apply)
 	}
 }
 
-void act_audit(const struct call *c, struct str room, struct str user, const char *key,
-	struct str value)
+void act_audit(
+	const struct call *c, struct str room, struct str user, const char *key, struct str value)
 {
 	struct buf detail = BUF_INIT(DETAIL_MAX_BYTES);
 	buf_addf(&detail, "room=" STR_FMT, STR_ARG(room));

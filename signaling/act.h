@@ -49,8 +49,8 @@ void act_now(struct place *p, struct call *c, act_apply *apply);
 
 /* What was done in a room: its line in the audit. user: to whom, or nobody. Behind the room stands the value,
  * under a key if there is one. */
-void act_audit(const struct call *c, struct str room, struct str user, const char *key,
-	struct str value);
+void act_audit(
+	const struct call *c, struct str room, struct str user, const char *key, struct str value);
 /* It has been done: the same of an act, with other words, or none. */
 void act_done(const struct place *p, const struct call *c, struct str more);
 /* No more can be muted, kicked or banned. */

@@ -220,7 +220,8 @@ static void apply(struct place *p, struct call *c, const struct rules *is)
 	if (handed_over)
 		act_audit(c, p->name, is->owner, NULL, STR("owner"));
 	if (archived || woken)
-		act_audit(c, p->name, STR(""), NULL, archived ? STR("archived") : STR("not archived"));
+		act_audit(c, p->name, STR(""), NULL,
+			archived ? STR("archived") : STR("not archived"));
 	tell_members(p, is);
 	if (handed_over && was->owner.n)
 		rules_put_role(p->rules, was->owner, ROLE_MODERATOR);
