@@ -28,7 +28,7 @@ test("a room with a lobby, a guest, and a moderator", async (t) => {
 	await t.test("who makes it is alone in it, and the others see that somebody is there", async () => {
 		await ann.the("create").click();
 		await ann.the("create-name").fill("salon");
-		await ann.the("create-text").fill("The salon");
+		await ann.the("create-text").fill("The salon, where everybody has a long word to say");
 		await ann.the("create-lobby").check();
 		await ann.the("create-durable").check();
 		await ann.the("create-confirm").click();
@@ -38,6 +38,10 @@ test("a room with a lobby, a guest, and a moderator", async (t) => {
 		}, EARLIER);
 		await bob.the("rooms-search").fill("sal");
 		await bob.shown(entry(1), "the room, with one person in it");
+		const size = bob.page.viewportSize();
+		await bob.page.setViewportSize({ width: 375, height: 667 }); // as a telephone has it
+		assert.equal(await bob.page.evaluate(() => document.documentElement.scrollWidth), 375);
+		await bob.page.setViewportSize(size);
 	});
 
 	await t.test("knock, and be let in", async () => {
