@@ -103,6 +103,7 @@ class Room {
 	}
 
 	outranked(who, user) {
+		if (who.user === user) return "outranked"; // nobody acts on themselves
 		const theirs = [this.ruled(user), ...this.of(user).map(({ seat }) => this.ruled(user, seat.scopes))];
 		return rank(this.role(who)) <= Math.max(...theirs.map(rank)) ? "outranked" : undefined;
 	}

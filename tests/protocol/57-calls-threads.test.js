@@ -95,6 +95,18 @@ class Session {
 	}
 }
 
+/** Who has calls that have not ended, and what is known of these. */
+function unended(live) {
+	const said = [];
+	for (const session of live)
+		for (const call of session.has) {
+			const { callers, accepted, told, ended, rang } = of(call);
+			const roles = [callers.has(session) && "caller", rang.has(session) && "rang", accepted.includes(session) && "accepted"];
+			said.push(`${call} of ${session.user}, ${roles.filter(Boolean)}; told ${told.length}, ended for ${ended.size} with ${[...new Set(ended.values())]}`);
+		}
+	return `${said.join("; ")} (SEED=${SEED})`;
+}
+
 /** What everybody who had a call was told of it. */
 function reckon() {
 	for (const [call, { callers, accepted, told, ended, rang }] of calls) {
@@ -158,7 +170,7 @@ test("calls between users on four workers end once, and the same for all", async
 		// what the homes have said is behind what a session asks now
 		await Promise.all(live.map(({ client }) => client.call("call.history", { limit: 1 })));
 		for (const since = performance.now(); live.some(({ has }) => has.size); await new Promise(setImmediate))
-			assert.ok(performance.now() - since < SOON, "a call has no end for somebody");
+			assert.ok(performance.now() - since < SOON, `a call has no end for somebody: ${unended(live)}`);
 		reckon();
 		for (const user of [0, 1]) {
 			const { calls: history } = await live.find((session) => session.user === user).client.call("call.history", { limit: 100 });
