@@ -156,7 +156,8 @@ static void wait_for_end(
 	log_info("stopping", LOG_TEXT("signal", number == SIGTERM ? "SIGTERM" : "SIGINT"));
 	sigset_t again = *set;
 	sigdelset(&again, SIGHUP);
-	sigdelset(&again, SIGUSR2); /* a successor that comes now waits for what is under way already */
+	sigdelset(&again,
+		SIGUSR2); /* a successor that comes now waits for what is under way already */
 	pthread_sigmask(SIG_UNBLOCK, &again, NULL); /* a second one ends the process at once */
 }
 

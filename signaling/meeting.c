@@ -371,6 +371,18 @@ static void go_away(struct member *member)
 	announce_connected(member);
 }
 
+/* Only behind what both are told of it: the call can end at once, and that is told from another worker. */
+static void answer_and_say(struct call *c, const struct member *member, const struct principal *by)
+{
+	const struct call_params *in = c->params;
+	struct principal *who = principal_ref(c->who);
+	char id[sizeof(in->id)];
+	memcpy(id, in->id, sizeof(id));
+	answer(c, member, by);
+	calls_answered(id, OUTCOME_JOINED, who->name);
+	principal_unref(&who);
+}
+
 /* The caller first, who so is told of the other one as of anybody who joins. */
 static void meet(struct place *p, struct meeting *m, struct call *c)
 {
@@ -385,8 +397,7 @@ static void meet(struct place *p, struct meeting *m, struct call *c)
 	struct member *callee = come_in(p, c->from, c->who, in->has_place, in->peers[1]);
 	if (is_new && !m->connected)
 		go_away(caller);
-	say(c, OUTCOME_JOINED);
-	answer(c, callee, m->who);
+	answer_and_say(c, callee, m->who);
 	if (m->gone)
 		rooms_end_membership(caller, "lost");
 }
