@@ -322,7 +322,7 @@ static void load_chapter(struct worker *w, void *context)
 	const struct signaling_lookup lookup = {find, context};
 	struct str records = load->pieces->chapters[load->chapter];
 	if (records.n)
-		signaling_chapters[load->chapter].load(records, &lookup);
+		signaling_load_chapter(&signaling_chapters[load->chapter], records, &lookup);
 }
 
 static void merge_moved(struct load *load)

@@ -1,7 +1,6 @@
 #include "signaling/call_hand_over.h"
 
 #include "core/clock.h"
-#include "core/log.h"
 #include "core/mem.h"
 #include "signaling/calls.h"
 
@@ -62,7 +61,7 @@ static uint64_t ms_left(uint64_t until)
 	return left < RINGS_MAX_MS ? left : RINGS_MAX_MS;
 }
 
-static void load(struct record_reader *r, const struct signaling_lookup *lookup)
+void calls_load(struct record_reader *r, const struct signaling_lookup *lookup)
 {
 	struct live_call l = {0};
 	record_text(r, l.id, sizeof(l.id));
@@ -86,16 +85,4 @@ static void load(struct record_reader *r, const struct signaling_lookup *lookup)
 	l.d.caller = find(l.d.caller, lookup);
 	l.d.callee = find(l.d.callee, lookup);
 	calls_adopt(&l, ms_left(until));
-}
-
-void calls_load(struct str records, const struct signaling_lookup *lookup)
-{
-	struct record_reader all = record_of(records);
-	while (record_more(&all)) {
-		struct record_reader one = record_of(record_str(&all, RECORD_MAX_BYTES));
-		load(&one, lookup);
-		all.bad |= one.bad;
-	}
-	if (all.bad && worker_self()->index == 0)
-		log_error("the records of calls are damaged");
 }

@@ -176,26 +176,18 @@ void ice_save(struct buf *out)
 	}
 }
 
-static void load(struct str record, const struct signaling_lookup *lookup)
+void ice_load(struct record_reader *r, const struct signaling_lookup *lookup)
 {
-	struct record_reader r = record_of(record);
-	struct addr now, old = addr_read(&r);
-	struct str region = record_str(&r, REGION_MAX);
-	uint64_t due = record_int(&r, INT64_MAX), clock = (uint64_t)clock_unix_ms();
+	struct addr now, old = addr_read(r);
+	struct str region = record_str(r, REGION_MAX);
+	uint64_t due = record_int(r, INT64_MAX), clock = (uint64_t)clock_unix_ms();
 	const struct principal *who;
-	if (r.bad || !lookup->find(lookup->context, old, &now, &who) ||
+	if (r->bad || !lookup->find(lookup->context, old, &now, &who) ||
 		now.worker != worker_self()->index || find(now))
 		return;
 	uint64_t due_ms = worker_now_ms() + (due > clock ? due - clock : 0);
 	uint64_t latest = next_due(); /* the wall clock may have been put back */
 	keep(now, who->user, region, due_ms < latest ? due_ms : latest);
-}
-
-void ice_load(struct str records, const struct signaling_lookup *lookup)
-{
-	struct record_reader all = record_of(records);
-	while (record_more(&all))
-		load(record_str(&all, SIZE_MAX), lookup);
 }
 
 /* ---- the worker ---- */

@@ -1,6 +1,5 @@
 #include "signaling/meeting.h"
 
-#include "core/log.h"
 #include "core/mem.h"
 #include "signaling/announce.h"
 #include "signaling/asked.h"
@@ -632,7 +631,7 @@ static void come_back(
 }
 
 /* Whose caller is nobody any more is told so by the home of the call. */
-static void load(struct record_reader *r, const struct signaling_lookup *lookup)
+void meetings_load(struct record_reader *r, const struct signaling_lookup *lookup)
 {
 	static const struct principal nobody = {0};
 	struct addr now = {0}, members[2];
@@ -661,18 +660,6 @@ static void load(struct record_reader *r, const struct signaling_lookup *lookup)
 	if (m->has_place)
 		attendance_keep_place(now);
 	come_back(m, members, lookup);
-}
-
-void meetings_load(struct str records, const struct signaling_lookup *lookup)
-{
-	struct record_reader all = record_of(records);
-	while (record_more(&all)) {
-		struct record_reader one = record_of(record_str(&all, RECORD_MAX_BYTES));
-		load(&one, lookup);
-		all.bad |= one.bad;
-	}
-	if (all.bad && worker_self()->index == 0)
-		log_error("the records of calls are damaged");
 }
 
 static void stop(struct worker *w)

@@ -1,6 +1,5 @@
 #include "signaling/people.h"
 
-#include "core/log.h"
 #include "core/map.h"
 #include "core/mem.h"
 #include "core/record.h"
@@ -253,22 +252,16 @@ void people_save(struct buf *out)
 }
 
 /* The sessions are here already, as people_kept() made them. */
-void people_load(struct str records, const struct signaling_lookup *lookup)
+void people_load(struct record_reader *one, const struct signaling_lookup *lookup)
 {
-	struct record_reader all = record_of(records);
-	while (record_more(&all)) {
-		struct record_reader one = record_of(record_str(&all, SIZE_MAX));
-		struct addr now, old = addr_read(&one);
-		bool is = record_int(&one, 1);
-		const struct principal *who;
-		struct person_session *s = NULL;
-		if (!one.bad && lookup->find(lookup->context, old, &now, &who))
-			s = person_session_find(now);
-		if (s)
-			set_connected(s, is);
-	}
-	if (all.bad && worker_self()->index == 0)
-		log_error("the records of people are damaged");
+	struct addr now, old = addr_read(one);
+	bool is = record_int(one, 1);
+	const struct principal *who;
+	struct person_session *s = NULL;
+	if (!one->bad && lookup->find(lookup->context, old, &now, &who))
+		s = person_session_find(now);
+	if (s)
+		set_connected(s, is);
 }
 
 static void stop(struct worker *w)

@@ -2,7 +2,6 @@
 
 #include "core/clock.h"
 #include "core/json_out.h"
-#include "core/log.h"
 #include "core/mem.h"
 #include "core/record.h"
 #include "signaling/options.h"
@@ -387,18 +386,12 @@ static void load_person(struct record_reader *r)
 	person_release(p);
 }
 
-void presence_load(struct str records, const struct signaling_lookup *lookup)
+void presence_load(struct record_reader *one, const struct signaling_lookup *lookup)
 {
-	struct record_reader all = record_of(records);
-	while (record_more(&all)) {
-		struct record_reader one = record_of(record_str(&all, RECORD_MAX_BYTES));
-		if (record_int(&one, RECORD_PERSON) == RECORD_SESSION)
-			load_session(&one, lookup);
-		else
-			load_person(&one);
-	}
-	if (all.bad && worker_self()->index == 0)
-		log_error("the records of presence are damaged");
+	if (record_int(one, RECORD_PERSON) == RECORD_SESSION)
+		load_session(one, lookup);
+	else
+		load_person(one);
 }
 
 /* ---- the worker ---- */

@@ -78,7 +78,7 @@ void presence_settle(struct person *p);
 
 /* As records, from one process to the next; see signaling.h. */
 void presence_save(struct buf *out);
-void presence_load(struct str records, const struct signaling_lookup *lookup);
+void presence_load(struct record_reader *one, const struct signaling_lookup *lookup);
 
 extern const struct people_listener presence_listener;
 extern const struct worker_part presence_part;

@@ -2,7 +2,6 @@
 
 #include "core/alarm.h"
 #include "core/call.h"
-#include "core/log.h"
 #include "core/map.h"
 #include "core/mem.h"
 #include "core/metrics.h"
@@ -393,7 +392,7 @@ static bool load_watch(struct record_reader *r, struct addr session, const struc
 }
 
 /* What it knows is compared with what the homes say now. */
-static void load_watcher(struct record_reader *r, const struct signaling_lookup *lookup)
+void watch_load(struct record_reader *r, const struct signaling_lookup *lookup)
 {
 	struct addr now, old = addr_read(r);
 	const struct principal *who;
@@ -410,17 +409,6 @@ static void load_watcher(struct record_reader *r, const struct signaling_lookup 
 	}
 	if (count)
 		presence_ask_again(users, count);
-}
-
-void watch_load(struct str records, const struct signaling_lookup *lookup)
-{
-	struct record_reader all = record_of(records);
-	while (record_more(&all)) {
-		struct record_reader one = record_of(record_str(&all, RECORD_MAX_BYTES));
-		load_watcher(&one, lookup);
-	}
-	if (all.bad && worker_self()->index == 0)
-		log_error("the records of who watches whom are damaged");
 }
 
 /* ---- the worker ---- */

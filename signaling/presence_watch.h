@@ -37,4 +37,4 @@ void watch_stop(void);
 
 /* As records, from one process to the next; see signaling.h. */
 void watch_save(struct buf *out);
-void watch_load(struct str records, const struct signaling_lookup *lookup);
+void watch_load(struct record_reader *one, const struct signaling_lookup *lookup);

@@ -3,7 +3,6 @@
 
 #include "core/alarm.h"
 #include "core/call.h"
-#include "core/log.h"
 #include "core/map.h"
 #include "core/mem.h"
 #include "signaling/methods.h"
@@ -249,9 +248,10 @@ static void counted_again(struct headcounts *h)
 	free(a);
 }
 
-static void load(struct str record, const struct signaling_lookup *lookup)
+void room_watch_load(struct record_reader *one, const struct signaling_lookup *lookup)
 {
 	struct again *a = mem_new(struct again);
+	const struct str record = {one->p, (size_t)(one->end - one->p)};
 	a->text = mem_copy(record);
 	struct record_reader r = record_of((struct str){a->text, record.n});
 	struct addr now, old = addr_read(&r);
@@ -262,6 +262,7 @@ static void load(struct str record, const struct signaling_lookup *lookup)
 		it->shown = record_int(&r, 1);
 		a->h.count += !r.bad && it->room.n;
 	}
+	one->bad = r.bad;
 	a->h.list = a->list;
 	a->h.done = counted_again;
 	if (!r.bad && lookup->find(lookup->context, old, &now, &who) &&
@@ -276,15 +277,6 @@ static void load(struct str record, const struct signaling_lookup *lookup)
 	principal_unref(&a->who);
 	free(a->text);
 	free(a);
-}
-
-void room_watch_load(struct str records, const struct signaling_lookup *lookup)
-{
-	struct record_reader all = record_of(records);
-	while (record_more(&all))
-		load(record_str(&all, RECORD_MAX_BYTES), lookup);
-	if (all.bad && worker_self()->index == 0)
-		log_error("the records of who watches rooms are damaged");
 }
 
 /* ---- the worker ---- */

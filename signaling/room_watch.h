@@ -39,4 +39,4 @@ void room_watch_heard(struct addr session, struct str room, size_t members, size
 
 /* From one process to the next; see signaling.h. */
 void room_watch_save(struct buf *out);
-void room_watch_load(struct str records, const struct signaling_lookup *lookup);
+void room_watch_load(struct record_reader *one, const struct signaling_lookup *lookup);

@@ -290,29 +290,21 @@ void rpc_save(struct buf *out)
 	}
 }
 
-static void load(struct str record, const struct signaling_lookup *lookup)
+void rpc_load(struct record_reader *r, const struct signaling_lookup *lookup)
 {
 	struct str names[METHODS_MAX];
-	struct record_reader r = record_of(record);
-	struct addr now, old = addr_read(&r);
+	struct addr now, old = addr_read(r);
 	const struct principal *who;
-	bool lost = record_int(&r, 1);
-	size_t count = record_int(&r, METHODS_MAX);
+	bool lost = record_int(r, 1);
+	size_t count = record_int(r, METHODS_MAX);
 	for (size_t i = 0; i < count; i++)
-		names[i] = record_str(&r, METHOD_NAME_MAX);
-	if (r.bad || !lookup->find(lookup->context, old, &now, &who) ||
+		names[i] = record_str(r, METHOD_NAME_MAX);
+	if (r->bad || !lookup->find(lookup->context, old, &now, &who) ||
 		now.worker != worker_self()->index)
 		return;
 	struct offer *offer = offer_new(names, count, NULL);
 	publish(now, offer, lost ? REACH_LOST : REACH_EXPECTED, NULL);
 	offer_unref(&offer);
-}
-
-void rpc_load(struct str records, const struct signaling_lookup *lookup)
-{
-	struct record_reader all = record_of(records);
-	while (record_more(&all))
-		load(record_str(&all, RECORD_MAX), lookup);
 }
 
 /* ---- the worker ---- */

@@ -7,6 +7,7 @@
 
 #include "core/buf.h"
 #include "core/call.h"
+#include "core/record.h"
 #include "core/worker.h"
 #include "core/role.h"
 
@@ -108,10 +109,15 @@ void signaling_load(struct str records, const struct signaling_lookup *lookup);
 struct signaling_chapter {
 	const char *name; /* NULL ends the table */
 	void (*save)(struct buf *out);
-	void (*load)(struct str records, const struct signaling_lookup *lookup);
+	/* One record. What is damaged in it is left out, and the reader says so. */
+	void (*load)(struct record_reader *one, const struct signaling_lookup *lookup);
 };
 
 extern const struct signaling_chapter signaling_chapters[];
+
+/* All records of a chapter; that some are damaged is told in the log. */
+void signaling_load_chapter(const struct signaling_chapter *chapter, struct str records,
+	const struct signaling_lookup *lookup);
 
 extern const struct method moderation_methods[], ban_methods[], room_invitation_methods[],
 	invitation_methods[], knock_methods[];

@@ -4,24 +4,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import WebSocket from "ws";
 import { startServer } from "../support/server.mjs";
-import { within } from "../support/client.mjs";
+import { events, within } from "../support/within.mjs";
 import { openWay } from "../support/way.mjs";
 import { Signalbox } from "../../web/sdk/signalbox.js";
 
 const WAIT_MS = 20_000;
 
-const event = (emitter, name, is = () => true) =>
-	within(
-		new Promise((done) => {
-			const off = emitter.on(name, (value) => {
-				if (!is(value)) return;
-				off();
-				done(value);
-			});
-		}),
-		WAIT_MS,
-		name,
-	);
+const event = events(WAIT_MS);
 
 const said = (room, data) => event(room, "message", (message) => message.data === data);
 

@@ -7,23 +7,12 @@ import { join, resolve } from "node:path";
 import { test } from "node:test";
 import WebSocket from "ws";
 import { ownDirectory, startServer } from "../support/server.mjs";
-import { within } from "../support/client.mjs";
+import { events, within } from "../support/within.mjs";
 import { Signalbox, SignalboxError } from "../../web/sdk/signalbox.js";
 
 const WAIT_MS = 10_000;
 
-const event = (emitter, name, is = () => true) =>
-	within(
-		new Promise((done) => {
-			const off = emitter.on(name, (value) => {
-				if (!is(value)) return;
-				off?.();
-				done(value);
-			});
-		}),
-		WAIT_MS,
-		name,
-	);
+const event = events(WAIT_MS);
 
 const client = (server, user) =>
 	new Signalbox({ url: server.url, token: () => server.mint(user) });

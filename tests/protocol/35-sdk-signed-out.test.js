@@ -1,14 +1,13 @@
 // The JavaScript library when tokens end, narrow or are taken back, and with tickets in their place.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { within } from "../support/client.mjs";
+import { events } from "../support/within.mjs";
 import { request } from "../support/raw.mjs";
 import { startServer } from "../support/server.mjs";
 import { Signalbox } from "../../web/sdk/signalbox.js";
 
 const WAIT_MS = 10_000;
-const event = (emitter, name, is = () => true) =>
-	within(new Promise((done) => emitter.on(name, (value) => is(value) && done(value))), WAIT_MS, name);
+const event = events(WAIT_MS);
 
 async function ticketOf(server, token) {
 	const answer = await request(server, "POST /v1/tickets", { Authorization: `Bearer ${token}` }, "");

@@ -3,24 +3,13 @@
 // library asks rightly and tells rightly.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { within } from "../support/client.mjs";
+import { events } from "../support/within.mjs";
 import { startServer } from "../support/server.mjs";
 import { joinAsGuest, lookAtInvitation } from "../../web/sdk/guest.js";
 import { Signalbox } from "../../web/sdk/signalbox.js";
 
 const WAIT_MS = 10_000;
-const event = (emitter, name, is = () => true) =>
-	within(
-		new Promise((done) => {
-			const off = emitter.on(name, (value) => {
-				if (!is(value)) return;
-				off();
-				done(value);
-			});
-		}),
-		WAIT_MS,
-		name,
-	);
+const event = events(WAIT_MS);
 
 let server;
 const boxes = [];

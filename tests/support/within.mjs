@@ -6,3 +6,17 @@ export function within(promise, ms, what) {
 	});
 	return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
+
+/** Waits so long for events of what the JavaScript library has: emitter, name, and which one is meant. */
+export const events = (ms) => (emitter, name, is = () => true) =>
+	within(
+		new Promise((done) => {
+			const off = emitter.on(name, (value) => {
+				if (!is(value)) return;
+				off?.(); // it may be there at once
+				done(value);
+			});
+		}),
+		ms,
+		name,
+	);

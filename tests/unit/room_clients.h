@@ -445,6 +445,21 @@ static inline void remove_folder(void)
 	rmdir(test_folder);
 }
 
+/* For groups of tests that keep their stores in one folder. */
+static inline int folder_setup(void **state)
+{
+	(void)state;
+	make_folder();
+	return 0;
+}
+
+static inline int folder_teardown(void **state)
+{
+	(void)state;
+	remove_folder();
+	return 0;
+}
+
 static size_t service_calls_max = 100000;
 
 /* plan: of store/fault.h, or NULL. */

@@ -529,20 +529,6 @@ static void an_idle_room_leaves_memory(void **state)
 	client_free(ann);
 }
 
-static int make(void **state)
-{
-	(void)state;
-	make_folder();
-	return 0;
-}
-
-static int clean(void **state)
-{
-	(void)state;
-	remove_folder();
-	return 0;
-}
-
 #define test(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
 int main(void)
@@ -565,5 +551,5 @@ int main(void)
 		test(a_creation_that_was_not_kept_is_not_answered),
 		test(an_idle_room_leaves_memory),
 	};
-	return cmocka_run_group_tests(tests, make, clean);
+	return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
 }

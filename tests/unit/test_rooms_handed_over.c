@@ -756,19 +756,10 @@ static void a_room_that_does_not_fit_is_left_out(void **state)
 	part();
 }
 
-static int make(void **state)
-{
-	(void)state;
-	make_folder();
-	return 0;
-}
-
 static int clean(void **state)
 {
-	(void)state;
 	buf_free(&records);
-	remove_folder();
-	return 0;
+	return folder_teardown(state);
 }
 
 int main(void)
@@ -796,5 +787,5 @@ int main(void)
 		cmocka_unit_test(other_versions_and_second_records_are_dropped),
 		cmocka_unit_test(a_room_that_does_not_fit_is_left_out),
 	};
-	return cmocka_run_group_tests(tests, make, clean);
+	return cmocka_run_group_tests(tests, folder_setup, clean);
 }

@@ -524,20 +524,6 @@ static void who_is_put_out_hears_of_nobody_behind_it(void **state)
 	stop();
 }
 
-static int make(void **state)
-{
-	(void)state;
-	make_folder();
-	return 0;
-}
-
-static int clean(void **state)
-{
-	(void)state;
-	remove_folder();
-	return 0;
-}
-
 int main(void)
 {
 	const char *given = getenv("SEED"), *given_rounds = getenv("ROUNDS");
@@ -555,5 +541,5 @@ int main(void)
 		cmocka_unit_test(in_a_small_room_nothing_overtakes_joins),
 		cmocka_unit_test(who_is_put_out_hears_of_nobody_behind_it),
 	};
-	return cmocka_run_group_tests(tests, make, clean);
+	return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
 }

@@ -412,7 +412,7 @@ static void load_here(void *context)
 {
 	int i = *(int *)context;
 	const struct signaling_lookup lookup = {.find = find};
-	signaling_chapters[i].load(buf_str(&chapters[i]), &lookup);
+	signaling_load_chapter(&signaling_chapters[i], buf_str(&chapters[i]), &lookup);
 }
 
 static void on_all(void (*run)(void *), void *context)
@@ -761,20 +761,6 @@ static void a_store_in_trouble_stops_nobody(void **state)
 	remove_db();
 }
 
-static int make(void **state)
-{
-	(void)state;
-	make_folder();
-	return 0;
-}
-
-static int clean(void **state)
-{
-	(void)state;
-	remove_folder();
-	return 0;
-}
-
 int main(void)
 {
 	const char *given = getenv("SEED");
@@ -789,5 +775,5 @@ int main(void)
 		cmocka_unit_test(guests_do_not_look),
 		cmocka_unit_test(a_store_in_trouble_stops_nobody),
 	};
-	return cmocka_run_group_tests(tests, make, clean);
+	return cmocka_run_group_tests(tests, folder_setup, folder_teardown);
 }
