@@ -1,0 +1,45 @@
+/* capture.h: what is put into the user's database so that every change is known, whoever makes it: a counter, a log for
+ * each captured table, and triggers. All of it is called _sb_…; dropping leaves nothing behind.
+ *
+ *   _sb_ctx(one, epoch, seq, floor, txn, actor)   one row
+ *   _sb_tables(id, name, version, columns, …)     the captured tables; what their triggers were made for
+ *   _sb_cN(seq, txn, actor, op, o…, n…)           the log of table N: old and new image, native values, untyped
+ *   _sb_pN(…)                                     rows that a REPLACE may delete, while one statement runs
+ *   _sb_mutations(…)                              answers to writes, for a day (write.h)
+ *
+ * Thread: whoever has the connection; functions that write want no transaction open, and make their own
+ * (BEGIN IMMEDIATE). */
+#pragma once
+
+#include "core/err.h"
+#include "dataset/layout.h"
+
+#include <sqlite3.h>
+
+enum { CAPTURE_WHY_MAX = 512 };
+
+/* Reads how a table or view looks. key: of a view. ERR_NOT_FOUND: no such table; ERR_PARAMS: it cannot be captured (no
+ * key, a virtual table, …) and why says so. */
+enum err capture_layout(sqlite3 *db, struct str table, const struct str *key, size_t key_count,
+	struct layout **ret_layout, char *ret_why);
+
+/* Makes sure that the tables are captured as they are now, in one transaction: what is missing is made, what was made
+ * for other columns is made anew (then the version is raised), what captures tables that are not among these is taken
+ * away; with no table at all everything is. ret_changed: something had to be mended, so changes may have been missed.
+ * epoch: the one to begin with where there is none, or a new one is wanted (new_epoch). */
+enum err capture_ensure(sqlite3 *db, const struct str *tables, size_t count, bool new_epoch, bool *ret_changed, char *ret_why);
+
+/* In the transaction that is open: whether all that capture_ensure() made for these tables still stands. Cheap: compares
+ * texts; the caller asks only when PRAGMA schema_version has changed. */
+bool capture_stands(sqlite3 *db, const struct str *tables, size_t count);
+
+/* Deletes at most `slice` rows of the logs up to cut, raising the floor first. ret_more: there is more to delete. */
+enum err capture_prune(sqlite3 *db, int64_t cut, unsigned slice, bool *ret_more);
+
+/* Replays the log backwards from the table's rows and holds both against each other: every key's newest image is the
+ * row, each old image is the image before it. ERR_CONFLICT: they differ, and why says where. */
+enum err capture_verify(sqlite3 *db, struct str table, int64_t *ret_changes, int64_t *ret_rows, char *ret_why);
+
+/* "o3" and "n3" name the images of column 3 (from 1) in _sb_cN. Names quoted for SQL are written by: */
+struct buf;
+void sql_name(struct buf *b, struct str name);

@@ -1,0 +1,26 @@
+/* live.h: all shapes that have readers who are up to date, and what a change means to each of them: evaluated once a
+ * shape, encoded once for the shapes with the same columns, and not at all for those whose `column = value` it cannot
+ * concern.
+ *
+ * Thread: the database's. */
+#pragma once
+
+#include "dataset/steps.h"
+
+enum { LIVE_CHANGES_MAX = 5000, LIVE_BYTES_MAX = 4 << 20 }; /* of one step; past it readers catch up by steps of their own */
+
+struct live;
+struct live *live_new(struct reading *r);
+void live_free(struct live **l);
+
+/* Between reading_begin() and reading_end(): the shape is among them from here on, as of `at`. window: what its readers
+ * have (of a window). ERR_OVERLOADED. Adding one that is there only counts. */
+enum err live_add(struct live *l, const struct shape *s, const struct window *have);
+void live_remove(struct live *l, const struct shape *s);
+
+/* The changes of (from, upto] in the transaction that is open. told() is called for each shape that they concern, with
+ * the ops of its message ("{…},{…}"; several parts when they are large; `ops` is empty for notify). ret_leap: too much
+ * at once; nothing was told. */
+enum err live_step(struct live *l, int64_t from, int64_t upto,
+	void (*told)(void *context, const struct shape *s, const struct str *parts, size_t part_count), void *context,
+	bool *ret_leap);

@@ -1,0 +1,29 @@
+/* value.h: one cell as SQLite holds it, and as JSON says it (docs/PROTOCOL.md, "Values"): numbers, texts and
+ * null as they are, and tagged what JSON would change: {"$b": base64} {"$i": "9007199254740993"} {"$r": "Inf"}
+ * {"$t": base64} {"$big": bytes}. Doubles come out so that they read back bit for bit, and always with a point or an
+ * exponent, so that 1.0 is no integer. Any thread. */
+#pragma once
+
+#include "core/buf.h"
+#include "core/err.h"
+
+#include <sqlite3.h>
+#include <stdint.h>
+
+struct value {
+	enum { VALUE_NULL, VALUE_INT, VALUE_REAL, VALUE_TEXT, VALUE_BLOB } kind;
+	int64_t number;
+	double real;
+	struct str bytes; /* text or blob */
+};
+
+enum { CELL_BYTES_MAX = 192 * 1024 }; /* of a row's JSON; past it its largest cells are told as $big */
+
+struct value value_of(sqlite3_stmt *s, int column); /* lies in the statement, until its next step */
+enum err value_bind(sqlite3_stmt *s, int index, struct value v); /* copies the bytes */
+void value_write(struct buf *b, struct value v);
+void value_write_big(struct buf *b, struct value v); /* as {"$big": bytes} */
+/* Reads a cell that a client sent, JSON that has been checked. Bytes are decoded into arena (which the caller gives
+ * with room for json.n bytes, and frees behind the value). ERR_PARAMS: it is no cell; why is a constant text. */
+enum err value_read(struct str json, char *arena, struct value *ret, const char **ret_why);
+bool value_eq(struct value a, struct value b); /* the same kind and bits */
