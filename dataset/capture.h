@@ -27,7 +27,8 @@ enum err capture_layout(sqlite3 *db, struct str table, const struct str *key, si
  * for other columns is made anew (then the version is raised), what captures tables that are not among these is taken
  * away; with no table at all everything is. ret_changed: something had to be mended, so changes may have been missed.
  * epoch: the one to begin with where there is none, or a new one is wanted (new_epoch). */
-enum err capture_ensure(sqlite3 *db, const struct str *tables, size_t count, bool new_epoch, bool *ret_changed, char *ret_why);
+enum err capture_ensure(sqlite3 *db, const struct str *tables, size_t count, bool new_epoch,
+	bool *ret_changed, char *ret_why);
 
 /* In the transaction that is open: whether all that capture_ensure() made for these tables still stands. Cheap: compares
  * texts; the caller asks only when PRAGMA schema_version has changed. */
@@ -38,7 +39,8 @@ enum err capture_prune(sqlite3 *db, int64_t cut, unsigned slice, bool *ret_more)
 
 /* Replays the log backwards from the table's rows and holds both against each other: every key's newest image is the
  * row, each old image is the image before it. ERR_CONFLICT: they differ, and why says where. */
-enum err capture_verify(sqlite3 *db, struct str table, int64_t *ret_changes, int64_t *ret_rows, char *ret_why);
+enum err capture_verify(
+	sqlite3 *db, struct str table, int64_t *ret_changes, int64_t *ret_rows, char *ret_why);
 
 /* "o3" and "n3" name the images of column 3 (from 1) in _sb_cN. Names quoted for SQL are written by: */
 struct buf;

@@ -23,13 +23,14 @@ struct dataset_status {
 
 /* What the home of a dataset is told, in the order that it happened. */
 struct tidings {
-	struct post post; /* its run() is the listener's; it frees the tidings with tidings_free() */
+	struct post
+		post; /* its run() is the listener's; it frees the tidings with tidings_free() */
 	const struct definition *definition;
 	enum tidings_kind {
-		TIDINGS_LIVE,   /* capture is live (again): epoch, at, layout */
-		TIDINGS_STEP,   /* all up to `at`: told has the shapes concerned; the others moved without ops */
-		TIDINGS_LEAP,   /* so much at once that readers catch up by themselves: up to `at` */
-		TIDINGS_RESET,  /* for all readers: reset (epoch, schema); LIVE follows */
+		TIDINGS_LIVE, /* capture is live (again): epoch, at, layout */
+		TIDINGS_STEP, /* all up to `at`: told has the shapes concerned; the others moved without ops */
+		TIDINGS_LEAP,  /* so much at once that readers catch up by themselves: up to `at` */
+		TIDINGS_RESET, /* for all readers: reset (epoch, schema); LIVE follows */
 		TIDINGS_TROUBLE /* nothing comes until the next LIVE; readers wait */
 	} kind;
 	enum step_reset reset;
@@ -41,14 +42,15 @@ struct tidings {
 		const struct shape *shape;
 		size_t part_count;
 		struct str *parts; /* ops of each, own bytes */
-	} *told;
+	} * told;
 };
 void tidings_free(struct tidings **t);
 
 /* Attaches the dataset's table (main thread or worker; the file is opened and captured on its own threads). home: the
  * worker whose run() gets the tidings. One database for all datasets of one file (its real path). */
 struct attached; /* one dataset in its database */
-struct attached *database_attach(const struct definition *d, struct worker *home, void (*run)(struct post *tidings));
+struct attached *database_attach(
+	const struct definition *d, struct worker *home, void (*run)(struct post *tidings));
 /* No tidings come any more when done() has run on the home. drop: what captures the table is taken out of the file, unless
  * another dataset needs it. */
 void database_detach(struct attached **a, bool drop, void (*done)(void *context), void *context);
@@ -108,4 +110,5 @@ struct database_options {
 };
 void databases_configure(const struct database_options *o);
 enum err databases_start(void); /* main thread, before workers_start */
-void databases_stop(void);      /* main thread, behind workers_drain and before workers_stop: no job is under way then */
+void databases_stop(
+	void); /* main thread, behind workers_drain and before workers_stop: no job is under way then */

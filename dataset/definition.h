@@ -18,8 +18,8 @@ struct hidden_column {
 
 struct definition {
 	struct str name;
-	struct str database; /* an absolute path */
-	struct str table;    /* or a view, which then has key columns */
+	struct str database;     /* an absolute path */
+	struct str table;        /* or a view, which then has key columns */
 	struct str rules[RULES]; /* SQL predicates (rule.h); n 0: nobody */
 	size_t depend_count, hidden_count, key_count;
 	struct str *depends; /* tables that rules look into */

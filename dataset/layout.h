@@ -21,7 +21,7 @@ struct column {
 
 struct layout {
 	struct str table;
-	int64_t id;      /* N of _sb_cN, in this database; 0: a view */
+	int64_t id; /* N of _sb_cN, in this database; 0: a view */
 	int64_t version; /* the schema_version that clients are told: raised with each change of the columns */
 	bool view, without_rowid;
 	bool key_is_rowid; /* one INTEGER PRIMARY KEY, which the table makes where it is left out */
@@ -30,7 +30,8 @@ struct layout {
 	size_t *key; /* places in columns, in the order of the key */
 };
 
-struct layout *layout_new(const struct layout *from); /* a copy of everything in it, with one reference */
+struct layout *layout_new(
+	const struct layout *from); /* a copy of everything in it, with one reference */
 struct layout *layout_ref(const struct layout *l);
 void layout_unref(struct layout **l);
 /* The column of this name (compared as SQLite does: ASCII letters in any case), or SIZE_MAX. */

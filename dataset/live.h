@@ -7,7 +7,10 @@
 
 #include "dataset/steps.h"
 
-enum { LIVE_CHANGES_MAX = 5000, LIVE_BYTES_MAX = 4 << 20 }; /* of one step; past it readers catch up by steps of their own */
+enum {
+	LIVE_CHANGES_MAX = 5000,
+	LIVE_BYTES_MAX = 4 << 20
+}; /* of one step; past it readers catch up by steps of their own */
 
 struct live;
 struct live *live_new(struct reading *r);
@@ -22,5 +25,6 @@ void live_remove(struct live *l, const struct shape *s);
  * the ops of its message ("{…},{…}"; several parts when they are large; `ops` is empty for notify). ret_leap: too much
  * at once; nothing was told. */
 enum err live_step(struct live *l, int64_t from, int64_t upto,
-	void (*told)(void *context, const struct shape *s, const struct str *parts, size_t part_count), void *context,
-	bool *ret_leap);
+	void (*told)(
+		void *context, const struct shape *s, const struct str *parts, size_t part_count),
+	void *context, bool *ret_leap);

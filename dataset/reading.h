@@ -22,13 +22,15 @@ struct reading {
 /* The state of the capture in the file, as a transaction sees it. */
 struct head {
 	char epoch[EPOCH_BYTES + 1];
-	int64_t seq, floor; /* the log holds (floor, seq] */
+	int64_t seq, floor;    /* the log holds (floor, seq] */
 	int64_t schema_cookie; /* PRAGMA schema_version */
 };
 
-enum err reading_open(const char *path, struct reading **ret, const struct store_trouble **ret_trouble);
+enum err reading_open(
+	const char *path, struct reading **ret, const struct store_trouble **ret_trouble);
 void reading_close(struct reading **r);
 /* Pins a snapshot. limit_ms: what is read until reading_end() may take so long. ERR_NOT_FOUND: nothing captures here. */
 enum err reading_begin(struct reading *r, unsigned limit_ms, struct head *ret_head);
 void reading_end(struct reading *r);
-const struct store_trouble *reading_trouble(struct reading *r); /* of the last failure; NULL: none of the database's */
+const struct store_trouble *reading_trouble(
+	struct reading *r); /* of the last failure; NULL: none of the database's */

@@ -50,23 +50,26 @@ struct shape {
 	struct order_term *order;
 	int64_t limit; /* 0: no window */
 	bool notify;
-	struct str predicate; /* rule and filter; the table is called by its name, depends are main's */
-	struct str predicate_wide;   /* the same, depends as temp."_sb_w<their name>" */
-	size_t delta_count;          /* places where the rule looks into a depends table */
+	struct str
+		predicate; /* rule and filter; the table is called by its name, depends are main's */
+	struct str predicate_wide; /* the same, depends as temp."_sb_w<their name>" */
+	size_t delta_count;        /* places where the rule looks into a depends table */
 	struct shape_delta {
-		struct str predicate; /* this place looks into temp."_sb_d<name>", all others are wide */
+		struct str
+			predicate; /* this place looks into temp."_sb_d<name>", all others are wide */
 		struct str depend;
 		/* column = value in it holds of all rows of that table that count here; column n 0: unknown */
 		struct str column;
 		struct value value;
-	} *deltas;
+	} * deltas;
 	struct shape_param *params;
 	struct shape_equal equal;
 };
 
 /* ERR_PARAMS, ERR_TOO_LARGE with what is wrong; ERR_FORBIDDEN: the rule says nobody, or a column is not for them (a
  * hidden one is as if it did not exist). The strings of ret_why are constant or lie in the wish. */
-enum err shape_new(const struct shape_wish *wish, const struct definition *d, const struct layout *l,
-	const struct principal *who, struct shape **ret_shape, struct refusal *ret_why);
+enum err shape_new(const struct shape_wish *wish, const struct definition *d,
+	const struct layout *l, const struct principal *who, struct shape **ret_shape,
+	struct refusal *ret_why);
 struct shape *shape_ref(const struct shape *s);
 void shape_unref(struct shape **s);

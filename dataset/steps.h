@@ -12,10 +12,10 @@
 #include "dataset/shape.h"
 
 enum {
-	STEP_PAGE_BYTES = 64 * 1024,  /* about this much JSON of rows in a page, 1000 rows at most */
-	STEP_PART_BYTES = 64 * 1024,  /* the same of ops in a part */
-	STEP_GROUP_BYTES = 4 << 20,   /* of ops in one group; past it: reset, overflow */
-	STEP_CHANGES_MAX = 100000,    /* rows of the log that one step looks at; the same */
+	STEP_PAGE_BYTES = 64 * 1024, /* about this much JSON of rows in a page, 1000 rows at most */
+	STEP_PART_BYTES = 64 * 1024, /* the same of ops in a part */
+	STEP_GROUP_BYTES = 4 << 20,  /* of ops in one group; past it: reset, overflow */
+	STEP_CHANGES_MAX = 100000,   /* rows of the log that one step looks at; the same */
 };
 
 /* What a window's reader has: keys with hashes of their rows. Immutable, counted, any thread. */
@@ -27,9 +27,10 @@ enum step_reset { RESET_NONE, RESET_PRUNED, RESET_EPOCH, RESET_SCHEMA, RESET_AUT
 
 /* Where a reader is. Two with equal bytes get the same result: whoever runs steps may run one for both. */
 struct standing_at {
-	int64_t seq;       /* has seen all up to this one; -1: nothing yet */
-	bool whole;        /* has seen every page */
-	struct str cursor; /* the key of the last row of the last page, as a record (values); n 0: none; own bytes */
+	int64_t seq; /* has seen all up to this one; -1: nothing yet */
+	bool whole;  /* has seen every page */
+	struct str
+		cursor; /* the key of the last row of the last page, as a record (values); n 0: none; own bytes */
 	const struct window *have; /* of a window */
 };
 
@@ -46,11 +47,12 @@ struct step_result {
 	struct step_message {
 		enum { STEP_PAGE, STEP_CHANGE } kind;
 		struct str body;
-	} *messages;
+	} * messages;
 };
 struct step_result *step_result_ref(struct step_result *r);
 void step_result_unref(struct step_result **r);
 
 /* ERR_OK with a result (also for a reset). ERR_OVERLOADED: the database is in trouble (reading_trouble()), or it took
  * longer than it may. A shape with notify has pages of nothing: it is whole at once, and its changes have no ops. */
-enum err step_take(struct reading *r, const struct shape *s, const struct standing_at *at, struct step_result **ret);
+enum err step_take(struct reading *r, const struct shape *s, const struct standing_at *at,
+	struct step_result **ret);

@@ -17,7 +17,9 @@ struct value {
 	struct str bytes; /* text or blob */
 };
 
-enum { CELL_BYTES_MAX = 192 * 1024 }; /* of a row's JSON; past it its largest cells are told as $big */
+enum {
+	CELL_BYTES_MAX = 192 * 1024
+}; /* of a row's JSON; past it its largest cells are told as $big */
 
 struct value value_of(sqlite3_stmt *s, int column); /* lies in the statement, until its next step */
 enum err value_bind(sqlite3_stmt *s, int index, struct value v); /* copies the bytes */
