@@ -14,15 +14,6 @@ struct counted {
 	char bytes[];
 };
 
-static struct str put(char **at, struct str s)
-{
-	struct str copy = {*at, s.n};
-	if (s.n)
-		memcpy(*at, s.p, s.n);
-	*at += s.n;
-	return copy;
-}
-
 static size_t list_size(const struct str *list, size_t count)
 {
 	size_t size = count * sizeof(struct str);
@@ -57,18 +48,18 @@ struct principal *principal_new(const struct principal *from)
 	at += from->room_role_count * sizeof(struct room_role);
 	for (size_t i = 0; i < from->room_role_count; i++)
 		c->p.room_roles[i] = (struct room_role){
-			put(&at, from->room_roles[i].names), from->room_roles[i].role};
+			str_put(&at, from->room_roles[i].names), from->room_roles[i].role};
 	for (size_t i = 0; i < from->room_count; i++)
-		c->p.rooms[i] = put(&at, from->rooms[i]);
+		c->p.rooms[i] = str_put(&at, from->rooms[i]);
 	for (size_t i = 0; i < from->dataset_count; i++)
-		c->p.datasets[i] = put(&at, from->datasets[i]);
-	c->p.user = put(&at, from->user);
-	c->p.name = put(&at, from->name);
-	c->p.issuer = put(&at, from->issuer);
-	c->p.subject = put(&at, from->subject);
-	c->p.client = put(&at, from->client);
-	c->p.jti = put(&at, from->jti);
-	c->p.sid = put(&at, from->sid);
+		c->p.datasets[i] = str_put(&at, from->datasets[i]);
+	c->p.user = str_put(&at, from->user);
+	c->p.name = str_put(&at, from->name);
+	c->p.issuer = str_put(&at, from->issuer);
+	c->p.subject = str_put(&at, from->subject);
+	c->p.client = str_put(&at, from->client);
+	c->p.jti = str_put(&at, from->jti);
+	c->p.sid = str_put(&at, from->sid);
 	atomic_init(&c->refs, 1);
 	return &c->p;
 }

@@ -54,5 +54,15 @@ bool str_has_control(struct str s);
 /* Glob with '*' only ("team-*"), as grants use it. */
 bool str_glob(struct str pattern, struct str s);
 
+/* Copies the bytes to *at, which moves behind them: how what has many texts becomes one block. */
+static inline struct str str_put(char **at, struct str s)
+{
+	struct str copy = {*at, s.n};
+	if (s.n)
+		memcpy(*at, s.p, s.n);
+	*at += s.n;
+	return copy;
+}
+
 /* FNV-1a with a final mix: for hash tables and homes. Stable across runs. */
 unsigned long long str_hash(struct str s);
