@@ -6,15 +6,15 @@
 #pragma once
 
 #include "core/principal.h"
-#include "core/refusal.h"
 #include "dataset/definition.h"
 #include "dataset/layout.h"
 #include "dataset/value.h"
+#include "dataset/where.h"
 
 enum {
 	SHAPE_ID_BYTES = 22,
 	SHAPE_LIMIT_MAX = 1000, /* rows of a window */
-	SHAPE_WHERE_MAX = 8192, /* bytes of JSON */
+	SHAPE_WHERE_MAX = WHERE_BYTES_MAX,
 	SHAPE_ORDER_MAX = 8,
 	SHAPE_PARAMS_MAX = 256,
 };
@@ -66,10 +66,27 @@ struct shape {
 	struct shape_equal equal;
 };
 
-/* ERR_PARAMS, ERR_TOO_LARGE with what is wrong; ERR_FORBIDDEN: the rule says nobody, or a column is not for them (a
- * hidden one is as if it did not exist). The strings of ret_why are constant or lie in the wish. */
+/* ERR_PARAMS, ERR_TOO_LARGE with what is wrong (a hidden column is as if it did not exist: no_such_column);
+ * ERR_FORBIDDEN not_readable: there is no rule for reading; ERR_OVERLOADED dataset_unavailable: the rule does not fit the
+ * table any more. It keeps references to d and l. */
 enum err shape_new(const struct shape_wish *wish, const struct definition *d,
 	const struct layout *l, const struct principal *who, struct shape **ret_shape,
-	struct refusal *ret_why);
+	struct wish_problem *ret_problem);
 struct shape *shape_ref(const struct shape *s);
 void shape_unref(struct shape **s);
+
+/* Binds each parameter that the statement has by its name; those of the statement that are not among them stay. */
+enum err shape_bind(sqlite3_stmt *stmt, const struct shape_param *params, size_t count);
+
+/* Appends ' ORDER BY …': the shape's own order as BINARY has it (NULL first), then the key. Without an order: the key. */
+void shape_order_sql(struct buf *b, const struct shape *s);
+
+/* A rule for writing with the caller's values in it: the table is called by its name, depends are main's. In one block:
+ * free(). ERR_FORBIDDEN: there is no such rule; ERR_OVERLOADED: it does not fit the table any more. */
+struct ruling {
+	struct str predicate;
+	size_t param_count;
+	struct shape_param params[];
+};
+enum err ruling_new(const struct definition *d, enum rule_of which, const struct layout *l,
+	const struct principal *who, struct ruling **ret_ruling);
