@@ -13,6 +13,7 @@ struct entry {
 	struct entry *before, *behind;
 	struct principal *principal;
 	size_t issuer;
+	unsigned kept; /* claims_kept_generation() when it was checked */
 	unsigned char digest[SHA256_DIGEST_LENGTH]; /* the map's key */
 };
 
@@ -131,7 +132,7 @@ size_t bearer_forget(struct bearer *b, enum bearer_match match, struct str value
 }
 
 /* Keeps the principal (a reference of its own) for this token; the oldest makes place. */
-static void keep(struct bearer *b, const unsigned char *digest, size_t issuer,
+static void keep(struct bearer *b, const unsigned char *digest, size_t issuer, unsigned generation,
 	const struct principal *principal)
 {
 	if (!b->cache)
@@ -142,6 +143,7 @@ static void keep(struct bearer *b, const unsigned char *digest, size_t issuer,
 	memcpy(e->digest, digest, sizeof(e->digest));
 	e->principal = principal_ref(principal);
 	e->issuer = issuer;
+	e->kept = generation;
 	put_in_front(b, e);
 	map_put(&b->entries, key_of(e), e);
 }
@@ -274,7 +276,8 @@ enum err bearer_check(struct bearer *b, struct str token, int64_t now, struct pr
 	}
 	SHA256((const unsigned char *)token.p, token.n, digest);
 	struct entry *e = map_get(&b->entries, (struct str){(char *)digest, sizeof(digest)});
-	if (e && now < e->principal->expires_at) {
+	unsigned generation = claims_kept_generation(); /* or newer, when they are read */
+	if (e && now < e->principal->expires_at && e->kept == generation) {
 		unlink_entry(e);
 		put_in_front(b, e);
 		b->hits++;
@@ -282,14 +285,14 @@ enum err bearer_check(struct bearer *b, struct str token, int64_t now, struct pr
 		return ERR_OK;
 	}
 	if (e)
-		drop(b, e); /* the check below says why it is refused */
+		drop(b, e); /* the check below says why it is refused, or keeps other claims */
 	enum err err = check(b, token, now, ret, ret_fail);
 	if (err) {
 		b->refused++;
 		return err;
 	}
 	b->verified++;
-	keep(b, digest, (size_t)ret_fail->issuer, *ret);
+	keep(b, digest, (size_t)ret_fail->issuer, generation, *ret);
 	return ERR_OK;
 }
 

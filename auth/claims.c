@@ -450,7 +450,10 @@ static enum err read_rest(struct str payload, const struct issuer_rule *rule, in
 	enum err err = read_dates(payload, now, c, ret_why);
 	err = err ? err : read_names(payload, rule, c, ret_why);
 	err = err ? err : check_account(c, rule, ret_why);
-	return err ? err : read_grant(payload, rule, c, ret_why);
+	err = err ? err : read_grant(payload, rule, c, ret_why);
+	if (!err)
+		c->kept_count = claims_kept_in(payload, c->kept_names, c->kept);
+	return err;
 }
 
 enum err claims_read(struct str payload, struct str typ, const struct issuer_rule *rule,
@@ -538,6 +541,8 @@ struct principal *claims_principal(const struct claims *claims, const struct iss
 		.rooms = (struct str *)(uintptr_t)claims->rooms,
 		.datasets = (struct str *)(uintptr_t)claims->datasets,
 		.room_roles = (struct room_role *)(uintptr_t)claims->room_roles,
+		.claim_count = claims->kept_count,
+		.claims = (struct principal_claim *)(uintptr_t)claims->kept,
 		.expires_at = claims->exp,
 		.issued_at = claims->iat > 0 ? claims->iat
 			: claims->nbf > 0    ? claims->nbf

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "auth/check.h"
+#include "auth/claims_kept.h"
 #include "auth/jws.h"
 #include "auth/mapping.h"
 #include "core/principal.h"
@@ -27,7 +28,7 @@ struct issuer_rule {
 	struct claim_mapping mapping;
 };
 
-/* Spans point into `text`. Absent strings are empty. */
+/* Spans point into `text`, those of kept claims' values into the payload. Absent strings are empty. */
 struct claims {
 	enum check_step step; /* where the check is, or where it ended */
 	struct str sub, jti, client, name;
@@ -36,9 +37,11 @@ struct claims {
 	bool has_grant;        /* something was said of scopes or roles */
 	uint32_t scopes;
 	bool rooms_limited, datasets_limited;
-	size_t room_count, dataset_count, room_role_count;
+	size_t room_count, dataset_count, room_role_count, kept_count;
 	struct str rooms[CLAIM_GLOBS_MAX], datasets[CLAIM_GLOBS_MAX];
 	struct room_role room_roles[CLAIM_GLOBS_MAX];
+	struct principal_claim kept[CLAIMS_KEPT_MAX];
+	char kept_names[CLAIMS_KEPT_MAX * CLAIM_NAME_MAX];
 	size_t used;
 	char text[B64URL_BYTES(JWS_MAX)];
 };
@@ -58,7 +61,7 @@ enum err claims_read(struct str payload, struct str typ, const struct issuer_rul
 enum err claims_read_answer(struct str answer, const struct issuer_rule *rule, int64_t now,
 	struct claims *ret_claims, const char **ret_why);
 
-/* Who that is: at the embedded issuer the account `sub`, or "client:ID" for a client of its own
+/* While the payload is there. Who that is: at the embedded issuer the account `sub`, or "client:ID" for a client of its own
  * (`sub` is then the `client_id`); elsewhere "alias|sub". The caller has one reference. */
 struct principal *claims_principal(const struct claims *claims, const struct issuer_rule *rule);
 

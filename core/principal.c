@@ -7,6 +7,9 @@
 
 enum { GLOBS_MAX = 4096, TEXT_MAX_BYTES = 16384 }; /* of a record: more than any token has */
 
+/* Beside the scopes of a record: claims stand at its end. So a record without any is as it always was. */
+#define WITH_CLAIMS (UINT32_C(1) << 31)
+
 /* The principal, its count, and behind it all its bytes in one block. */
 struct counted {
 	struct principal p;
@@ -30,13 +33,33 @@ static struct str *put_table(char **at, size_t count)
 	return table;
 }
 
+static size_t roles_size(const struct principal *p)
+{
+	size_t size = p->room_role_count * sizeof(*p->room_roles);
+	for (size_t i = 0; i < p->room_role_count; i++)
+		size += p->room_roles[i].names.n;
+	return size;
+}
+
+static size_t claims_size(const struct principal *p)
+{
+	size_t size = p->claim_count * sizeof(*p->claims);
+	for (size_t i = 0; i < p->claim_count; i++)
+		size += p->claims[i].name.n + p->claims[i].json.n;
+	return size;
+}
+
+static void put_claims(struct principal *to, const struct principal *from, char **at)
+{
+	for (size_t i = 0; i < from->claim_count; i++)
+		to->claims[i] = (struct principal_claim){
+			str_put(at, from->claims[i].name), str_put(at, from->claims[i].json)};
+}
+
 struct principal *principal_new(const struct principal *from)
 {
-	size_t roles = from->room_role_count * sizeof(struct room_role);
-	for (size_t i = 0; i < from->room_role_count; i++)
-		roles += from->room_roles[i].names.n;
-	size_t size = roles + from->user.n + from->name.n + from->issuer.n + from->subject.n +
-		from->client.n + from->jti.n + from->sid.n +
+	size_t size = roles_size(from) + claims_size(from) + from->user.n + from->name.n +
+		from->issuer.n + from->subject.n + from->client.n + from->jti.n + from->sid.n +
 		list_size(from->rooms, from->room_count) +
 		list_size(from->datasets, from->dataset_count);
 	struct counted *c = mem_alloc(sizeof(*c) + sizeof(struct str) + size);
@@ -44,6 +67,8 @@ struct principal *principal_new(const struct principal *from)
 	c->p = *from;
 	c->p.rooms = put_table(&at, from->room_count);
 	c->p.datasets = put_table(&at, from->dataset_count);
+	c->p.claims = (struct principal_claim *)(void *)at;
+	at += from->claim_count * sizeof(struct principal_claim);
 	c->p.room_roles = (struct room_role *)(void *)at;
 	at += from->room_role_count * sizeof(struct room_role);
 	for (size_t i = 0; i < from->room_role_count; i++)
@@ -53,6 +78,7 @@ struct principal *principal_new(const struct principal *from)
 		c->p.rooms[i] = str_put(&at, from->rooms[i]);
 	for (size_t i = 0; i < from->dataset_count; i++)
 		c->p.datasets[i] = str_put(&at, from->datasets[i]);
+	put_claims(&c->p, from, &at);
 	c->p.user = str_put(&at, from->user);
 	c->p.name = str_put(&at, from->name);
 	c->p.issuer = str_put(&at, from->issuer);
@@ -93,7 +119,7 @@ void principal_put(struct buf *b, const struct principal *p)
 		p->user, p->name, p->issuer, p->subject, p->client, p->jti, p->sid};
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
 		record_put_str(b, texts[i]);
-	record_put_int(b, p->scopes);
+	record_put_int(b, p->scopes | (p->claim_count ? WITH_CLAIMS : 0));
 	record_put_int(b, (uint64_t)p->expires_at);
 	record_put_int(b, (uint64_t)p->issued_at);
 	put_list(b, p->rooms_limited, p->rooms, p->room_count);
@@ -102,6 +128,12 @@ void principal_put(struct buf *b, const struct principal *p)
 	for (size_t i = 0; i < p->room_role_count; i++) {
 		record_put_str(b, p->room_roles[i].names);
 		record_put_int(b, p->room_roles[i].role);
+	}
+	if (p->claim_count)
+		record_put_int(b, p->claim_count);
+	for (size_t i = 0; i < p->claim_count; i++) {
+		record_put_str(b, p->claims[i].name);
+		record_put_str(b, p->claims[i].json);
 	}
 }
 
@@ -126,6 +158,17 @@ static size_t read_room_roles(struct record_reader *r, struct room_role **ret_li
 	return count;
 }
 
+static size_t read_claims(struct record_reader *r, struct principal_claim **ret_list)
+{
+	size_t count = (size_t)record_int(r, GLOBS_MAX);
+	*ret_list = mem_alloc((count + 1) * sizeof(**ret_list));
+	for (size_t i = 0; i < count; i++) {
+		(*ret_list)[i].name = record_str(r, TEXT_MAX_BYTES);
+		(*ret_list)[i].json = record_str(r, TEXT_MAX_BYTES);
+	}
+	return count;
+}
+
 struct principal *principal_read(struct record_reader *r)
 {
 	struct principal p = {0}, *made = NULL;
@@ -133,17 +176,22 @@ struct principal *principal_read(struct record_reader *r)
 		&p.user, &p.name, &p.issuer, &p.subject, &p.client, &p.jti, &p.sid};
 	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++)
 		*texts[i] = record_str(r, TEXT_MAX_BYTES);
-	p.scopes = (uint32_t)record_int(r, (1u << SCOPE_BITS) - 1);
+	uint32_t scopes = (uint32_t)record_int(r, WITH_CLAIMS | ((1u << SCOPE_BITS) - 1));
+	p.scopes = scopes & ((1u << SCOPE_BITS) - 1);
+	r->bad |= (scopes & ~WITH_CLAIMS) != p.scopes;
 	p.expires_at = (int64_t)record_int(r, INT64_MAX);
 	p.issued_at = (int64_t)record_int(r, INT64_MAX);
 	p.room_count = read_list(r, &p.rooms_limited, &p.rooms);
 	p.dataset_count = read_list(r, &p.datasets_limited, &p.datasets);
 	p.room_role_count = read_room_roles(r, &p.room_roles);
+	if (scopes & WITH_CLAIMS)
+		p.claim_count = read_claims(r, &p.claims);
 	if (!r->bad)
 		made = principal_new(&p);
 	free(p.rooms);
 	free(p.datasets);
 	free(p.room_roles);
+	free(p.claims);
 	return made;
 }
 
@@ -184,6 +232,16 @@ enum role principal_room_role(const struct principal *p, struct str room)
 bool principal_sees_dataset(const struct principal *p, struct str dataset)
 {
 	return !p->datasets_limited || matches(p->datasets, p->dataset_count, dataset);
+}
+
+bool principal_claim(const struct principal *p, struct str name, struct str *ret_json)
+{
+	for (size_t i = 0; i < p->claim_count; i++)
+		if (str_eq(p->claims[i].name, name)) {
+			*ret_json = p->claims[i].json;
+			return true;
+		}
+	return false;
 }
 
 static const char *const words[SCOPE_BITS] = {

@@ -43,6 +43,11 @@ struct room_role {
 	enum role role; /* at most a moderator */
 };
 
+/* A claim of the token that a rule of some dataset names: its value as JSON, as it stood there. */
+struct principal_claim {
+	struct str name, json;
+};
+
 struct principal {
 	struct str user; /* the one stable string for this user, see docs/PROTOCOL.md */
 	struct str name; /* for people */
@@ -58,6 +63,8 @@ struct principal {
 	struct str *rooms; /* globs */
 	struct str *datasets;
 	struct room_role *room_roles;
+	size_t claim_count; /* 0 where no rule asks for any */
+	struct principal_claim *claims;
 	int64_t expires_at; /* Unix seconds */
 	int64_t issued_at;  /* the same; 0: nobody says */
 };
@@ -90,6 +97,9 @@ bool principal_sees_room(const struct principal *p, struct str room);
  * match. ROLE_NONE: it does not say. */
 enum role principal_room_role(const struct principal *p, struct str room);
 bool principal_sees_dataset(const struct principal *p, struct str dataset);
+
+/* A claim that was kept. False: the token has none of that name, or it was checked before a rule named it. */
+bool principal_claim(const struct principal *p, struct str name, struct str *ret_json);
 
 const char *scope_word(enum scope scope);          /* "rooms:join" */
 uint32_t scopes_parse(struct str space_separated); /* unknown words are passed over */

@@ -59,7 +59,8 @@ size_t layout_find(const struct layout *l, struct str name)
 {
 	for (size_t i = 0; i < l->count; i++) {
 		struct str have = l->columns[i].name;
-		if (have.n == name.n && (!name.n || sqlite3_strnicmp(have.p, name.p, (int)name.n) == 0))
+		if (have.n == name.n &&
+			(!name.n || sqlite3_strnicmp(have.p, name.p, (int)name.n) == 0))
 			return i;
 	}
 	return SIZE_MAX;

@@ -229,6 +229,27 @@ static void cached(void **state)
 	buf_free(&token);
 }
 
+/* Who shows a token again gets the claims that a rule has named since. */
+static void cached_with_other_claims(void **state)
+{
+	(void)state;
+	static const struct str wanted[] = {{"team", 4}};
+	struct buf token = token_of(OWN, &own_key, "ann", NOW + 600, ",\"team\":\"red\"");
+	struct principal *p = NULL;
+	struct str json;
+	assert_string_equal(user_at(token, NOW), "ann");
+	claims_keep(wanted, 1);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(bearer_check(bearer, buf_str(&token), NOW, &p, &failed), ERR_OK);
+		assert_true(principal_claim(p, STR("team"), &json) && str_is(json, "\"red\""));
+		principal_unref(&p);
+	}
+	assert_int_equal(bearer_counts(bearer).verified, 2);
+	assert_int_equal(bearer_counts(bearer).cached, 1);
+	claims_keep(NULL, 0);
+	buf_free(&token);
+}
+
 static void cache_is_bounded(void **state)
 {
 	(void)state;
@@ -437,6 +458,7 @@ int main(void)
 		WITH_BEARER(refused),
 		WITH_BEARER(alg_not_allowed),
 		WITH_BEARER(cached),
+		WITH_BEARER(cached_with_other_claims),
 		WITH_BEARER(cache_is_bounded),
 		WITH_BEARER(forgotten),
 		WITH_BEARER(keys_change),

@@ -513,9 +513,41 @@ static void answers(void **state)
 	}
 }
 
+/* What rules of datasets name, and nothing else: as it stood there, whatever it is. */
+static void kept(void **state)
+{
+	(void)state;
+	static const struct str wanted[] = {{"team", 4}, {"scope", 5}, {"level", 5}, {"no", 2}};
+	static const char payload[] = BASE ",\"te\\u0061m\":{\"a\":[1,  2]},\"level\":1.50,\"x\":1,"
+					   "\"scope\":\"rooms:join other\",\"in\":{\"no\":1}}";
+	struct str json;
+	unsigned generation = claims_kept_generation();
+	assert_int_equal(read_own(payload), ERR_OK);
+	assert_int_equal(claims.kept_count, 0);
+	claims_keep(wanted, COUNT(wanted));
+	assert_int_not_equal(claims_kept_generation(), generation);
+	generation = claims_kept_generation();
+	claims_keep(wanted, COUNT(wanted));
+	assert_int_equal(claims_kept_generation(), generation); /* they are the same */
+	assert_int_equal(read_own(payload), ERR_OK);
+	struct principal *p = claims_principal(&claims, &own);
+	memset(&claims, 'x', sizeof(claims));
+	assert_int_equal(p->claim_count, 3);
+	assert_true(principal_claim(p, STR("team"), &json) && str_is(json, "{\"a\":[1,  2]}"));
+	assert_true(principal_claim(p, STR("level"), &json) && str_is(json, "1.50"));
+	assert_true(
+		principal_claim(p, STR("scope"), &json) && str_is(json, "\"rooms:join other\""));
+	assert_false(principal_claim(p, STR("no"), &json) || principal_claim(p, STR("x"), &json));
+	principal_unref(&p);
+	claims_keep(NULL, 0);
+	assert_int_equal(read_own(payload), ERR_OK);
+	assert_int_equal(claims.kept_count, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(kept),
 		cmocka_unit_test(mapping),
 		cmocka_unit_test(mapped_names_and_rooms),
 		cmocka_unit_test(paths),

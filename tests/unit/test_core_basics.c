@@ -237,7 +237,8 @@ static void principal_copies(void **state)
 {
 	(void)state;
 	char user[] = "ann", room[] = "team-*";
-	struct str rooms[] = {{room, 6}, STR("lobby")};
+	struct str rooms[] = {{room, 6}, STR("lobby")}, json;
+	struct principal_claim claim[] = {{STR("team"), {room, 6}}};
 	struct principal from = {.user = {user, 3},
 		.name = STR("Ann"),
 		.issuer = STR("https://i"),
@@ -248,6 +249,8 @@ static void principal_copies(void **state)
 		.datasets_limited = true,
 		.room_count = 2,
 		.rooms = rooms,
+		.claim_count = 1,
+		.claims = claim,
 		.expires_at = 7};
 	struct principal *p = principal_new(&from);
 	user[0] = room[0] = 'X';
@@ -259,6 +262,8 @@ static void principal_copies(void **state)
 	assert_true(principal_sees_room(p, STR("lobby")));
 	assert_false(principal_sees_room(p, STR("other")));
 	assert_false(principal_sees_dataset(p, STR("todos"))); /* limited to none */
+	assert_true(principal_claim(p, STR("team"), &json) && str_is(json, "team-*"));
+	assert_false(principal_claim(p, STR("tea"), &json));
 	struct principal *again = principal_ref(p);
 	principal_unref(&p);
 	assert_null(p);

@@ -55,6 +55,7 @@ static struct str word(void)
 static void make_model(struct model *m, int i)
 {
 	struct str globs[3] = {word(), word(), word()};
+	struct principal_claim kept[2] = {{STR("team"), word()}, {STR("scope"), word()}};
 	struct principal p = {.user = STR("ann"),
 		.name = word(),
 		.issuer = word(),
@@ -68,6 +69,8 @@ static void make_model(struct model *m, int i)
 		.dataset_count = chance(4),
 		.rooms = globs,
 		.datasets = globs,
+		.claim_count = chance(3),
+		.claims = kept,
 		.sid = word(),
 		.expires_at = (int64_t)chance(1u << 30) << chance(32),
 		.issued_at = (int64_t)chance(1u << 30) << chance(32)};
@@ -156,6 +159,10 @@ static void assert_principal(const struct principal *a, const struct principal *
 	assert_int_equal(a->datasets_limited, b->datasets_limited);
 	assert_globs(a->rooms, a->room_count, b->rooms, b->room_count);
 	assert_globs(a->datasets, a->dataset_count, b->datasets, b->dataset_count);
+	assert_int_equal(a->claim_count, b->claim_count);
+	for (size_t i = 0; i < a->claim_count; i++)
+		assert_true(str_eq(a->claims[i].name, b->claims[i].name) &&
+			str_eq(a->claims[i].json, b->claims[i].json));
 }
 
 static void assert_session(const struct session *s, const struct session_moved *moved)
