@@ -198,6 +198,50 @@ static void deliver(struct addr to, struct frame *f)
 		frame_unref(&f);
 }
 
+/* ---- questions ---- */
+
+void receipt_answer(struct receipt *r, bool gone)
+{
+	r->gone = gone;
+	worker_post(worker_at(r->worker), &r->post);
+}
+
+struct question_post {
+	struct post post;
+	struct addr to;
+	struct receipt *receipt;
+};
+
+static void ask(struct addr to, struct receipt *r)
+{
+	struct endpoint *e = addr_find(to);
+	if (e && e->ops->asked)
+		e->ops->asked(e, r);
+	else
+		receipt_answer(r, !e);
+}
+
+static void run_question(struct post *post)
+{
+	struct question_post *p = (struct question_post *)post;
+	ask(p->to, p->receipt);
+	free(p);
+}
+
+void addr_ask(struct addr to, struct receipt *r)
+{
+	r->worker = worker_self()->index;
+	if (to.worker == r->worker) {
+		ask(to, r);
+		return;
+	}
+	struct question_post *p = mem_new(struct question_post);
+	*p = (struct question_post){{.run = run_question}, to, r};
+	worker_post(worker_at(to.worker), &p->post);
+}
+
+/* ---- audiences ---- */
+
 struct event_post {
 	struct post post;
 	struct frame *frame;

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "core/frame.h"
+#include "core/inbox.h"
 #include "core/record.h"
 
 #include <stdint.h>
@@ -36,10 +37,24 @@ struct addr addr_read(struct record_reader *r);
 /* Events on their way to one worker. Past it they are dropped, and those they were for are told. */
 enum { EVENT_BYTES_MAX = 64 << 20 };
 
+/* A question behind events: whether the client has received them. Whoever streams to clients keeps by
+ * it what is on its way within bounds; one question at a time is enough for that. */
+struct receipt {
+	struct post post; /* run() is the asker's, who owns the receipt again */
+	bool gone;        /* the endpoint ended before its client said so */
+	/* the endpoint's, meanwhile */
+	struct receipt *next;
+	uint64_t upto;
+	int worker;
+};
+
 struct endpoint_ops {
 	void (*event)(struct endpoint *e, struct frame *f); /* owns the reference */
 	void (*answer)(struct endpoint *e, struct call *c); /* a call came home; owns it */
 	void (*overflow)(struct endpoint *e); /* an event for it was dropped: EVENT_BYTES_MAX */
+	/* receipt_answer() when its client has acknowledged all events until now. Owns it. NULL: it
+	 * knows nothing of that, and all counts as received. */
+	void (*asked)(struct endpoint *e, struct receipt *r);
 };
 
 struct endpoint {
@@ -68,6 +83,13 @@ struct endpoint *addr_find(struct addr a);
 
 /* Sends one event; takes the reference. */
 void addr_send(struct addr to, struct frame *f);
+
+/* Asks, behind all that this worker has sent to that address: r->post.run() is called here, once and
+ * always, when the client has acknowledged it or the endpoint is gone. That of a client that is away
+ * may take as long as it is. */
+void addr_ask(struct addr to, struct receipt *r);
+/* For endpoints. */
+void receipt_answer(struct receipt *r, bool gone);
 
 /* A list of addresses that does not change any more: who is told of a room's events. Atomically
  * counted references; any thread. Sorted by worker. */

@@ -213,8 +213,17 @@ static void on_overflow(struct endpoint *e)
 		c->ops->overflow(c);
 }
 
+static void on_asked(struct endpoint *e, struct receipt *r)
+{
+	struct caller *c = (struct caller *)e;
+	if (c->ops->asked)
+		c->ops->asked(c, r);
+	else
+		receipt_answer(r, false);
+}
+
 static const struct endpoint_ops endpoint_ops = {
-	.event = on_event, .answer = on_answer, .overflow = on_overflow};
+	.event = on_event, .answer = on_answer, .overflow = on_overflow, .asked = on_asked};
 
 void caller_begin(struct caller *c, const struct caller_ops *ops, struct principal *who)
 {

@@ -24,6 +24,8 @@ struct caller_ops {
 	struct str (*address)(const struct caller *c);
 	/* Events for it were dropped on the way (core/addr.h). NULL: it gets none. */
 	void (*overflow)(struct caller *c);
+	/* What it has been sent until now is to be acknowledged (core/addr.h). NULL: nothing is. */
+	void (*asked)(struct caller *c, struct receipt *r);
 };
 
 /* Whoever sends messages; embedded in a session, a request, a control connection. */

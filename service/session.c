@@ -84,6 +84,11 @@ void session_free(struct session *s, bool clean)
 	for (size_t i = 0; i < s->held_count; i++)
 		frame_unref(&s->held[i]);
 	free(s->held);
+	while (s->receipts) {
+		struct receipt *r = s->receipts;
+		s->receipts = r->next;
+		receipt_answer(r, true);
+	}
 	kept_free(&s->kept);
 	free(s);
 }
@@ -193,10 +198,41 @@ static void transmit(struct session *s, struct frame *f, bool counted)
 		frame_unref(&f);
 }
 
+/* The number of a message that has none yet, because it waits behind a batch. */
+#define UPTO_HELD UINT64_MAX
+
+static void on_asked(struct caller *c, struct receipt *r)
+{
+	struct session *s = (struct session *)c;
+	if (sealed || (!c->holding && !s->kept.count)) {
+		receipt_answer(r, sealed);
+		return;
+	}
+	struct receipt **at = &s->receipts;
+	while (*at)
+		at = &(*at)->next;
+	*at = r;
+	r->next = NULL;
+	r->upto = c->holding ? UPTO_HELD : s->sent;
+}
+
+void session_acknowledged(struct session *s, uint64_t received)
+{
+	kept_ack(&s->kept, received);
+	while (s->receipts && s->receipts->upto <= received) {
+		struct receipt *r = s->receipts;
+		s->receipts = r->next;
+		receipt_answer(r, false);
+	}
+}
+
 static void release_held(struct session *s)
 {
 	for (size_t i = 0; i < s->held_count; i++)
 		transmit(s, s->held[i], true);
+	for (struct receipt *r = s->receipts; r; r = r->next)
+		if (r->upto == UPTO_HELD)
+			r->upto = s->sent;
 	free(s->held);
 	s->held = NULL;
 	s->held_count = s->held_room = s->held_bytes = 0;
@@ -287,8 +323,11 @@ static struct str on_address(const struct caller *c)
 	return s->carrier ? s->carrier->peer : STR("");
 }
 
-static const struct caller_ops caller_ops = {
-	.answers = on_answers, .event = on_event, .address = on_address, .overflow = on_overflow};
+static const struct caller_ops caller_ops = {.answers = on_answers,
+	.event = on_event,
+	.address = on_address,
+	.overflow = on_overflow,
+	.asked = on_asked};
 
 static void send_event(struct session *s, struct event *e, bool counted)
 {
@@ -514,7 +553,7 @@ void session_resume(struct carrier *carrier, struct principal *who, const struct
 	metric_add(METRIC_RESUMED, 1);
 	log_info("session resumed", LOG_TEXT("session", s->handle),
 		LOG_STR("address", carrier->peer));
-	kept_ack(&s->kept, r->received);
+	session_acknowledged(s, r->received);
 	s->received_told = s->received;
 	s->received_bytes = 0;
 	send_opened(s, r->id, true);

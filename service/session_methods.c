@@ -78,7 +78,7 @@ static void run_ack(struct call *c)
 			.message = "Not so many messages have been sent.");
 		return;
 	}
-	kept_ack(&s->kept, (uint64_t)p->received.n);
+	session_acknowledged(s, (uint64_t)p->received.n);
 	call_reply_empty(c);
 }
 

@@ -27,6 +27,7 @@ struct session {
 	uint64_t received_at_ms;          /* when the first of them came */
 	uint64_t sent;
 	struct kept kept;
+	struct receipt *receipts; /* who asks what has been received, in the order sent */
 
 	/* events that wait for an answer that must precede them */
 	struct frame **held;
@@ -71,6 +72,9 @@ void session_grant(struct session *s, struct principal *who);
 
 /* Ends it at the end of the turn. */
 void session_end(struct session *s, uint16_t code, const char *reason);
+
+/* Its client has so many of the counted messages: they are kept no longer, and who asked is told. */
+void session_acknowledged(struct session *s, uint64_t received);
 
 /* All of this worker's that have not ended, linked by next. */
 struct session *sessions_first(void);

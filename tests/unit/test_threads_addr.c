@@ -31,7 +31,18 @@ static void on_overflow(struct endpoint *e)
 	atomic_fetch_add(&dropped, 1);
 }
 
-static const struct endpoint_ops ops = {.event = on_event, .overflow = on_overflow};
+static struct receipt *asked;
+static size_t delivered_when_asked;
+
+static void on_asked(struct endpoint *e, struct receipt *r)
+{
+	(void)e;
+	delivered_when_asked = atomic_load(&delivered);
+	asked = r;
+}
+
+static const struct endpoint_ops ops = {
+	.event = on_event, .overflow = on_overflow, .asked = on_asked};
 
 static void run_register(struct post *p)
 {
@@ -124,8 +135,60 @@ static void a_stuck_worker_costs_only_so_much(void **state)
 	workers_stop();
 }
 
+static struct receipt receipt;
+static int told;
+
+static void run_told(struct post *p)
+{
+	assert_ptr_equal(p, &receipt.post);
+	assert_int_equal(worker_self()->index, 0);
+	told = receipt.gone ? 2 : 1;
+	sem_post(&done);
+}
+
+static void run_ask(struct post *p)
+{
+	(void)p;
+	receipt = (struct receipt){.post.run = run_told};
+	for (int i = 0; i < 3; i++)
+		addr_send(its_addr, frame_of(1));
+	addr_ask(its_addr, &receipt);
+}
+
+static void run_answer(struct post *p)
+{
+	(void)p;
+	receipt_answer(asked, false);
+}
+
+static void a_question_comes_behind_what_was_sent(void **state)
+{
+	(void)state;
+	static const struct worker_part *const parts[] = {NULL};
+	struct workers_options options = {.count = 2, .calls_max = 16, .parts = parts};
+	static struct post ask = {.run = run_ask};
+	sem_init(&done, 0, 0);
+	atomic_store(&delivered, 0);
+	assert_int_equal(workers_start(&options), ERR_OK);
+	on_worker(1, run_register, &done);
+	worker_post(worker_at(0), &ask);
+	on_worker(0, run_nothing, &done);
+	on_worker(1, run_nothing, &done);
+	assert_int_equal(delivered_when_asked, 3);
+	on_worker(0, run_nothing, &done);
+	assert_int_equal(told, 0); /* not before the client has them */
+	on_worker(1, run_answer, &done);
+	assert_int_equal(told, 1);
+	on_worker(1, run_release, &done);
+	on_worker(0, run_ask, &done);
+	assert_int_equal(told, 2); /* nobody is there any more */
+	workers_drain(1000);
+	workers_stop();
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(a_stuck_worker_costs_only_so_much)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(a_stuck_worker_costs_only_so_much),
+		cmocka_unit_test(a_question_comes_behind_what_was_sent)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
