@@ -124,7 +124,8 @@ struct database_options {
 	unsigned poll_ms;            /* between looks without a wake */
 	int readers;                 /* threads of the pool */
 };
-void databases_configure(const struct database_options *o); /* any time; readers count at the start */
-enum err databases_start(void); /* main thread, before workers_start */
+void databases_configure(
+	const struct database_options *o); /* any time; readers count at the start */
+enum err databases_start(void);            /* main thread, before workers_start */
 /* Main thread, behind workers_drain and before workers_stop: all is detached, no job is under way then. */
 void databases_stop(void);

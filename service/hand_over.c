@@ -1,5 +1,6 @@
 #include "service/hand_over.h"
 
+#include "core/chapter.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -10,12 +11,13 @@
 #include "signaling/signaling.h"
 #include "store/store.h"
 
+#include <assert.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <time.h>
 
 /* The bytes in the store: this line, with the version of everything behind it; a SHA-256 of the rest;
- * the sessions; the rooms; then chapters (signaling_chapters), each its name and its records. Programs
+ * the sessions; the rooms; then chapters (core/chapter.h), each its name and its records. Programs
  * of other versions drop what they do not know, but pass over a chapter. */
 static const char heading[] = "signalbox hand-over 3\n";
 
@@ -30,6 +32,21 @@ enum {
 	ALL_MAX = HEADING + DIGEST + 2 * HAND_OVER_BYTES_MAX + 64 +
 		CHAPTERS_MAX * (CHAPTER_BYTES_MAX + CHAPTER_NAME_MAX),
 };
+
+/* Those of all folders, in the order that they are loaded. */
+static const struct chapter *chapters[CHAPTERS_MAX + 1];
+
+static void gather_chapters(void)
+{
+	static const struct chapter *const folders[] = {signaling_chapters};
+	int count = 0;
+	for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++)
+		for (const struct chapter *c = folders[i]; c->name; c++) {
+			assert(count < CHAPTERS_MAX);
+			chapters[count++] = c;
+		}
+	chapters[count] = NULL;
+}
 
 /* A worker's part of it. */
 struct part {
@@ -92,8 +109,8 @@ static void save_rooms(struct worker *w, void *context)
 	struct part *p = (struct part *)context + w->index;
 	/* half of it: who is in the rooms must find room, however they are spread over the workers */
 	p->rooms_err = signaling_save(&p->rooms, HAND_OVER_BYTES_MAX / 2 / (size_t)workers_count());
-	for (int i = 0; signaling_chapters[i].name; i++)
-		signaling_chapters[i].save(&p->chapters[i]);
+	for (int i = 0; chapters[i]; i++)
+		chapters[i]->save(&p->chapters[i]);
 }
 
 static void save_sessions(struct worker *w, void *context)
@@ -117,16 +134,16 @@ static void add_all(struct buf *all, const struct part *parts, size_t offset)
 /* One that does not fit is left out: sessions and rooms can be without it. */
 static void add_chapters(struct buf *all, const struct part *parts)
 {
-	for (int i = 0; signaling_chapters[i].name; i++) {
+	for (int i = 0; chapters[i]; i++) {
 		enum err err = ERR_OK;
 		for (int k = 0; k < workers_count(); k++)
 			err = err ? err : parts[k].chapters[i].err;
 		if (err) {
 			log_error("a part of what is handed over is too large and is lost",
-				LOG_TEXT("part", signaling_chapters[i].name));
+				LOG_TEXT("part", chapters[i]->name));
 			continue;
 		}
-		record_put_str(all, str_of(signaling_chapters[i].name));
+		record_put_str(all, str_of(chapters[i]->name));
 		add_all(all, parts,
 			offsetof(struct part, chapters) + (size_t)i * sizeof(struct buf));
 	}
@@ -182,6 +199,7 @@ static void write_down(const struct part *parts)
  * so that no session is told of anything that its room will not remember. */
 void hand_over_save(void)
 {
+	gather_chapters();
 	struct part *parts = parts_new();
 	enum err err = ERR_OK;
 	workers_each(settle, NULL);
@@ -241,8 +259,8 @@ static void read_chapter(struct record_reader *r, struct pieces *ret_pieces)
 {
 	struct str name = record_str(r, CHAPTER_NAME_MAX);
 	struct str records = record_str(r, CHAPTER_BYTES_MAX);
-	for (int i = 0; signaling_chapters[i].name; i++)
-		if (str_is(name, signaling_chapters[i].name))
+	for (int i = 0; chapters[i]; i++)
+		if (str_is(name, chapters[i]->name))
 			ret_pieces->chapters[i] = records;
 }
 
@@ -311,7 +329,7 @@ static void load_rooms(struct worker *w, void *context)
 {
 	(void)w;
 	const struct load *load = context;
-	const struct signaling_lookup lookup = {find, context};
+	const struct chapter_lookup lookup = {find, context};
 	signaling_load(load->pieces->rooms, &lookup);
 }
 
@@ -319,10 +337,10 @@ static void load_chapter(struct worker *w, void *context)
 {
 	(void)w;
 	const struct load *load = context;
-	const struct signaling_lookup lookup = {find, context};
+	const struct chapter_lookup lookup = {find, context};
 	struct str records = load->pieces->chapters[load->chapter];
 	if (records.n)
-		signaling_load_chapter(&signaling_chapters[load->chapter], records, &lookup);
+		chapter_load(chapters[load->chapter], records, &lookup);
 }
 
 static void merge_moved(struct load *load)
@@ -349,7 +367,7 @@ static void take_in(const struct pieces *pieces)
 	workers_each(load_sessions, &load);
 	merge_moved(&load);
 	workers_each(load_rooms, &load);
-	for (; signaling_chapters[load.chapter].name; load.chapter++)
+	for (; chapters[load.chapter]; load.chapter++)
 		workers_each(load_chapter, &load);
 	workers_each(nothing, NULL);
 	metric_add(METRIC_HANDED_OVER, (int64_t)load.count);
@@ -362,6 +380,7 @@ void hand_over_load(void)
 {
 	struct buf all = BUF_INIT(ALL_MAX);
 	struct pieces pieces = {0};
+	gather_chapters();
 	enum err err = read_pieces(&all);
 	if (err == ERR_NOT_FOUND)
 		return;

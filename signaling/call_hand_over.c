@@ -47,7 +47,7 @@ void calls_save(struct buf *out)
 
 /* ---- loading ---- */
 
-static struct addr find(struct addr old, const struct signaling_lookup *lookup)
+static struct addr find(struct addr old, const struct chapter_lookup *lookup)
 {
 	struct addr now = {0};
 	const struct principal *who;
@@ -61,7 +61,7 @@ static uint64_t ms_left(uint64_t until)
 	return left < RINGS_MAX_MS ? left : RINGS_MAX_MS;
 }
 
-void calls_load(struct record_reader *r, const struct signaling_lookup *lookup)
+void calls_load(struct record_reader *r, const struct chapter_lookup *lookup)
 {
 	struct live_call l = {0};
 	record_text(r, l.id, sizeof(l.id));

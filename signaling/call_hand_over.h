@@ -5,4 +5,4 @@
 #include "signaling/signaling.h"
 
 void calls_save(struct buf *out);
-void calls_load(struct record_reader *one, const struct signaling_lookup *lookup);
+void calls_load(struct record_reader *one, const struct chapter_lookup *lookup);

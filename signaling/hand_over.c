@@ -359,7 +359,7 @@ static bool read_unit(struct str *rest, const struct field *fields, void *ret, c
 
 /* Who is nobody any more gets an address that is nobody's, but another one each. */
 static bool add_member(
-	struct room *room, const struct membership *in, const struct signaling_lookup *lookup)
+	struct room *room, const struct membership *in, const struct chapter_lookup *lookup)
 {
 	static const struct principal nobody = {0};
 	struct addr old = {
@@ -383,7 +383,7 @@ static bool add_member(
 }
 
 static bool read_members(
-	struct str *rest, int64_t count, struct room *room, const struct signaling_lookup *lookup)
+	struct str *rest, int64_t count, struct room *room, const struct chapter_lookup *lookup)
 {
 	bool ok = true;
 	while (ok && count-- > 0) {
@@ -477,7 +477,7 @@ static bool read_standings(struct str *rest, int64_t count, struct standings *st
 
 /* Who is nobody any more does not knock. */
 static bool read_knocks(
-	struct str *rest, int64_t count, const struct signaling_lookup *lookup, struct lobby *lobby)
+	struct str *rest, int64_t count, const struct chapter_lookup *lookup, struct lobby *lobby)
 {
 	bool ok = true;
 	while (ok && count-- > 0) {
@@ -522,7 +522,7 @@ static void drop(struct adoption *a)
 
 /* The whole room, or false; *ret is the caller's to drop. */
 static bool read_room(struct str units, const struct head *head,
-	const struct signaling_lookup *lookup, struct adoption *ret)
+	const struct chapter_lookup *lookup, struct adoption *ret)
 {
 	struct room *room = ret->room = room_new(head->room, kept_limits(head));
 	memcpy(room->epoch, head->epoch.p, EPOCH_CHARS);
@@ -539,7 +539,7 @@ static bool read_room(struct str units, const struct head *head,
 	return ok;
 }
 
-static void load_room(struct str record, const struct signaling_lookup *lookup)
+static void load_room(struct str record, const struct chapter_lookup *lookup)
 {
 	struct head head = {0};
 	char *text = NULL;
@@ -558,7 +558,7 @@ static void load_room(struct str record, const struct signaling_lookup *lookup)
 	free(text);
 }
 
-void signaling_load(struct str records, const struct signaling_lookup *lookup)
+void signaling_load(struct str records, const struct chapter_lookup *lookup)
 {
 	cut(&records, RECORD); /* nothing stands before the first */
 	while (records.n)

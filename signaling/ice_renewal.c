@@ -176,7 +176,7 @@ void ice_save(struct buf *out)
 	}
 }
 
-void ice_load(struct record_reader *r, const struct signaling_lookup *lookup)
+void ice_load(struct record_reader *r, const struct chapter_lookup *lookup)
 {
 	struct addr now, old = addr_read(r);
 	struct str region = record_str(r, REGION_MAX);

@@ -12,7 +12,7 @@ void ice_given(struct addr session, struct str user, struct str region);
 
 /* Handing over, as signaling.h says. */
 void ice_save(struct buf *out);
-void ice_load(struct record_reader *one, const struct signaling_lookup *lookup);
+void ice_load(struct record_reader *one, const struct chapter_lookup *lookup);
 
 /* The worker's; signaling_part calls these. */
 void ice_start(struct worker *w);

@@ -614,7 +614,7 @@ void meetings_save(struct buf *out)
 
 /* Behind the rooms, so that it is known who is in them. */
 static void come_back(
-	struct meeting *m, const struct addr old[2], const struct signaling_lookup *lookup)
+	struct meeting *m, const struct addr old[2], const struct chapter_lookup *lookup)
 {
 	for (int i = 0; i < 2; i++) {
 		struct addr now;
@@ -631,7 +631,7 @@ static void come_back(
 }
 
 /* Whose caller is nobody any more is told so by the home of the call. */
-void meetings_load(struct record_reader *r, const struct signaling_lookup *lookup)
+void meetings_load(struct record_reader *r, const struct chapter_lookup *lookup)
 {
 	static const struct principal nobody = {0};
 	struct addr now = {0}, members[2];

@@ -25,6 +25,6 @@ void meeting_over(struct str room, const char *id);
 void meeting_left(const struct member *m);
 
 void meetings_save(struct buf *out);
-void meetings_load(struct record_reader *one, const struct signaling_lookup *lookup);
+void meetings_load(struct record_reader *one, const struct chapter_lookup *lookup);
 
 extern const struct worker_part meetings_part;

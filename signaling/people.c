@@ -252,7 +252,7 @@ void people_save(struct buf *out)
 }
 
 /* The sessions are here already, as people_kept() made them. */
-void people_load(struct record_reader *one, const struct signaling_lookup *lookup)
+void people_load(struct record_reader *one, const struct chapter_lookup *lookup)
 {
 	struct addr now, old = addr_read(one);
 	bool is = record_int(one, 1);

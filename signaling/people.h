@@ -77,6 +77,6 @@ struct people_listener {
 /* ---- from one process to the next; see signaling.h ---- */
 
 void people_save(struct buf *out);
-void people_load(struct record_reader *one, const struct signaling_lookup *lookup);
+void people_load(struct record_reader *one, const struct chapter_lookup *lookup);
 
 extern const struct worker_part people_part;

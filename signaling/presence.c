@@ -358,7 +358,7 @@ static void read_said(struct record_reader *r, unsigned most_ms, struct presence
 	*ret_said = said;
 }
 
-static void load_session(struct record_reader *r, const struct signaling_lookup *lookup)
+static void load_session(struct record_reader *r, const struct chapter_lookup *lookup)
 {
 	struct addr now, old = addr_read(r);
 	const struct principal *who;
@@ -386,7 +386,7 @@ static void load_person(struct record_reader *r)
 	person_release(p);
 }
 
-void presence_load(struct record_reader *one, const struct signaling_lookup *lookup)
+void presence_load(struct record_reader *one, const struct chapter_lookup *lookup)
 {
 	if (record_int(one, RECORD_PERSON) == RECORD_SESSION)
 		load_session(one, lookup);

@@ -20,7 +20,7 @@
 struct person;
 struct person_session;
 struct people_listener;
-struct signaling_lookup;
+struct chapter_lookup;
 
 enum {
 	PRESENCE_NOTE_MAX =
@@ -78,7 +78,7 @@ void presence_settle(struct person *p);
 
 /* As records, from one process to the next; see signaling.h. */
 void presence_save(struct buf *out);
-void presence_load(struct record_reader *one, const struct signaling_lookup *lookup);
+void presence_load(struct record_reader *one, const struct chapter_lookup *lookup);
 
 extern const struct people_listener presence_listener;
 extern const struct worker_part presence_part;

@@ -392,7 +392,7 @@ static bool load_watch(struct record_reader *r, struct addr session, const struc
 }
 
 /* What it knows is compared with what the homes say now. */
-void watch_load(struct record_reader *r, const struct signaling_lookup *lookup)
+void watch_load(struct record_reader *r, const struct chapter_lookup *lookup)
 {
 	struct addr now, old = addr_read(r);
 	const struct principal *who;

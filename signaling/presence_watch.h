@@ -12,7 +12,7 @@
 #include "core/principal.h"
 #include "core/worker.h"
 
-struct signaling_lookup;
+struct chapter_lookup;
 
 enum { WATCHED_MAX = 1024, WATCH_PAUSE_MS = 250, WATCH_BYTES_PER_S = 16 * 1024 };
 
@@ -37,4 +37,4 @@ void watch_stop(void);
 
 /* As records, from one process to the next; see signaling.h. */
 void watch_save(struct buf *out);
-void watch_load(struct record_reader *one, const struct signaling_lookup *lookup);
+void watch_load(struct record_reader *one, const struct chapter_lookup *lookup);

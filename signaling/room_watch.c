@@ -248,7 +248,7 @@ static void counted_again(struct headcounts *h)
 	free(a);
 }
 
-void room_watch_load(struct record_reader *one, const struct signaling_lookup *lookup)
+void room_watch_load(struct record_reader *one, const struct chapter_lookup *lookup)
 {
 	struct again *a = mem_new(struct again);
 	const struct str record = {one->p, (size_t)(one->end - one->p)};

@@ -14,7 +14,7 @@
 #include "core/principal.h"
 #include "core/worker.h"
 
-struct signaling_lookup;
+struct chapter_lookup;
 
 enum { ROOMS_WATCHED_MAX = 100, ROOM_WATCH_PAUSE_MS = 1000, ROOM_WATCH_GATHER_MS = 50 };
 
@@ -39,4 +39,4 @@ void room_watch_heard(struct addr session, struct str room, size_t members, size
 
 /* From one process to the next; see signaling.h. */
 void room_watch_save(struct buf *out);
-void room_watch_load(struct record_reader *one, const struct signaling_lookup *lookup);
+void room_watch_load(struct record_reader *one, const struct chapter_lookup *lookup);

@@ -290,7 +290,7 @@ void rpc_save(struct buf *out)
 	}
 }
 
-void rpc_load(struct record_reader *r, const struct signaling_lookup *lookup)
+void rpc_load(struct record_reader *r, const struct chapter_lookup *lookup)
 {
 	struct str names[METHODS_MAX];
 	struct addr now, old = addr_read(r);

@@ -17,4 +17,4 @@ extern const struct worker_part rpc_part;
 
 /* Handing over, each on a worker, as in signaling.h: which of its sessions serve what. */
 void rpc_save(struct buf *out);
-void rpc_load(struct record_reader *one, const struct signaling_lookup *lookup);
+void rpc_load(struct record_reader *one, const struct chapter_lookup *lookup);

@@ -1,6 +1,5 @@
 #include "signaling/signaling.h"
 
-#include "core/log.h"
 #include "signaling/ice_renewal.h"
 #include "signaling/call_hand_over.h"
 #include "signaling/call_records.h"
@@ -56,7 +55,7 @@ unsigned options_generation(void)
 	return generation;
 }
 
-const struct signaling_chapter signaling_chapters[] = {
+const struct chapter signaling_chapters[] = {
 	{"people", people_save, people_load},
 	{"presence", presence_save, presence_load},
 	{"watches", watch_save, watch_load},
@@ -67,21 +66,6 @@ const struct signaling_chapter signaling_chapters[] = {
 	{"room watches", room_watch_save, room_watch_load},
 	{0},
 };
-
-void signaling_load_chapter(const struct signaling_chapter *chapter, struct str records,
-	const struct signaling_lookup *lookup)
-{
-	struct record_reader all = record_of(records);
-	bool bad = false;
-	while (record_more(&all)) {
-		struct record_reader one = record_of(record_str(&all, SIZE_MAX));
-		chapter->load(&one, lookup);
-		bad |= one.bad;
-	}
-	if ((bad || all.bad) && worker_self()->index == 0)
-		log_error(
-			"some of what was handed over is damaged", LOG_TEXT("part", chapter->name));
-}
 
 static enum err start(struct worker *w)
 {

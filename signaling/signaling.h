@@ -7,7 +7,7 @@
 
 #include "core/buf.h"
 #include "core/call.h"
-#include "core/record.h"
+#include "core/chapter.h"
 #include "core/worker.h"
 #include "core/role.h"
 
@@ -89,35 +89,12 @@ void signaling_settle(void);
  * the log; the others are there, and out can be used on. */
 enum err signaling_save(struct buf *out, size_t history_max);
 
-/* Who had this address when the rooms were saved, or false: nobody any more. Asked on every worker,
- * at the same time; the principal is referenced by who asks. */
-struct signaling_lookup {
-	bool (*find)(void *context, struct addr old, struct addr *ret_addr,
-		const struct principal **ret_who);
-	void *context;
-};
-
 /* Records that are damaged or of another version are dropped whole, with a line in the log. The
  * endpoints of the addresses are registered by now, and tell every worker of their end. */
-void signaling_load(struct str records, const struct signaling_lookup *lookup);
+void signaling_load(struct str records, const struct chapter_lookup *lookup);
 
-/* What else of this folder is handed over, each by its name: who does not know one passes over it.
- * Saved on every worker behind signaling_settle(), with nothing on its way any more. Loaded on every
- * worker when sessions and rooms are there, one chapter after the other, each with the records of all
- * workers, one behind the other. What one posts to other workers has arrived when the next but one
- * begins; when all are there, everything has. */
-struct signaling_chapter {
-	const char *name; /* NULL ends the table */
-	void (*save)(struct buf *out);
-	/* One record. What is damaged in it is left out, and the reader says so. */
-	void (*load)(struct record_reader *one, const struct signaling_lookup *lookup);
-};
-
-extern const struct signaling_chapter signaling_chapters[];
-
-/* All records of a chapter; that some are damaged is told in the log. */
-void signaling_load_chapter(const struct signaling_chapter *chapter, struct str records,
-	const struct signaling_lookup *lookup);
+/* What else of this folder is handed over. */
+extern const struct chapter signaling_chapters[];
 
 extern const struct method moderation_methods[], ban_methods[], room_invitation_methods[],
 	invitation_methods[], knock_methods[];

@@ -86,7 +86,7 @@ static bool find(
 
 static void load_here(void *context)
 {
-	signaling_load(*(struct str *)context, &(struct signaling_lookup){.find = find});
+	signaling_load(*(struct str *)context, &(struct chapter_lookup){.find = find});
 }
 
 static void load(struct str text)

@@ -411,8 +411,8 @@ static bool find(
 static void load_here(void *context)
 {
 	int i = *(int *)context;
-	const struct signaling_lookup lookup = {.find = find};
-	signaling_load_chapter(&signaling_chapters[i], buf_str(&chapters[i]), &lookup);
+	const struct chapter_lookup lookup = {.find = find};
+	chapter_load(&signaling_chapters[i], buf_str(&chapters[i]), &lookup);
 }
 
 static void on_all(void (*run)(void *), void *context)
