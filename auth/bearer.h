@@ -4,8 +4,9 @@
  * Limits: a token of JWS_MAX bytes, BEARER_ISSUERS_MAX issuers, the cache's size as configured.
  *
  * A token that passes is kept by its SHA-256 until it expires, is forgotten (revocation), its
- * issuer's keys change, other claims are to be kept, or others need the place. Its expiry is looked at each time. What is revoked
- * is known elsewhere: whoever forgets a token here also sees to it that it does not come back. */
+ * issuer's keys change, other claims are to be kept, or others need the place. Its expiry is looked at
+ * each time. What is revoked is known elsewhere: whoever forgets a token here also sees to it that it
+ * does not come back. */
 #pragma once
 
 #include "auth/claims.h"
