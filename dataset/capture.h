@@ -23,12 +23,19 @@ enum { CAPTURE_WHY_MAX = 512 };
 enum err capture_layout(sqlite3 *db, struct str table, const struct str *key, size_t key_count,
 	struct layout **ret_layout, char *ret_why);
 
-/* Makes sure that the tables are captured as they are now, in one transaction: what is missing is made, what was made
- * for other columns is made anew (then the version is raised), what captures tables that are not among these is taken
- * away; with no table at all everything is. ret_changed: something had to be mended, so changes may have been missed.
- * epoch: the one to begin with where there is none, or a new one is wanted (new_epoch). */
+/* Makes sure that the tables are captured as they are now, in one transaction: what is missing is made, what does not
+ * stand as it was made, or was made for other columns, is made anew. Then the version of that table is another one,
+ * which no table in this file has had before, also not one of the same name that was dropped: changes may have been
+ * missed, and no position from before is of use (ret_changed). What captures other tables stays as it is. A new epoch is
+ * begun where there is none, or one is wanted (new_epoch). */
 enum err capture_ensure(sqlite3 *db, const struct str *tables, size_t count, bool new_epoch,
 	bool *ret_changed, char *ret_why);
+
+/* Takes out what captures these tables; with the last one that is captured everything of ours. */
+enum err capture_drop(sqlite3 *db, const struct str *tables, size_t count, char *ret_why);
+
+/* How large the logs are: an estimate from a sample, cheap. */
+enum err capture_size(sqlite3 *db, int64_t *ret_rows, int64_t *ret_bytes);
 
 /* In the transaction that is open: whether all that capture_ensure() made for these tables still stands. Cheap: compares
  * texts; the caller asks only when PRAGMA schema_version has changed. */
