@@ -3,8 +3,8 @@
 #include "core/log.h"
 #include "core/worker.h"
 
-void chapter_load(const struct chapter *chapter, struct str records,
-	const struct chapter_lookup *lookup)
+void chapter_load(
+	const struct chapter *chapter, struct str records, const struct chapter_lookup *lookup)
 {
 	struct record_reader all = record_of(records);
 	bool bad = false;

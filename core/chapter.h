@@ -28,4 +28,5 @@ struct chapter {
 };
 
 /* All records of a chapter; that some are damaged is told in the log. */
-void chapter_load(const struct chapter *chapter, struct str records, const struct chapter_lookup *lookup);
+void chapter_load(
+	const struct chapter *chapter, struct str records, const struct chapter_lookup *lookup);

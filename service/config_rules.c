@@ -3,7 +3,9 @@
 #include "auth/jwa.h"
 #include "auth/signed_request.h"
 #include "core/fetch.h"
+#include "dataset/definition_text.h"
 #include "service/config_parts.h"
+#include "service/datasets.h"
 #include "store/outbox.h"
 
 #include <errno.h>
@@ -358,6 +360,29 @@ static void rules_of_authorize(struct config_loader *l)
 	}
 }
 
+static void rules_of_datasets(struct config_loader *l)
+{
+	for (size_t i = 0; i < l->config->datasets.count; i++) {
+		const struct config_dataset *one = l->config->datasets.items + i;
+		struct definition_problem problem;
+		struct config_why why = {0};
+		struct definition *d = config_definition(one);
+		if (definition_sound(d, &problem)) {
+			config_refuse(&why, "%s", problem.why);
+			fault_in(l, "datasets", i,
+				strcmp(problem.field, "dataset") != 0 ? problem.field : "name",
+				&why);
+		}
+		definition_unref(&d);
+		for (size_t j = 0; j < i; j++) {
+			if (strcmp(one->name, l->config->datasets.items[j].name) != 0)
+				continue;
+			config_refuse(&why, "another record has the same");
+			fault_in(l, "datasets", i, "name", &why);
+		}
+	}
+}
+
 void config_rules(struct config_loader *l)
 {
 	rules_of_listening(l);
@@ -369,6 +394,7 @@ void config_rules(struct config_loader *l)
 	rules_of_ice_bytes(l);
 	rules_of_webhooks(l);
 	rules_of_authorize(l);
+	rules_of_datasets(l);
 }
 
 /* False, with the sentence, when there is a name and no file to read. */

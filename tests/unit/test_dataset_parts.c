@@ -1,5 +1,7 @@
 /* Definitions and layouts: copies of everything, that stand alone. */
-#include "dataset/definition.h"
+#include "core/mem.h"
+#include "core/params.h"
+#include "dataset/definition_text.h"
 #include "dataset/layout.h"
 
 #include <setjmp.h>
@@ -83,9 +85,97 @@ static void layout_finds_names_as_sqlite_does(void **state)
 	layout_unref(&second);
 }
 
+/* The definition of these params, or NULL with problem filled. */
+static struct definition_problem problem;
+
+static struct definition *defined(const char *json)
+{
+	static const struct field fields[] = {DEFINITION_FIELDS, {0}};
+	struct definition_words words = {0};
+	struct params_problem wrong;
+	struct definition *d = NULL;
+	char *text = mem_copy(str_of(json));
+	problem = (struct definition_problem){0};
+	assert_int_equal(json_check(str_of(text), NULL), ERR_OK);
+	assert_int_equal(params_decode(str_of(text), fields, &words, &wrong), ERR_OK);
+	if (definition_read(&words, &d, &problem))
+		assert_true(!d && problem.field && problem.why[0]);
+	free(text);
+	return d;
+}
+
+/* What is written is read as the same, and what is left out is not there. */
+static void definition_as_text(void **state)
+{
+	(void)state;
+	static const char *const whole[] = {
+		"{\"dataset\":\"todos\",\"database\":\"/x.db\",\"table\":\"t\"}",
+		"{\"dataset\":\"To.do_s-2\",\"database\":\"/x.db\",\"table\":\"a \\\"b\\\"\","
+		"\"read\":\"owner = "
+		":user\",\"delete\":\"1\",\"depends\":[\"members\",\"te\\\\ams\"],"
+		"\"hide\":[\"pay\",\"the pin unless :scope_admin AND 1\"],\"key\":[\"id\",\"n\"]}"};
+	for (size_t i = 0; i < 2; i++) {
+		struct buf b = BUF_INIT(4096);
+		struct json_out o = JSON_OUT(&b);
+		struct definition *d = defined(whole[i]), *again;
+		json_open(&o, NULL, '{');
+		definition_write(&o, d);
+		json_close(&o, '}');
+		assert_string_equal(b.p, whole[i]);
+		again = defined(b.p);
+		assert_true(definition_same(d, again));
+		buf_free(&b);
+		definition_unref(&again);
+		definition_unref(&d);
+	}
+	struct definition *d = defined(whole[1]), *other = defined(whole[0]);
+	assert_false(definition_same(d, other));
+	assert_true(str_is(d->table, "a \"b\""));
+	assert_true(str_is(d->depends[1], "te\\ams"));
+	assert_true(str_is(d->hidden[0].column, "pay") && !d->hidden[0].unless.n);
+	assert_true(str_is(d->hidden[1].column, "the pin"));
+	assert_true(str_is(d->hidden[1].unless, ":scope_admin AND 1"));
+	definition_unref(&d);
+	definition_unref(&other);
+}
+
+static void definitions_that_are_none(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *more, *field;
+	} bad[] = {{"\"dataset\":\"a b\"", "dataset"}, {"\"dataset\":\"\\u00e4\"", "dataset"},
+		{"\"dataset\":\"a\",\"database\":\"x.db\"", "database"},
+		{"\"dataset\":\"a\",\"table\":\"_SB_ctx\"", "table"},
+		{"\"dataset\":\"a\",\"depends\":[\"a\",\"b\",\"a\"]", "depends"},
+		{"\"dataset\":\"a\",\"depends\":[1]", "depends"},
+		{"\"dataset\":\"a\",\"depends\":[\"\"]", "depends"},
+		{"\"dataset\":\"a\",\"key\":[\"x\",[]]", "key"},
+		{"\"dataset\":\"a\",\"key\":[\"\\ud800\"]", "key"},
+		{"\"dataset\":\"a\",\"hide\":[\"x\",\"x unless 1\"]", "hide"},
+		{"\"dataset\":\"a\",\"hide\":[\" unless 1\"]", "hide"},
+		{"\"dataset\":\"a\",\"depends\":[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\","
+		 "\"9\"]",
+			"depends"}};
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		struct buf b = BUF_INIT(4096);
+		buf_addf(&b, "{%s", bad[i].more);
+		if (!strstr(bad[i].more, "database"))
+			buf_adds(&b, STR(",\"database\":\"/x\""));
+		if (!strstr(bad[i].more, "table"))
+			buf_adds(&b, STR(",\"table\":\"t\""));
+		buf_addc(&b, '}');
+		assert_null(defined(b.p));
+		assert_string_equal(problem.field, bad[i].field);
+		buf_free(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(definition_as_text),
+		cmocka_unit_test(definitions_that_are_none),
 		cmocka_unit_test(definition_stands_alone),
 		cmocka_unit_test(layout_finds_names_as_sqlite_does),
 	};

@@ -1,0 +1,45 @@
+#include "service/datasets.h"
+
+#include "core/mem.h"
+#include "dataset/definition_text.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Links on the way stay: what they lead to is found each time that the file is opened. */
+static struct str from_root(const char *path, struct buf *b)
+{
+	char here[PATH_MAX];
+	if (*path != '/' && getcwd(here, sizeof(here)))
+		buf_addf(b, "%s/", here);
+	buf_adds(b, str_of(path));
+	return buf_str(b);
+}
+
+struct definition *config_definition(const struct config_dataset *from)
+{
+	struct buf path = BUF_INIT(2 * PATH_MAX);
+	struct definition d = {.name = str_of(from->name),
+		.database = from_root(from->database, &path),
+		.table = str_of(from->table),
+		.rules = {[RULE_READ] = str_of(from->read),
+			[RULE_INSERT] = str_of(from->insert),
+			[RULE_UPDATE] = str_of(from->update),
+			[RULE_DELETE] = str_of(from->delete)},
+		.depend_count = from->depends.count,
+		.depends = config_spans(&from->depends),
+		.hidden_count = from->hide.count,
+		.hidden = mem_alloc((from->hide.count + 1) * sizeof(struct hidden_column)),
+		.key_count = from->key.count,
+		.key = config_spans(&from->key),
+		.configured = true};
+	for (size_t i = 0; i < from->hide.count; i++)
+		d.hidden[i] = hidden_read(str_of(from->hide.items[i]));
+	struct definition *made = definition_new(&d);
+	buf_free(&path);
+	free(d.depends);
+	free(d.hidden);
+	free(d.key);
+	return made;
+}

@@ -1,0 +1,8 @@
+/* datasets.h: the datasets of the configuration, as dataset/ takes them. Thread: main. */
+#pragma once
+
+#include "dataset/definition.h"
+#include "service/config.h"
+
+/* With one reference. A path that does not begin at the root begins where the process runs. */
+struct definition *config_definition(const struct config_dataset *from);
