@@ -23,10 +23,11 @@ import { GIVEN_UP, Ways } from "./ways.js";
  *
  * @typedef {import("./ways.js").WayOptions & {
  *   url: string, token?: TokenCallback, ticket?: TokenCallback, client?: {name: string, version: string}, timeout?: number,
- *   region?: string,
+ *   region?: string, user?: string, keep?: boolean,
  * }} ConnectionOptions `token`, or `ticket` where the page is not to have the token: its backend asks
  *   `POST /v1/tickets` for one each time. `region`: where this client is, as the operator of the
- *   TURN servers calls it
+ *   TURN servers calls it. `user`: who is signed in, where the page knows it before the server says so:
+ *   datasets then start from what is kept on this device. `keep: false`: they keep nothing
  */
 
 /** How long it may take to answer a ping before the connection counts as dead. */
@@ -181,6 +182,17 @@ export class Connection extends Emitter {
 		return promise;
 	}
 
+	/**
+	 * Sends what has no answer, and belongs to this session: without one it is not sent.
+	 * @param {string} method
+	 * @param {object} params
+	 */
+	notify(method, params) {
+		if (this.state !== "open") return;
+		const text = JSON.stringify({ jsonrpc: "2.0", method, params });
+		this.#enqueue({ text, bytes: utf8Bytes(text), sent: false, method, ofSession: true });
+	}
+
 	/** Called when a new session began in place of a lost one, before anything waiting is sent. */
 	onFreshSession() {}
 
@@ -330,7 +342,7 @@ export class Connection extends Emitter {
 			"Look whether it took effect, and try again if not."));
 		this.#tellOpen(false);
 		if (replaced) this.onFreshSession();
-		for (const message of waiting) this.#outbox.push(message);
+		for (const message of waiting) if (!message.ofSession) this.#outbox.push(message);
 	}
 
 	/** @param {boolean} resumed */

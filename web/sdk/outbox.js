@@ -1,7 +1,8 @@
 /**
  * @typedef {{
- *   text: string, bytes: number, sent: boolean, method?: string, room?: string, notBefore?: number,
- * }} Outgoing `notBefore`: not sent earlier than this, on the clock that `take` is given
+ *   text: string, bytes: number, sent: boolean, method?: string, room?: string, notBefore?: number, ofSession?: boolean,
+ * }} Outgoing `notBefore`: not sent earlier than this, on the clock that `take` is given; `ofSession`: means
+ *   nothing in another session
  */
 
 /**

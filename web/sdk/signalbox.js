@@ -1,4 +1,5 @@
 import { Connection } from "./connection.js";
+import { Datasets } from "./datasets.js";
 import { Lobby } from "./lobby.js";
 import { Presence } from "./presence.js";
 import { Ringing } from "./ringing.js";
@@ -7,8 +8,11 @@ import { Rooms } from "./rooms.js";
 import { Serving } from "./serving.js";
 
 export { Call } from "./call.js";
+export { LargeCell, OddText } from "./cells.js";
+export { Dataset } from "./dataset.js";
 export { listDevices } from "./devices.js";
 export { SignalboxError } from "./errors.js";
+export { Live } from "./live.js";
 export { openMedia, describeMediaError } from "./media.js";
 export { Peer } from "./peer.js";
 export { Ring } from "./ringing.js";
@@ -51,6 +55,8 @@ export class Signalbox extends Connection {
 	/** @param {import("./connection.js").ConnectionOptions} options */
 	constructor(options) {
 		super(options);
+		/** Tables of a database. */
+		this.datasets = new Datasets(this, options);
 		this.on("notification", ({ method, params }) => this.#notified(method, params));
 		this.on("closed", (closed) => {
 			this.calls.lost();
@@ -85,6 +91,18 @@ export class Signalbox extends Connection {
 	async knock(name, { message, ...how } = {}) {
 		await this.#lobby.knock(name, message);
 		return this.join(name, how);
+	}
+
+	/**
+	 * A table of a database, as far as this user may see it; the same object each time.
+	 *
+	 *     const list = box.dataset("todos").live({ where: ["=", "done", 0], order: ["due"] });
+	 *     list.on("change", () => draw(list.rows));
+	 * @param {string} name
+	 * @param {import("./dataset.js").DatasetOptions} [options]
+	 */
+	dataset(name, options) {
+		return this.datasets.get(name, options);
 	}
 
 	/**
@@ -155,7 +173,8 @@ export class Signalbox extends Connection {
 				room.activeCall?.iceServersRenewed();
 			}
 			this.emit("ice", params);
-		} else if (method.startsWith("call.")) this.calls.notified(method, params);
+		} else if (method.startsWith("dataset.")) this.datasets.notified(method, params);
+		else if (method.startsWith("call.")) this.calls.notified(method, params);
 		else if (method === "presence.changed") this.emit("presence", { users: this.presence.changed(params.users) });
 		else if (method === "room.occupancy") this.emit("occupancy", params);
 		else if (method === "room.admitted" || method === "room.denied") this.#lobby.notified(method, params);

@@ -1,0 +1,316 @@
+import { Backoff } from "./backoff.js";
+import { decodeCell, keyText, rowOf } from "./cells.js";
+import { SignalboxError } from "./errors.js";
+
+/**
+ * @typedef {import("./kept.js").Kept} Kept
+ * @typedef {import("./kept.js").KeptWrite} KeptWrite
+ * @typedef {import("./kept.js").WireOp} WireOp
+ * @typedef {import("./rows.js").Effect} Effect
+ * @typedef {import("./cells.js").Row} Row
+ * @typedef {{
+ *   mutation: string, seq: string, txn: string | null, columns: string[],
+ *   rows: ({key: any[] | null, seq?: string, row?: any[] | null, error?: any})[],
+ * }} WriteAnswer
+ * @typedef {{answer: WriteAnswer} | {error: SignalboxError}} Outcome
+ * @typedef {{key: any[], seq: string, current: Row | null}} Conflict `current`: the row as it is, null where it is gone
+ *
+ * @typedef {{
+ *   write: KeptWrite, answer: WriteAnswer | null, sent: boolean,
+ *   resolve: (answer: any) => void, reject: (error: Error) => void, promise: Promise<any>,
+ * }} Pending
+ *
+ * @typedef {{
+ *   name: string, isOpen: () => boolean, keyColumns: () => string[] | null,
+ *   request: (method: string, params: object) => Promise<any>,
+ *   changed: () => void,
+ *   conflict: (conflicts: Conflict[], write: KeptWrite, error: SignalboxError) => Promise<WireOp[] | null>,
+ *   failed: (error: SignalboxError) => void,
+ *   told: (seq: string) => boolean,
+ * }} Owner what the queue asks of its dataset; `told`: everybody here has been told of all up to there
+ */
+
+/** Writes that wait; more are refused. */
+const MOST = 1000;
+/** These are over by themselves: the write stays in the queue. */
+const LATER = new Set(["lost", "closed", "timeout", "overloaded", "rate_limited", "unauthenticated"]);
+/** So often a write is tried that the server cannot explain. */
+const MOST_TRIES = 5;
+
+/**
+ * What this user has written to one dataset and the server has not answered: in order, one after the other,
+ * whatever the connection does meanwhile. Each has a `mutation`, by which the server knows a repetition.
+ */
+export class Writes {
+	#owner;
+	/** @type {Kept | null} */
+	#kept = null;
+	/** @type {Map<string, Pending>} */
+	#pending = new Map();
+	#sending = false;
+	#again = false;
+	#tries = 0;
+	#backoff = new Backoff();
+	/** @type {any} */
+	#timer = 0;
+	#last = 0;
+
+	/** @param {Owner} owner */
+	constructor(owner) {
+		this.#owner = owner;
+	}
+
+	/** How many have not been answered. */
+	get waiting() {
+		let waiting = 0;
+		for (const { answer } of this.#pending.values()) waiting += answer ? 0 : 1;
+		return waiting;
+	}
+
+	/** A row is being made whose key nobody here knows: its change may come before the answer that says so. */
+	get awaitsKey() {
+		const key = this.#owner.keyColumns();
+		return [...this.#pending.values()].some(({ sent, answer, write }) =>
+			sent && !answer && write.ops.some((op) => op.op === "insert" && !idOf(op, key)));
+	}
+
+	/** @param {WireOp[]} ops @param {boolean} atomic @returns {Promise<WriteAnswer>} */
+	add(ops, atomic) {
+		if (this.waiting >= MOST) {
+			const message = "Too many changes wait to be sent. Wait until this device is connected again.";
+			return Promise.reject(new SignalboxError("overloaded", message, { code: -32030 }));
+		}
+		const at = (this.#last = Math.max(Date.now(), this.#last + 0.001));
+		const write = { mutation: word(), dataset: this.#owner.name, at, atomic, ops };
+		const { promise } = this.#remember(write);
+		this.#kept?.saveWrite(write).then(() => this.#kept?.tell({ write }), notKept);
+		this.#owner.changed();
+		void this.send();
+		return promise;
+	}
+
+	/** What was written before this page was there, and what it has written before the user was known. @param {Kept} kept */
+	async begin(kept) {
+		this.#kept = kept;
+		const before = await kept.writes(this.#owner.name).catch(() => []);
+		if (this.#kept !== kept) return;
+		for (const { write } of this.#pending.values()) kept.saveWrite(write).catch(notKept);
+		for (const write of before) if (!this.#pending.has(write.mutation)) this.#remember(write);
+		this.#owner.changed();
+		void this.send();
+	}
+
+	/** Somebody else is signed in, or nobody: what is kept stays for whose it is. @param {SignalboxError} why */
+	end(why) {
+		this.#kept = null;
+		clearTimeout(this.#timer);
+		const pending = [...this.#pending.values()];
+		this.#pending.clear();
+		for (const { reject } of pending) reject(why);
+	}
+
+	/** From another tab. @param {{write?: KeptWrite, settled?: string, outcome?: Outcome}} message */
+	heard({ write, settled, outcome }) {
+		if (write?.dataset === this.#owner.name && !this.#pending.has(write.mutation)) {
+			this.#remember(write);
+			this.#owner.changed();
+			void this.send(); // that tab may be without a connection
+		}
+		if (settled && outcome && this.#pending.has(settled)) {
+			const error = "error" in outcome ? revive(outcome.error) : null;
+			this.#settle(settled, error ? { error } : outcome);
+		}
+	}
+
+	/** Sends what waits, if there is a connection; another tab may be at it. */
+	async send() {
+		if (this.#sending) this.#again = true;
+		const kept = this.#kept;
+		if (this.#sending || !kept || !this.#owner.isOpen() || !this.waiting) return;
+		this.#sending = true;
+		clearTimeout(this.#timer);
+		try {
+			do {
+				this.#again = false;
+				await kept.alone(`writes ${this.#owner.name}`, () => this.#sendAll(kept));
+			} while (this.#again && this.#kept === kept && this.#owner.isOpen());
+		} catch (error) {
+			notKept(error);
+		} finally {
+			this.#sending = false;
+		}
+	}
+
+	/** @param {Kept} kept */
+	async #sendAll(kept) {
+		await this.#recall(kept);
+		while (this.#kept === kept && this.#owner.isOpen()) {
+			const [write] = await kept.writes(this.#owner.name);
+			if (!write) return;
+			const outcome = await this.#sendOne(write);
+			if (this.#kept !== kept || !outcome) return;
+			this.#backoff.reset();
+			this.#tries = 0;
+			if ("error" in outcome && (await this.#resolved(kept, write, outcome.error))) continue;
+			await kept.dropWrite(write.mutation);
+			this.#settle(write.mutation, outcome);
+			kept.tell({ settled: write.mutation, outcome: "error" in outcome ? { error: { ...outcome.error, message: outcome.error.message } } : outcome });
+		}
+	}
+
+	/** Another tab has sent it, and its answer has not come here: the server tells it again. @param {Kept} kept */
+	async #recall(kept) {
+		const there = new Set((await kept.writes(this.#owner.name)).map(({ mutation }) => mutation));
+		for (const { write, answer } of this.#pending.values()) {
+			if (!answer && !there.has(write.mutation)) await kept.saveWrite(write);
+		}
+	}
+
+	/** @param {KeptWrite} write @returns {Promise<Outcome | null>} null: later */
+	async #sendOne(write) {
+		const { mutation, ops, atomic } = write;
+		const pending = this.#pending.get(mutation) ?? this.#remember(write);
+		pending.sent = true;
+		try {
+			const params = { dataset: this.#owner.name, mutation, ops, ...(!atomic && { atomic }) };
+			return { answer: await this.#owner.request("dataset.write", params) };
+		} catch (cause) {
+			const error = cause instanceof SignalboxError ? cause : new SignalboxError("internal", String(cause), { cause });
+			if (!LATER.has(error.kind) && (error.kind !== "internal" || ++this.#tries >= MOST_TRIES)) return { error };
+			clearTimeout(this.#timer);
+			this.#timer = setTimeout(() => void this.send(), error.retryAfter * 1000 + this.#backoff.next());
+			pending.sent = false;
+			this.#owner.changed();
+			return null;
+		}
+	}
+
+	/**
+	 * The page may know what to do about a conflict: then that takes the place of the write.
+	 * @param {Kept} kept @param {KeptWrite} write @param {SignalboxError} error
+	 */
+	async #resolved(kept, write, error) {
+		if (error.reason !== "conflict") return false;
+		const { columns = [], conflicts = [] } = error.data;
+		const told = conflicts.map((/** @type {any} */ { key, seq, current }) => {
+			const row = Array.isArray(current) ? rowOf(columns, current) : current && decoded(current);
+			return { key: key.map(decodeCell), seq, current: row ?? null };
+		});
+		const ops = await this.#owner.conflict(told, write, error);
+		if (!ops || this.#kept !== kept) return false;
+		const before = this.#pending.get(write.mutation);
+		const instead = { ...write, mutation: word(), ops };
+		await kept.saveWrite(instead);
+		await kept.dropWrite(write.mutation);
+		this.#pending.delete(write.mutation);
+		const now = this.#remember(instead);
+		if (before) now.promise.then(before.resolve, before.reject);
+		this.#owner.changed();
+		return true;
+	}
+
+	/** @param {string} mutation @param {Outcome} outcome */
+	#settle(mutation, outcome) {
+		const pending = this.#pending.get(mutation);
+		if (!pending || pending.answer) return;
+		if ("error" in outcome) {
+			this.#pending.delete(mutation);
+			this.#owner.changed();
+			this.#owner.failed(outcome.error);
+			pending.reject(outcome.error);
+			return;
+		}
+		pending.answer = outcome.answer;
+		this.forget();
+		this.#owner.changed();
+		for (const { error } of outcome.answer.rows ?? []) {
+			if (error) this.#owner.failed(SignalboxError.fromReply(error, "dataset.write"));
+		}
+		pending.resolve(outcome.answer);
+	}
+
+	/** What the server has told since is not needed any more. @param {boolean} [all] whatever was answered */
+	forget(all = false) {
+		let forgotten = false;
+		for (const [mutation, { answer }] of this.#pending) {
+			if (answer && (all || this.#owner.told(answer.seq))) forgotten = this.#pending.delete(mutation);
+		}
+		return forgotten;
+	}
+
+	/** @param {KeptWrite} write @returns {Pending} */
+	#remember(write) {
+		let resolve = /** @type {(answer: any) => void} */ (() => {});
+		let reject = /** @type {(error: Error) => void} */ (() => {});
+		const promise = new Promise((res, rej) => {
+			resolve = res;
+			reject = rej;
+		});
+		promise.catch(() => {}); // told as the event "error", too
+		const pending = { write, answer: null, sent: false, resolve, reject, promise };
+		this.#pending.set(write.mutation, pending);
+		this.#last = Math.max(this.#last, write.at);
+		return pending;
+	}
+
+	/** What all this does to the rows, in order. @returns {Effect[]} */
+	effects() {
+		const key = this.#owner.keyColumns();
+		if (!key) return [];
+		const all = [...this.#pending.values()].sort((a, b) => a.write.at - b.write.at);
+		return all.flatMap(({ write, answer }) =>
+			write.ops.flatMap((op, at) => {
+				const id = idOf(op, key) ?? `?${write.mutation}:${at}`;
+				const result = answer?.rows?.[at];
+				if (result?.error) return [];
+				if (answer && result?.key) return answered(id, op, answer.columns, result);
+				return [effectOf(op, id)];
+			}));
+	}
+}
+
+/** @param {WireOp} op @param {string[] | null} columns of the key @returns {string | null} null: the table makes it */
+function idOf({ key, set }, columns) {
+	if (key) return keyText(key);
+	if (!columns || !set || !columns.every((column) => (set[column] ?? null) !== null)) return null;
+	return keyText(columns.map((column) => set[column]));
+}
+
+/** @param {WireOp} op @param {string} id @returns {Effect} */
+function effectOf({ op, set, upsert }, id) {
+	if (op === "delete") return { id };
+	return { id, set: decoded(set ?? {}), make: op === "insert", over: upsert ?? false };
+}
+
+/**
+ * @param {string} id @param {WireOp} op @param {string[]} columns @param {{key: any[] | null, row?: any[] | null}} result
+ * @returns {Effect[]}
+ */
+function answered(id, op, columns, { key, row }) {
+	const now = keyText(key ?? []);
+	const is = op.op !== "delete" && row ? rowOf(columns, row) : null;
+	/** @type {Effect[]} */
+	const effects = [{ id: now, is }];
+	if (now !== id) effects.unshift({ id, is: null });
+	return effects;
+}
+
+/** @param {Record<string, any>} cells @returns {Record<string, any>} */
+function decoded(cells) {
+	return Object.fromEntries(Object.entries(cells).map(([name, cell]) => [name, decodeCell(cell)]));
+}
+
+/** @param {any} error as it came from another tab */
+function revive({ reason, message, code, data }) {
+	return new SignalboxError(reason, message, { code, data });
+}
+
+/** Not to be guessed, not to come twice; also where there is no `crypto.randomUUID`. */
+function word() {
+	return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** @param {unknown} error */
+function notKept(error) {
+	console.warn("Signalbox: a change could not be kept on this device; it is lost if this page ends before it is sent", error);
+}
