@@ -318,8 +318,9 @@ export class Feed {
 		this.#nowReady(false);
 	}
 
-	/** @param {{from: string, to: string, last: boolean, ops: Op[]}} change */
-	#change({ from, to, last, ops }) {
+	/** @param {{from: string, to: string, part: number, last: boolean, ops: Op[]}} change */
+	#change({ from, to, part, last, ops }) {
+		if (part === 0) this.#parts = null; // the others of an unfinished one come no more
 		const parts = (this.#parts ??= { from, ops: [] });
 		if (parts.from !== from || (this.position !== null && from !== this.position)) return this.#anew(false);
 		parts.ops.push(...ops);
