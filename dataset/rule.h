@@ -62,7 +62,8 @@ void rule_sql(const struct rule *r, enum rule_view view, size_t place, struct bu
 
 /* Holds a rule against the database as SQLite understands it: it may read the dataset's table, `depends` and nothing else,
  * and every name in it is there. db: a connection without an authorizer, which is given one meanwhile. */
-enum err rule_compile(const struct rule *r, sqlite3 *db, const struct layout *l, char *ret_why);
+enum err rule_compile(const struct rule *r, sqlite3 *db, const struct layout *l,
+	const struct str *depends, size_t depend_count, char *ret_why);
 
 /* All rules of a definition and its hidden columns, for who adds it. ERR_PARAMS: ret_field (constant or the
  * definition's) says which, ret_why why. */
