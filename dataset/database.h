@@ -5,6 +5,7 @@
  * Thread: functions on any worker unless said; what comes back comes to the worker that asked, as a post. */
 #pragma once
 
+#include "core/pool.h"
 #include "core/worker.h"
 #include "dataset/live.h"
 #include "dataset/steps.h"
@@ -61,6 +62,8 @@ struct attached *database_attach(
 void database_detach(struct attached **a, bool drop, void (*done)(void *context), void *context);
 
 void database_status(struct attached *a, struct dataset_status *ret); /* any thread */
+struct layout *database_layout(
+	struct attached *a); /* a reference to it as it is now; NULL: not live; any thread */
 
 /* One step of a reader in the pool, asked for at the dataset's home. done() there; owns s. ERR_OVERLOADED: trouble, or
  * the file is not any more what the last tidings that came home said of it (others are on the way): to be taken again,
@@ -107,12 +110,14 @@ struct write_job {
 };
 enum err database_write(struct write_job *j);
 
-/* The same in the pool, for reading: run() between reading_begin() and reading_end(). */
+/* The same in the pool, for reading: run() between reading_begin() and reading_end(); err is run()'s to set.
+ * ERR_OVERLOADED without run(): trouble, or the file is changing its form just now. */
 struct read_job {
 	struct job job;
 	struct attached *attached;
 	enum err err;
 	struct head head;
+	const struct layout *layout; /* as it is in this transaction; until done() is over */
 	void (*run)(struct read_job *j, struct reading *r);
 	void (*done)(struct read_job *j);
 };

@@ -66,7 +66,8 @@ static void find_place(struct watch *w)
 static void watch_directory(struct watch *w)
 {
 	static const uint32_t what = IN_MODIFY | IN_CREATE | IN_DELETE | IN_MOVED_FROM |
-		IN_MOVED_TO | IN_ONLYDIR; /* not IN_ATTRIB: SQLite sets a journal's owner as it looks at it */
+		IN_MOVED_TO |
+		IN_ONLYDIR; /* not IN_ATTRIB: SQLite sets a journal's owner as it looks at it */
 	char before[PATH_MAX];
 	snprintf(before, sizeof(before), "%s", w->directory);
 	find_place(w);

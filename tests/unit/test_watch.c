@@ -218,8 +218,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			what_is_not_committed_is_no_change, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_wake_ends_the_wait, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(
-			a_file_that_comes_later_is_seen, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_file_that_comes_later_is_seen, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
 			another_file_of_the_name_is_seen, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(
