@@ -170,7 +170,7 @@ bool call_failed(struct call *c, enum err err, const struct refusal *not_found)
 	return err;
 }
 
-void call_error_text(struct json_out *o, struct str id, enum err err, const struct refusal *why)
+void call_error(struct json_out *o, const char *key, enum err err, const struct refusal *why)
 {
 	const struct err_info *info = err_info(err);
 	struct str field = why->field;
@@ -179,8 +179,7 @@ void call_error_text(struct json_out *o, struct str id, enum err err, const stru
 		retry_after = OVERLOADED_RETRY_S;
 	if (field.n > REFUSAL_FIELD_MAX)
 		field.n = REFUSAL_FIELD_MAX;
-	envelope(o, id);
-	json_open(o, "error", '{');
+	json_open(o, key, '{');
 	json_int(o, "code", info->code);
 	json_text(o, "message", why->message ? why->message : info->text);
 	json_open(o, "data", '{');
@@ -191,8 +190,18 @@ void call_error_text(struct json_out *o, struct str id, enum err err, const stru
 		json_int(o, "retry_after", retry_after);
 	if (why->limit)
 		json_int(o, "limit", why->limit);
+	if (why->also.n) {
+		buf_addc(o->b, ',');
+		buf_adds(o->b, why->also);
+	}
 	json_close(o, '}');
 	json_close(o, '}');
+}
+
+void call_error_text(struct json_out *o, struct str id, enum err err, const struct refusal *why)
+{
+	envelope(o, id);
+	call_error(o, "error", err, why);
 	json_close(o, '}');
 }
 

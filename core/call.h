@@ -90,6 +90,9 @@ bool call_failed(struct call *c, enum err err, const struct refusal *not_found);
  * quotes), and data unless n is 0. */
 void call_fail_as(struct call *c, int64_t code, struct str message, struct str data);
 
+/* Writes an error object: code, message, data. */
+void call_error(struct json_out *o, const char *key, enum err err, const struct refusal *why);
+
 /* Writes a whole error response, as call_fail does, for what never became a call. id empty: null. */
 void call_error_text(struct json_out *o, struct str id, enum err err, const struct refusal *why);
 

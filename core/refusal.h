@@ -11,4 +11,5 @@ struct refusal {
 	struct str field;
 	int64_t retry_after; /* seconds */
 	int64_t limit;
+	struct str also; /* more members of the error's data, as JSON: "a":1,"b":[] */
 };
