@@ -293,7 +293,7 @@ const op = (kind, id, title, more = {}) => ({ seq: "0", txn: null, op: kind, key
 /** A list that is up to date at 7 with the rows one and two. */
 async function upToDate(lines, wanted, options) {
 	const dataset = lines.datasets.get("todos", options);
-	const live = dataset.live(wanted);
+	const live = dataset.live(wanted).open();
 	lines.open();
 	(await lines.next("dataset.schema")).reply(SCHEMA);
 	await lines.subscribed();
@@ -306,7 +306,7 @@ async function upToDate(lines, wanted, options) {
 
 test("a snapshot is shown when it is complete; parts are applied when the last is there", async () => {
 	const lines = new Lines();
-	const live = lines.datasets.get("todos").live();
+	const live = lines.datasets.get("todos").live().open();
 	assert.equal(live.status, "stale");
 	lines.open();
 	(await lines.next("dataset.schema")).reply(SCHEMA);
@@ -439,8 +439,10 @@ test("two lists that the server calls the same are fed by one subscription, whic
 	const lines = new Lines();
 	const { live, dataset } = await upToDate(lines);
 	const same = dataset.live();
-	assert.equal(same.rows, live.rows);
+	assert.equal(same.rows, live.rows, "before it is opened");
+	same.open();
 	const other = dataset.live({ where: ["and", ["not", ["is-null", "id"]]] }); // the server sees that it is no other
+	other.open();
 	await lines.subscribed({ mode: "tail" });
 	await other.ready;
 	assert.equal(other.rows, live.rows);
@@ -454,11 +456,16 @@ test("two lists that the server calls the same are fed by one subscription, whic
 	const off = other.subscribe(() => {});
 	await lines.subscribed();
 	off();
+	const again = other.subscribe(() => {}); // as React's StrictMode does
+	await new Promise((done) => setTimeout(done, 5));
+	lines.silent("dataset.unsubscribe");
+	again();
+	await lines.next("dataset.unsubscribe");
 });
 
 test("columns that are wanted bring those of the key and of the order", async () => {
 	const lines = new Lines();
-	const live = lines.datasets.get("todos").live({ columns: ["title"], order: ["-due"], limit: 3, where: ["=", "id", 5n] });
+	const live = lines.datasets.get("todos").live({ columns: ["title"], order: ["-due"], limit: 3, where: ["=", "id", 5n] }).open();
 	lines.open();
 	(await lines.next("dataset.schema")).reply(SCHEMA);
 	await lines.subscribed({ columns: ["title", "id", "due"] }, { columns: ["title", "id", "due"], order: ["-due"], limit: 3, where: ["=", "id", 5] });
@@ -468,7 +475,7 @@ test("columns that are wanted bring those of the key and of the order", async ()
 
 test("notify: no rows, but a word whenever something has changed", async () => {
 	const lines = new Lines();
-	const live = lines.datasets.get("todos").live({ notify: true });
+	const live = lines.datasets.get("todos").live({ notify: true }).open();
 	lines.open();
 	(await lines.next("dataset.schema")).reply(SCHEMA);
 	await lines.subscribed({}, { notify: true });

@@ -1,6 +1,6 @@
 import { forgetGuest, guest, joinAsGuest, lookAtInvitation } from "/sdk/guest.js";
 import { Signalbox } from "/sdk/signalbox.js";
-import { completeSignIn, signIn, signOut, token } from "/sdk/signin.js";
+import { completeSignIn, signIn, signOut, signedIn, token } from "/sdk/signin.js";
 import { $, notify, problem, show } from "./dom.js";
 import { Door, askGuest } from "./knock.js";
 import { Lobby } from "./lobby.js";
@@ -8,7 +8,7 @@ import { Ringing } from "./ringing.js";
 import { RoomView } from "./room-view.js";
 import { watchStatus } from "./status.js";
 
-const CLIENT = { clientId: "demo", scope: "openid profile offline_access rooms:join rooms:create" };
+const CLIENT = { clientId: "demo", scope: "openid profile offline_access rooms:join rooms:create datasets:read datasets:write" };
 const PROGRAM = { name: "signalbox-demo", version: "0.1.0" };
 const SIGNED_OUT = "signalbox.demo.signed-out";
 
@@ -54,7 +54,7 @@ async function start() {
 		welcome(error);
 		return;
 	}
-	if (who) await enter();
+	if (who) await enter(who);
 	else if (inAddress("invitation")) await invited(inAddress("invitation"));
 	else if (guest()) await enterAsGuest({});
 	else welcome();
@@ -102,10 +102,10 @@ async function goSignIn(prompt) {
 	}
 }
 
-async function enter() {
+async function enter(who = signedIn()) {
 	show("loading");
 	$("loading-text").textContent = "Connecting…";
-	begin(new Signalbox({ url: location.origin, token, client: PROGRAM }));
+	begin(new Signalbox({ url: location.origin, token, client: PROGRAM, user: who?.user?.id }));
 	ringing.begin(box);
 	try {
 		await box.connect();
@@ -305,6 +305,7 @@ $("sign-out").onclick = () => {
 		leaveGuest();
 		return;
 	}
+	void box?.datasets.forget(); // the next one at this device finds nothing
 	leaveSession();
 	signOut();
 	sessionStorage.setItem(SIGNED_OUT, "yes");

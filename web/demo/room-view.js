@@ -1,3 +1,4 @@
+import { Board } from "./board.js";
 import { Chat } from "./chat.js";
 import { Controls } from "./controls.js";
 import { $, announce, notify } from "./dom.js";
@@ -16,6 +17,7 @@ export class RoomView {
 
 	#met;
 	#moderator;
+	#board = null;
 
 	/**
 	 * @param {any} room a Room of the SDK
@@ -49,6 +51,7 @@ export class RoomView {
 		this.#people();
 		this.call.ready.then(() => this.#people(), () => {});
 		if (!ring) this.#describe(box);
+		if (!ring && !me.id.startsWith("guest:")) this.#board = new Board(room, me, box);
 	}
 
 	async leave() {
@@ -61,6 +64,7 @@ export class RoomView {
 		for (const off of this.#offs.splice(0)) off();
 		this.#controls.close();
 		this.#moderator.close();
+		this.#board?.close();
 		this.#tiles.clear();
 		this.#chat.close();
 		for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();

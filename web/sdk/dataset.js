@@ -1,7 +1,7 @@
 import { OddText, decodeCell, encodeCell, encodeCells, keyText, rowOf } from "./cells.js";
 import { Emitter } from "./events.js";
 import { Feed, keyOf } from "./feed.js";
-import { encodeWhere } from "./filter.js";
+import { compileWhere, encodeWhere } from "./filter.js";
 import { Live } from "./live.js";
 import { Writes } from "./writes.js";
 
@@ -128,7 +128,8 @@ export class Dataset extends Emitter {
 			feed.readers.add(live);
 			return feed;
 		};
-		return new Live(this, attach, (live, feed) => this.#detach(live, feed));
+		compileWhere(where); // what is wrong with it is told here
+		return new Live(this, { attach, detach: (live, feed) => this.#detach(live, feed), peek: () => this.#feeds.get(id) });
 	}
 
 	/** @param {Live} live @param {Feed} feed */
