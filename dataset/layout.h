@@ -25,6 +25,7 @@ struct layout {
 	int64_t version; /* the schema_version that clients are told: raised with each change of the columns */
 	bool view, without_rowid;
 	bool key_is_rowid; /* one INTEGER PRIMARY KEY, which the table makes where it is left out */
+	bool null_keys; /* SQLite lets NULL into the key: rows with one are no part of the dataset */
 	size_t count, key_count;
 	struct column *columns;
 	size_t *key; /* places in columns, in the order of the key */
