@@ -52,7 +52,12 @@ struct step_result {
 struct step_result *step_result_ref(struct step_result *r);
 void step_result_unref(struct step_result **r);
 
-/* ERR_OK with a result (also for a reset). ERR_OVERLOADED: the database is in trouble (reading_trouble()), or it took
- * longer than it may. A shape with notify has pages of nothing: it is whole at once, and its changes have no ops. */
+/* Between reading_begin() and reading_end(). ERR_OK with a result (also for a reset). ERR_OVERLOADED: the database is in
+ * trouble (reading_trouble()), or it took longer than it may. ERR_TOO_LARGE, which is final: a view with more rows than a
+ * window may have, or a window of more than STEP_GROUP_BYTES.
+ *
+ * Each step that moves the position has a change, if need be without ops: the next one's `from` is its `to`. A shape with
+ * notify has pages of nothing and is whole at once; its changes have no ops, and there is one only where something that
+ * it sees has changed. */
 enum err step_take(struct reading *r, const struct shape *s, const struct standing_at *at,
 	struct step_result **ret);

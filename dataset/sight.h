@@ -1,0 +1,52 @@
+/* sight.h: what a shape sees: which images of a range (images.h), and which rows of its table as they are now; and rows
+ * as JSON.
+ *
+ * Thread: the reading's, between reading_begin() and reading_end(). */
+#pragma once
+
+#include "core/buf.h"
+#include "dataset/changes.h"
+#include "dataset/images.h"
+#include "dataset/ops.h"
+#include "dataset/shape.h"
+
+/* A set of slots. */
+struct slots {
+	size_t size;
+	uint64_t *bits;
+	size_t count; /* that are in it */
+};
+
+void slots_reset(struct slots *s, size_t size); /* empty, for slots below size */
+void slots_free(struct slots *s);
+
+static inline bool slots_have(const struct slots *s, size_t slot)
+{
+	return s->bits[slot / 64] >> (slot % 64) & 1;
+}
+
+/* The statements about images, made once for a shape. */
+struct sight {
+	struct str images, images_wide; /* slots that it sees */
+	struct str row;                 /* its columns of one slot */
+};
+void sight_make(struct sight *t, const struct shape *s, const struct images *i);
+void sight_free(struct sight *t);
+
+/* Adds the slots that the shape sees. wide: of old images as the tables that the rule looks into were at any time in the
+ * range, of new ones as they are; else of all as they are. */
+enum err sight_images(struct reading *r, const struct shape *s, const struct sight *t, bool wide,
+	struct slots *seen);
+/* Appends the row of this slot. */
+enum err sight_row(struct reading *r, const struct sight *t, int64_t slot, struct buf *b);
+
+/* Rows of the table that a change of one of the tables that its rule looks into concerns, as they are now: I with the
+ * row, or X. which: of its deltas. */
+enum err sight_again(struct reading *r, const struct shape *s, size_t which, int64_t seq,
+	size_t bytes_max, struct ops *ops);
+
+/* SELECT key, columns FROM the table WHERE the shape sees it, and there is a key; more: goes on behind AND. */
+void sight_select(struct buf *sql, const struct shape *s);
+/* Cells of the row of such a statement. */
+struct str sight_key(struct buf *b, const struct shape *s, sqlite3_stmt *stmt);
+void sight_cells(struct buf *b, const struct shape *s, sqlite3_stmt *stmt);
