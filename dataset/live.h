@@ -16,14 +16,16 @@ struct live;
 struct live *live_new(struct reading *r);
 void live_free(struct live **l);
 
-/* Between reading_begin() and reading_end(): the shape is among them from here on, as of `at`. window: what its readers
- * have (of a window). ERR_OVERLOADED. Adding one that is there only counts. */
+/* Between reading_begin() and reading_end(), behind a step (steps.h) that came to the head: the shape is among them from
+ * there on. have: what its readers have (of a window). Any error: it is not among them. Adding one that is there only
+ * counts. */
 enum err live_add(struct live *l, const struct shape *s, const struct window *have);
-void live_remove(struct live *l, const struct shape *s);
+void live_remove(struct live *l, const struct shape *s); /* one that is not there: nothing */
 
 /* The changes of (from, upto] in the transaction that is open. told() is called for each shape that they concern, with
- * the ops of its message ("{…},{…}"; several parts when they are large; `ops` is empty for notify). ret_leap: too much
- * at once; nothing was told. */
+ * the ops of its message ("{…},{…}"; several parts when they are large; no part for notify). ret_leap: too much at once,
+ * or it took too long; nothing was told, readers catch up by steps, and what windows have is unknown until live_add()
+ * says it anew. With any error nothing was told either: the same range can be tried again. */
 enum err live_step(struct live *l, int64_t from, int64_t upto,
 	void (*told)(
 		void *context, const struct shape *s, const struct str *parts, size_t part_count),
