@@ -59,11 +59,12 @@ static enum err check_depends(const struct definition *d, struct definition_prob
 	for (size_t i = 0; i < d->depend_count; i++) {
 		struct str name = d->depends[i];
 		if (!name.n || name.n > TABLE_NAME_MAX)
-			return refuse(p, "depends", "A table's name has 1 to %d bytes.", TABLE_NAME_MAX);
+			return refuse(
+				p, "depends", "A table's name has 1 to %d bytes.", TABLE_NAME_MAX);
 		for (size_t k = 0; k < i; k++)
 			if (str_eq(name, d->depends[k]))
-				return refuse(p, "depends", "The table " STR_FMT " stands there twice.",
-					STR_ARG(name));
+				return refuse(p, "depends",
+					"The table " STR_FMT " stands there twice.", STR_ARG(name));
 	}
 	return ERR_OK;
 }
@@ -74,11 +75,13 @@ static enum err check_hidden(const struct definition *d, struct definition_probl
 		struct str name = d->hidden[i].column;
 		if (!name.n)
 			return refuse(p, "hide",
-				"Write a column, or a column and for whom it is there: salary unless "
+				"Write a column, or a column and for whom it is there: salary "
+				"unless "
 				":scope_admin.");
 		for (size_t k = 0; k < i; k++)
 			if (str_eq(name, d->hidden[k].column))
-				return refuse(p, "hide", "The column " STR_FMT " stands there twice.",
+				return refuse(p, "hide",
+					"The column " STR_FMT " stands there twice.",
 					STR_ARG(name));
 	}
 	return ERR_OK;
@@ -91,7 +94,8 @@ enum err definition_sound(const struct definition *d, struct definition_problem 
 			"A dataset's name has 1 to %d letters, digits, `.`, `_` and `-`.",
 			DATASET_NAME_MAX);
 	if (!d->database.n || d->database.p[0] != '/')
-		return refuse(p, "database", "Write the path of the file from the root: /var/lib/…");
+		return refuse(
+			p, "database", "Write the path of the file from the root: /var/lib/…");
 	if (d->table.n >= 4 && strncasecmp(d->table.p, "_sb_", 4) == 0)
 		return refuse(p, "table", "Tables called _sb_… are Signalbox's own.");
 	enum err err = check_depends(d, p);
@@ -125,8 +129,8 @@ static enum err read_texts(struct str array, const char *field, size_t max, stru
 	return ERR_OK;
 }
 
-static enum err put_together(const struct definition_words *w, struct definition *d,
-	struct definition_problem *p)
+static enum err put_together(
+	const struct definition_words *w, struct definition *d, struct definition_problem *p)
 {
 	struct texts depends = {0}, key = {0}, hide = {0};
 	enum err err = read_texts(w->depends, "depends", DEPENDS_MAX, &depends, p);
@@ -183,8 +187,8 @@ static void write_hidden(struct json_out *o, const struct definition *d)
 	for (size_t i = 0; i < d->hidden_count; i++) {
 		const struct hidden_column *h = &d->hidden[i];
 		struct buf b = BUF_INIT(h->column.n + h->unless.n + 16);
-		buf_addf(&b, STR_FMT "%s" STR_FMT, STR_ARG(h->column), h->unless.n ? " unless " : "",
-			STR_ARG(h->unless));
+		buf_addf(&b, STR_FMT "%s" STR_FMT, STR_ARG(h->column),
+			h->unless.n ? " unless " : "", STR_ARG(h->unless));
 		json_str(o, NULL, buf_str(&b));
 		buf_free(&b);
 	}

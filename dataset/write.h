@@ -21,6 +21,7 @@ enum {
 	WRITE_LOOK_MAX = 100000, /* rows of the log that the conditions of one write look at */
 	WRITE_ANSWER_MAX =
 		128 * 1024, /* behind so many bytes of answer, results have no key and no row */
+	WRITE_CONFLICTS_MAX = 200 * 1024, /* of one refusal, as JSON */
 	WRITE_KEPT_MS = 24 * 3600 * 1000,
 };
 

@@ -155,27 +155,25 @@ static enum err ignored(struct write *w)
 		"The table itself has let nothing of this be written.");
 }
 
-/* s: the row as it is; one that is not there for the caller is null, and so it is where nothing is. */
+/* s: the row as it is; one that is not there for the caller is null, and so it is where nothing is. Told by
+ * write_tell_conflicts(). */
 static enum err conflict(struct write *w, const struct write_op *op, const struct sight *s)
 {
-	struct json_out o = also_this_op(w);
-	write_columns(w, &o);
-	json_open(&o, "conflicts", '[');
-	json_open(&o, NULL, '{');
-	if (s->seen) {
-		json_raw(&o, "key", STR(""));
-		write_key(w, o.b, s);
-	} else {
-		json_raw(&o, "key", op->key ? op->key_json : STR("null"));
-	}
-	char seq[24];
-	snprintf(seq, sizeof(seq), "%" PRId64, w->base);
-	json_text(&o, "seq", seq);
-	json_raw(&o, "current", s->seen ? STR("") : STR("null"));
+	struct buf *b = &w->conflicts;
+	size_t before = b->n;
+	buf_adds(b, before ? STR(",{\"key\":") : STR("{\"key\":"));
 	if (s->seen)
-		write_row(w, o.b, s);
-	json_close(&o, '}');
-	json_close(&o, ']');
+		write_key(w, b, s);
+	else
+		buf_adds(b, op->key ? op->key_json : STR("null"));
+	buf_addf(b, ",\"seq\":\"%" PRId64 "\",\"current\":", w->base);
+	if (s->seen)
+		write_row(w, b, s);
+	else
+		buf_adds(b, STR("null"));
+	buf_addc(b, '}');
+	if (b->n > WRITE_CONFLICTS_MAX || b->err)
+		buf_cut(b, before);
 	return write_refuse(w, ERR_CONFLICT, "conflict", "The row is not as the condition says.");
 }
 
@@ -332,6 +330,41 @@ static enum err judge(struct write *w, enum rule_of which, const char *what)
 	looked(&s);
 	buf_free(&key);
 	return err;
+}
+
+/* ---- all conflicts of a write ---- */
+
+/* Whoever is refused because of one row wants to know of the others, too: each condition behind it is looked at as if
+ * the ops before had been done. What else is wrong with those is told when they are written. */
+void write_find_conflicts(struct write *w)
+{
+	const struct wish_problem first = w->out->problem;
+	size_t at = w->at;
+	for (size_t i = at + 1; i < w->op_count && w->out->err == ERR_CONFLICT; i++) {
+		const struct write_op *op = &w->ops[i];
+		struct sight s = {0};
+		if (!op->key || !(op->if_seq || op->if_old) || look(w, op->key, RULE_UPDATE, &s))
+			continue;
+		if (s.seen)
+			check_condition(w, op, &s);
+		else
+			conflict(w, op, &s);
+		looked(&s);
+	}
+	write_forget_refusal(w);
+	w->out->err = ERR_CONFLICT;
+	w->out->problem = first;
+}
+
+/* Conflicts that are too large to be told are left out. */
+void write_tell_conflicts(struct write *w)
+{
+	struct json_out o = also_this_op(w);
+	write_columns(w, &o);
+	json_open(&o, "conflicts", '[');
+	buf_adds(o.b, buf_str(&w->conflicts));
+	json_close(&o, ']');
+	buf_cut(&w->conflicts, 0);
 }
 
 /* ---- the three ops ---- */

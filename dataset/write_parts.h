@@ -47,7 +47,7 @@ struct write {
 	bool named;  /* the statement that is being prepared has named its table */
 	bool abort;  /* the table itself says what a conflict replaces: not for clients */
 	size_t done; /* ops that were done */
-	struct buf sql, key_bytes;
+	struct buf sql, key_bytes, conflicts;
 	struct value key[KEY_COLUMNS_MAX]; /* of the row that was written last; lies in key_bytes */
 	struct buf rows;
 	struct write_statement {
@@ -76,6 +76,9 @@ enum err write_head(struct write *w, int64_t *ret_seq, int64_t *ret_floor);
 
 /* write_apply.c: one op; its result is behind those in w->rows. */
 enum err write_apply(struct write *w, const struct write_op *op);
+/* Behind a refusal for a conflict: looks at the conditions of the ops behind it, too; puts all conflicts into it. */
+void write_find_conflicts(struct write *w);
+void write_tell_conflicts(struct write *w);
 void write_columns(const struct write *w, struct json_out *o); /* "columns": those that rows have */
 
 /* write_refusal.c */
@@ -88,6 +91,9 @@ enum err write_refuse_member(struct write *w, size_t op, enum err err, const cha
 enum err write_refuse_sqlite(struct write *w);
 enum err write_refuse_foreign_key(struct write *w); /* of what is only looked at in the end */
 void write_forget_refusal(struct write *w);
+
+/* write_foreign.c: columns of the op under way that refer to rows which are not there; at most LAYOUT_COLUMNS_MAX. */
+size_t write_foreign_columns(struct write *w, size_t *columns);
 
 /* write_kept.c: answers, for who asks again. ret_known: the outcome is that answer, or that it was another write. */
 void write_hash(struct write *w);

@@ -191,8 +191,16 @@ static enum err refuse_type(struct write *w, const char *text)
 
 enum err write_refuse_foreign_key(struct write *w)
 {
-	return constraint(w, "foreign_key",
+	struct naming n = {0};
+	size_t columns[LAYOUT_COLUMNS_MAX];
+	size_t count = w->at < w->op_count ? write_foreign_columns(w, columns) : 0;
+	write_forget_refusal(w); /* of what that has asked */
+	for (size_t i = 0; i < count; i++)
+		name_column(w, &n, w->layout->columns[columns[i]].name);
+	enum err err = constraint(w, "foreign_key",
 		"A row that this refers to is not there, or this row is referred to.");
+	also_columns(w, &n);
+	return err;
 }
 
 static enum err refuse_constraint(struct write *w, int code, const char *text)

@@ -80,19 +80,32 @@ static enum err apply_alone(struct write *w, const struct write_op *op)
 		return err;
 	buf_cut(&w->rows, rows);
 	w->done = done;
+	if (w->conflicts.n)
+		write_tell_conflicts(w);
 	add_refused(w, op);
 	write_forget_refusal(w);
 	return write_exec(w, "ROLLBACK TO op; RELEASE op");
 }
 
+static bool is_conflict(const struct write *w)
+{
+	const char *reason = w->out->problem.why.reason;
+	return w->out->err == ERR_CONFLICT && reason && strcmp(reason, "conflict") == 0;
+}
+
 static enum err apply_all(struct write *w)
 {
 	enum err err = ERR_OK;
+	size_t at = 0;
 	w->deadline_ms = clock_steady_ms() + w->wish->limit_ms;
 	write_guard(w, true);
-	for (w->at = 0; !err && w->at < w->op_count; w->at++) {
-		const struct write_op *op = &w->ops[w->at];
-		err = w->wish->atomic ? write_apply(w, op) : apply_alone(w, op);
+	for (; !err && at < w->op_count; at++) {
+		w->at = at;
+		err = w->wish->atomic ? write_apply(w, &w->ops[at]) : apply_alone(w, &w->ops[at]);
+	}
+	if (is_conflict(w)) {
+		write_find_conflicts(w);
+		write_tell_conflicts(w);
 	}
 	write_guard(w, false);
 	return err;
@@ -183,6 +196,7 @@ void write_run(sqlite3 *db, const struct layout *l, const struct write_rights *r
 		.out = ret,
 		.sql = BUF_INIT(WRITE_SQL_MAX),
 		.key_bytes = BUF_INIT(FRAME_MAX_BYTES),
+		.conflicts = BUF_INIT(FRAME_MAX_BYTES),
 		.rows = BUF_INIT(FRAME_MAX_BYTES)};
 	*ret = (struct written){.result = BUF_INIT(FRAME_MAX_BYTES)};
 	write_forget_refusal(&w);
@@ -196,6 +210,7 @@ void write_run(sqlite3 *db, const struct layout *l, const struct write_rights *r
 	write_free_ops(&w);
 	buf_free(&w.sql);
 	buf_free(&w.key_bytes);
+	buf_free(&w.conflicts);
 	buf_free(&w.rows);
 	ret->problem.why.also = buf_str(&ret->also);
 }
