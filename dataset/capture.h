@@ -1,11 +1,14 @@
 /* capture.h: what is put into the user's database so that every change is known, whoever makes it: a counter, a log for
  * each captured table, and triggers. All of it is called _sb_…; dropping leaves nothing behind.
  *
- *   _sb_ctx(one, epoch, seq, floor, txn, actor)   one row
- *   _sb_tables(id, name, version, columns, …)     the captured tables; what their triggers were made for
- *   _sb_cN(seq, txn, actor, op, o…, n…)           the log of table N: old and new image, native values, untyped
- *   _sb_pN(…)                                     rows that a REPLACE may delete, while one statement runs
- *   _sb_mutations(…)                              answers to writes, for a day (write.h)
+ *   _sb_ctx(one, epoch, seq, floor, txn, actor, made)   one row
+ *   _sb_tables(id, name, version, since, columns)       the captured tables; since: the seq before the first of this log
+ *   _sb_cN(seq, txn, actor, op, o…, n…)                 the log of table N: old and new image, native values, untyped
+ *   _sb_pN(n, o…)                                       rows that a REPLACE may delete, while one statement runs
+ *   _sb_mutations(…)                                    answers to writes, for a day (write.h)
+ *
+ * op: 'I' has a new image, 'D' an old one, 'U' both, also when the key changes. The images are exact: equal keys are
+ * equal bytes of the same type. Rows with a NULL in the key (SQLite allows it) are no part of a dataset, and not logged.
  *
  * Thread: whoever has the connection; functions that write want no transaction open, and make their own
  * (BEGIN IMMEDIATE). */
@@ -27,7 +30,8 @@ enum err capture_layout(sqlite3 *db, struct str table, const struct str *key, si
  * stand as it was made, or was made for other columns, is made anew. Then the version of that table is another one,
  * which no table in this file has had before, also not one of the same name that was dropped: changes may have been
  * missed, and no position from before is of use (ret_changed). What captures other tables stays as it is. A new epoch is
- * begun where there is none, or one is wanted (new_epoch). */
+ * begun where there is none, or one is wanted (new_epoch). As capture_layout(), and ERR_OVERLOADED when the file is in
+ * trouble (trouble_of() of the connection): then nothing is changed. */
 enum err capture_ensure(sqlite3 *db, const struct str *tables, size_t count, bool new_epoch,
 	bool *ret_changed, char *ret_why);
 
