@@ -12,7 +12,7 @@
 /* The definition and its database as they are now; both references are the caller's: definition_unref(), and
  * attached stays valid until the dataset's detaching is done on its home (the home of its name). NULL: none. */
 struct attached;
-const struct definition *catalog_find(struct str name, struct attached **ret_attached);
+struct definition *catalog_find(struct str name, struct attached **ret_attached);
 
 /* What the configuration says: at the start, and by a reload while the workers pause. */
 void catalog_configure(const struct definition *const *list, size_t count);
