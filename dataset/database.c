@@ -302,6 +302,7 @@ void tidings_free(struct tidings **ret_t)
 			free((char *)(uintptr_t)told->parts[k].p);
 		free(told->parts);
 		shape_unref((struct shape **)&told->shape);
+		window_unref(&told->have);
 	}
 	free(t->told);
 	layout_unref((struct layout **)&t->layout);

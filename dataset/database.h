@@ -45,7 +45,8 @@ struct tidings {
 	struct told {
 		const struct shape *shape;
 		size_t part_count;
-		struct str *parts; /* ops of each, own bytes */
+		struct str *parts;   /* ops of each, own bytes */
+		struct window *have; /* of a window: what its readers have behind them */
 	} * told;
 	struct attached *attached; /* the database's own, these three */
 	unsigned life;

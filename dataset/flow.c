@@ -76,29 +76,13 @@ void flow_left(struct flow *w)
 		part(w);
 }
 
-static bool is_window(const struct flow *w)
-{
-	return w->shape->limit || w->shape->layout->view;
-}
-
-/* A live one that is not told what the others are: it goes on from where it is, when it may. */
-static void fall_behind(struct reader *r)
-{
-	struct flow *w = r->flow;
-	metric_add(METRIC_DATASET_BEHIND, 1);
-	if (is_window(w) && !w->have)
-		reader_reset(r, RESET_OVERFLOW);
-	else
-		reader_behind(r);
-}
-
 /* Who cannot be sent so many messages falls behind. */
 static void thin_out(struct flow *w, size_t messages)
 {
 	for (struct reader *r = w->readers, *next; r; r = next) {
 		next = r->next;
 		if (r->state == READER_LIVE && !reader_may(r, messages))
-			fall_behind(r);
+			reader_behind(r);
 	}
 }
 
@@ -173,7 +157,7 @@ void flow_told(struct flow *w, const struct told *told, int64_t at)
 			frame_of_ops(w, w->told, at, i, i + 1 == told->part_count, told->parts[i]));
 	count(w, messages, bytes);
 	w->told = at;
-	keep_window(w, NULL);
+	keep_window(w, told->have);
 	flow_go(w);
 	leave(w);
 }
@@ -210,7 +194,7 @@ void flow_parted(struct flow *w)
 	for (struct reader *r = w->readers, *next; r; r = next) {
 		next = r->next;
 		if (r->state == READER_LIVE)
-			fall_behind(r);
+			reader_behind(r);
 	}
 	leave(w);
 }

@@ -378,14 +378,14 @@ static enum err tell_concerned(struct live *l, int64_t from, int64_t upto)
 }
 
 static void tell(struct live_shape *s,
-	void (*told)(
-		void *context, const struct shape *s, const struct str *parts, size_t part_count),
+	void (*told)(void *context, const struct shape *s, const struct str *parts,
+		size_t part_count, const struct window *have),
 	void *context)
 {
 	struct str *parts = mem_alloc((s->ops.part_count + 1) * sizeof(*parts));
 	for (size_t i = 0; i < s->ops.part_count; i++)
 		parts[i] = ops_part(&s->ops, i);
-	told(context, s->s, parts, s->ops.part_count);
+	told(context, s->s, parts, s->ops.part_count, s->now ? s->now : s->have);
 	free(parts);
 }
 
@@ -437,8 +437,8 @@ static enum err look(struct live *l, int64_t from, int64_t upto)
 }
 
 enum err live_step(struct live *l, int64_t from, int64_t upto,
-	void (*told)(
-		void *context, const struct shape *s, const struct str *parts, size_t part_count),
+	void (*told)(void *context, const struct shape *s, const struct str *parts,
+		size_t part_count, const struct window *have),
 	void *context, bool *ret_leap)
 {
 	enum err err = look(l, from, upto);

@@ -23,10 +23,11 @@ enum err live_add(struct live *l, const struct shape *s, const struct window *ha
 void live_remove(struct live *l, const struct shape *s); /* one that is not there: nothing */
 
 /* The changes of (from, upto] in the transaction that is open. told() is called for each shape that they concern, with
- * the ops of its message ("{…},{…}"; several parts when they are large; no part for notify). ret_leap: too much at once,
+ * the ops of its message ("{…},{…}"; several parts when they are large; no part for notify), and, of a window, what its
+ * readers have behind them. ret_leap: too much at once,
  * or it took too long; nothing was told, readers catch up by steps, and what windows have is unknown until live_add()
  * says it anew. With any error nothing was told either: the same range can be tried again. */
 enum err live_step(struct live *l, int64_t from, int64_t upto,
-	void (*told)(
-		void *context, const struct shape *s, const struct str *parts, size_t part_count),
+	void (*told)(void *context, const struct shape *s, const struct str *parts,
+		size_t part_count, const struct window *have),
 	void *context, bool *ret_leap);

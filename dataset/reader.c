@@ -151,6 +151,7 @@ void reader_behind(struct reader *r)
 {
 	struct flow *w = r->flow;
 	assert(r->state == READER_LIVE);
+	metric_add(METRIC_DATASET_BEHIND, 1);
 	r->state = READER_FAR;
 	reader_stand(r, &(struct standing_at){.seq = w->told, .whole = true, .have = w->have});
 	flow_left(w);

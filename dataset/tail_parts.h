@@ -35,7 +35,8 @@ void end_life(struct tail *t, struct attached *a); /* what was joined ends */
 
 /* ---- telling.c ---- */
 
-void told(void *tail, const struct shape *shape, const struct str *parts, size_t part_count);
+void told(void *tail, const struct shape *shape, const struct str *parts, size_t part_count,
+	const struct window *have);
 void tell_steps(struct tail *t, int64_t at); /* what has been told, and silent moves */
 void tell_leap(struct tail *t, int64_t at);
 void announce(struct tail *t, struct attached *a, const struct head *head); /* that it is live */

@@ -53,7 +53,8 @@ void tail_received(struct attached *a, size_t bytes)
 
 /* ---- a step ---- */
 
-void told(void *context, const struct shape *shape, const struct str *parts, size_t part_count)
+void told(void *context, const struct shape *shape, const struct str *parts, size_t part_count,
+	const struct window *have)
 {
 	struct tail *t = context;
 	struct attached *a = joined_to(t, shape);
@@ -67,6 +68,7 @@ void told(void *context, const struct shape *shape, const struct str *parts, siz
 			s->told, s->told_count ? 2 * s->told_count : 1, sizeof(*s->told));
 	struct told *one = &s->told[s->told_count++];
 	*one = (struct told){.shape = shape_ref(shape), .part_count = part_count};
+	one->have = have ? window_ref(have) : NULL;
 	one->parts = mem_alloc((part_count + 1) * sizeof(*one->parts));
 	s->bytes += sizeof(*one);
 	for (size_t i = 0; i < part_count; i++) {
