@@ -78,7 +78,12 @@ void shape_unref(struct shape **s);
 /* Binds each parameter that the statement has by its name; those of the statement that are not among them stay. */
 enum err shape_bind(sqlite3_stmt *stmt, const struct shape_param *params, size_t count);
 
-/* Appends ' ORDER BY …': the shape's own order as BINARY has it (NULL first), then the key. Without an order: the key. */
+/* The order in full: the shape's own, then what of the key is not in it. Returns how many. */
+enum { SHAPE_TERMS_MAX = SHAPE_ORDER_MAX + KEY_COLUMNS_MAX };
+size_t shape_terms(const struct shape *s, struct order_term ret_terms[SHAPE_TERMS_MAX]);
+/* Appends a column as BINARY compares it. */
+void shape_column_sql(struct buf *b, const struct shape *s, size_t column);
+/* Appends ' ORDER BY …': all terms as BINARY has them (NULL first). */
 void shape_order_sql(struct buf *b, const struct shape *s);
 
 /* A rule for writing with the caller's values in it: the table is called by its name, depends are main's. In one block:

@@ -209,12 +209,15 @@ static size_t length_of(struct value v)
 }
 
 /* Marks the largest cells, until what is left of the row is short enough. */
-static void choose_big(const struct value *cells, size_t count, bool big[CELLS_MAX])
+static void choose_big(
+	const struct value *cells, size_t count, const bool *whole, bool big[CELLS_MAX])
 {
 	size_t lengths[CELLS_MAX], total = 2;
 	for (size_t i = 0; i < count; i++) {
 		lengths[i] = length_of(cells[i]);
 		total += lengths[i] + 1;
+		if (whole && whole[i])
+			lengths[i] = 0;
 	}
 	while (total > CELL_BYTES_MAX) {
 		size_t largest = 0;
@@ -229,14 +232,14 @@ static void choose_big(const struct value *cells, size_t count, bool big[CELLS_M
 	}
 }
 
-void value_write_row(struct buf *b, const struct value *cells, size_t count)
+void value_write_row_with(struct buf *b, const struct value *cells, size_t count, const bool *whole)
 {
 	bool big[CELLS_MAX] = {0};
 	size_t bytes = 0;
 	for (size_t i = 0; i < count; i++)
 		bytes += REAL_TEXT + cells[i].bytes.n;
 	if (bytes > CELL_BYTES_MAX / 6) /* no byte becomes more than six */
-		choose_big(cells, count, big);
+		choose_big(cells, count, whole, big);
 	buf_addc(b, '[');
 	for (size_t i = 0; i < count; i++) {
 		if (i)
@@ -247,6 +250,40 @@ void value_write_row(struct buf *b, const struct value *cells, size_t count)
 			value_write(b, cells[i]);
 	}
 	buf_addc(b, ']');
+}
+
+void value_write_row(struct buf *b, const struct value *cells, size_t count)
+{
+	value_write_row_with(b, cells, count, NULL);
+}
+
+/* As a record. */
+
+void value_put(struct buf *b, struct value v)
+{
+	uint64_t bits = (uint64_t)v.number;
+	if (v.kind == VALUE_REAL)
+		memcpy(&bits, &v.real, sizeof(bits));
+	record_put_int(b, v.kind);
+	if (v.kind == VALUE_INT || v.kind == VALUE_REAL)
+		record_put_int(b, bits);
+	else if (v.kind != VALUE_NULL)
+		record_put_str(b, v.bytes);
+}
+
+struct value value_get(struct record_reader *r, size_t max)
+{
+	struct value v = {.kind = (int)record_int(r, VALUE_BLOB)};
+	uint64_t bits = 0;
+	if (v.kind == VALUE_INT || v.kind == VALUE_REAL)
+		bits = record_int(r, UINT64_MAX);
+	else if (v.kind != VALUE_NULL)
+		v.bytes = record_str(r, max);
+	if (v.kind == VALUE_REAL)
+		memcpy(&v.real, &bits, sizeof(bits));
+	else
+		v.number = (int64_t)bits;
+	return r->bad ? (struct value){0} : v;
 }
 
 /* From JSON. */

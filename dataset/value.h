@@ -7,6 +7,7 @@
 
 #include "core/buf.h"
 #include "core/err.h"
+#include "core/record.h"
 
 #include <sqlite3.h>
 #include <stdint.h>
@@ -31,8 +32,14 @@ void value_write(struct buf *b, struct value v);
 void value_write_big(struct buf *b, struct value v); /* as {"$big": bytes} */
 /* One row: an array of count cells, of which the largest are told as $big as far as they have to be. */
 void value_write_row(struct buf *b, const struct value *cells, size_t count);
+/* The same; those that are marked in whole (a place for each cell) stay what they are. */
+void value_write_row_with(
+	struct buf *b, const struct value *cells, size_t count, const bool *whole);
 /* Reads a cell that a client sent, JSON that has been checked. Bytes are decoded into arena (which the caller gives
  * with room for json.n bytes, and frees behind the value). ERR_PARAMS: it is no cell; why is a constant text that
  * goes on where a sentence has named the field ("is …"). A whole number past 64 bits is a real, as in SQLite. */
 enum err value_read(struct str json, char *arena, struct value *ret, const char **ret_why);
+/* As a record, and back: bytes lie in what is read, at most max of them. */
+void value_put(struct buf *b, struct value v);
+struct value value_get(struct record_reader *r, size_t max);
 bool value_eq(struct value a, struct value b); /* the same kind and bits */

@@ -38,9 +38,9 @@ static inline void random_begin(void)
 
 static inline void sql(sqlite3 *db, const char *text)
 {
-	char *why = NULL;
-	if (sqlite3_exec(db, text, NULL, NULL, &why) != SQLITE_OK)
-		fail_msg("%s: %s", text, why);
+	char *said = NULL;
+	if (sqlite3_exec(db, text, NULL, NULL, &said) != SQLITE_OK)
+		fail_msg("%s: %s", text, said);
 }
 
 #define KINDS_TABLE \
