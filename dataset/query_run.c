@@ -116,7 +116,7 @@ static void add_from(struct buf *sql, const struct shape *s)
 	buf_adds(sql, STR(" AS "));
 	sql_name(sql, l->table);
 	buf_adds(sql, STR(" WHERE "));
-	for (size_t i = 0; i < l->key_count && !l->key_is_rowid; i++) {
+	for (size_t i = 0; i < l->key_count && l->null_keys; i++) {
 		shape_column_sql(sql, s, l->key[i]); /* without a key it is no row of a dataset */
 		buf_adds(sql, STR(" IS NOT NULL AND "));
 	}

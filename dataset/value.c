@@ -273,7 +273,7 @@ void value_put(struct buf *b, struct value v)
 
 struct value value_get(struct record_reader *r, size_t max)
 {
-	struct value v = {.kind = (int)record_int(r, VALUE_BLOB)};
+	struct value v = {.kind = (enum value_kind)record_int(r, VALUE_BLOB)};
 	uint64_t bits = 0;
 	if (v.kind == VALUE_INT || v.kind == VALUE_REAL)
 		bits = record_int(r, UINT64_MAX);

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 struct value {
-	enum { VALUE_NULL, VALUE_INT, VALUE_REAL, VALUE_TEXT, VALUE_BLOB } kind;
+	enum value_kind { VALUE_NULL, VALUE_INT, VALUE_REAL, VALUE_TEXT, VALUE_BLOB } kind;
 	int64_t number;
 	double real;
 	struct str bytes; /* text or blob */
