@@ -128,27 +128,68 @@ static void create_table(struct buf *b, const struct images *i)
 	buf_adds(b, STR("\"_sb_slot\" INTEGER PRIMARY KEY);"));
 }
 
-static void add_wide_name(struct buf *b, const struct layout *l)
+static void add_prefixed(struct buf *b, const char *prefix, struct str table)
 {
 	struct buf name = BUF_INIT(IMAGES_SQL_MAX);
-	buf_addf(&name, "_sb_w" STR_FMT, STR_ARG(l->table));
+	buf_addf(&name, "%s" STR_FMT, prefix, STR_ARG(table));
 	sql_name(b, buf_str(&name));
 	buf_free(&name);
 }
 
-static void create_wide(struct buf *b, const struct images *i)
+static void create_view(struct buf *b, const char *prefix, const struct layout *l)
 {
 	buf_adds(b, STR("DROP VIEW IF EXISTS temp."));
-	add_wide_name(b, i->layout);
+	add_prefixed(b, prefix, l->table);
 	buf_adds(b, STR("; CREATE TEMP VIEW "));
-	add_wide_name(b, i->layout);
+	add_prefixed(b, prefix, l->table);
 	buf_adds(b, STR(" AS SELECT "));
+}
+
+/* The images of the side that is looked at. */
+static void add_changed(struct buf *b, const struct images *i)
+{
 	add_names(b, i->layout);
+	buf_addf(b, " FROM " STR_FMT " WHERE \"_sb_slot\" & 1 = (SELECT now FROM temp._sb_as);",
+		STR_ARG(i->name));
+}
+
+static void add_same_key(struct buf *b, const struct layout *l)
+{
+	for (size_t k = 0; k < l->key_count; k++) {
+		struct str column = l->columns[l->key[k]].name;
+		buf_adds(b, k ? STR(" AND _sb_c.") : STR("_sb_c."));
+		sql_name(b, column);
+		buf_adds(b, STR(" = _sb_t."));
+		sql_name(b, column);
+	}
+}
+
+/* The whole: what has not changed stands in the table itself. */
+static void create_views(struct buf *b, const struct images *i)
+{
+	const struct layout *l = i->layout;
+	buf_adds(b, STR("CREATE INDEX temp."));
+	add_prefixed(b, "_sb_k", l->table);
+	buf_adds(b, STR(" ON "));
+	buf_add(b, i->name.p + strlen("temp."), i->name.n - strlen("temp."));
+	for (size_t k = 0; k < l->key_count; k++) {
+		buf_addc(b, k ? ',' : '(');
+		sql_name(b, l->columns[l->key[k]].name);
+	}
+	buf_adds(b,
+		STR("); CREATE TEMP TABLE IF NOT EXISTS _sb_as(now INTEGER); "
+		    "DELETE FROM temp._sb_as; INSERT INTO temp._sb_as VALUES (0); "));
+	create_view(b, "_sb_w", l);
+	add_names(b, l);
 	buf_adds(b, STR(" FROM main."));
-	sql_name(b, i->layout->table);
-	buf_adds(b, STR(" UNION ALL SELECT "));
-	add_names(b, i->layout);
-	buf_addf(b, " FROM " STR_FMT ";", STR_ARG(i->name));
+	sql_name(b, l->table);
+	buf_addf(b, " AS _sb_t WHERE NOT EXISTS (SELECT 1 FROM " STR_FMT " AS _sb_c WHERE ",
+		STR_ARG(i->name));
+	add_same_key(b, l);
+	buf_adds(b, STR(") UNION ALL SELECT "));
+	add_changed(b, i);
+	create_view(b, "_sb_d", l);
+	add_changed(b, i);
 }
 
 static struct str own_name(const struct layout *l)
@@ -160,11 +201,9 @@ static struct str own_name(const struct layout *l)
 
 static struct str depend_name(const struct layout *l)
 {
-	struct buf b = BUF_INIT(IMAGES_SQL_MAX), name = BUF_INIT(IMAGES_SQL_MAX);
-	buf_addf(&name, "_sb_d" STR_FMT, STR_ARG(l->table));
+	struct buf b = BUF_INIT(IMAGES_SQL_MAX);
 	buf_adds(&b, STR("temp."));
-	sql_name(&b, buf_str(&name));
-	buf_free(&name);
+	add_prefixed(&b, "_sb_o", l->table);
 	return taken(&b);
 }
 
@@ -205,7 +244,7 @@ static enum err make(struct reading *r, const struct layout *l, bool of_depend, 
 	write_statements(i);
 	create_table(&b, i);
 	if (of_depend)
-		create_wide(&b, i);
+		create_views(&b, i);
 	err = b.err ? b.err : reading_make(r, buf_str(&b));
 	buf_free(&b);
 	if (err) {
@@ -318,10 +357,41 @@ enum err images_fill(struct reading *r, struct images *i, int64_t from, int64_t 
 	return err;
 }
 
-enum err images_put(struct reading *r, struct images *i, int64_t seq, bool new_image, int64_t slot)
+enum err images_put(struct reading *r, struct images *i, const struct merging *m)
 {
-	i->filled = true;
-	return run(r, new_image ? i->put_new : i->put_old, slot, seq);
+	enum err err = images_clear(r, i);
+	i->filled = i->filled || m->count;
+	for (size_t k = 0; k < m->count && !err; k++) {
+		if (m->list[k].before)
+			err = run(r, i->put_old, (int64_t)k * 2, m->list[k].before);
+		if (!err && m->list[k].behind)
+			err = run(r, i->put_new, (int64_t)k * 2 + 1, m->list[k].behind);
+	}
+	return err;
+}
+
+enum err images_fill_depend(
+	struct reading *r, struct images *i, int64_t from, int64_t upto, size_t max, bool *ret_any)
+{
+	struct changes changes = {0};
+	struct merging merging = {0};
+	enum err err = images_clear(r, i);
+	if (!err)
+		err = changes_read(r, i->layout, from, upto, max, &changes);
+	if (!err)
+		merging_of(&changes, &merging);
+	if (!err)
+		err = images_put(r, i, &merging);
+	if (!err)
+		*ret_any = merging.count > 0;
+	merging_free(&merging);
+	changes_free(&changes);
+	return err;
+}
+
+enum err images_as(struct reading *r, bool now)
+{
+	return run(r, STR("UPDATE temp._sb_as SET now = @n"), now, 0);
 }
 
 enum err images_any(

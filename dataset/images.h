@@ -1,14 +1,17 @@
 /* images.h: rows of a captured table as they were and as they became, out of the log into a temporary table of a reading
- * that has the table's affinities and collations: a predicate says of them what it would have said of the table.
+ * that has the table's affinities and collations: a predicate says of them what it would have said of the table. Each is
+ * in a slot ("_sb_slot"), even for what was, odd for what came to be.
  *
- * Two kinds: of a dataset's own table, each image in a slot (its "_sb_slot"): twice the change's number, and one more for
- * the new one; and of a table that rules look into, as temp."_sb_dNAME", with a view temp."_sb_wNAME" that has all rows
- * of the table as well.
+ * Of a dataset's own table: of a range, where the slot is twice the change's number, or of each key what it was before the
+ * range and what it is behind it. Of a table that rules look into always the latter, and with it two views:
+ * temp."_sb_wNAME", the whole table, and temp."_sb_dNAME", of it only what has changed in the range; both as it was
+ * before, or as it is (images_as()).
  *
  * Thread: the reading's, between reading_begin() and reading_end(). */
 #pragma once
 
 #include "core/buf.h"
+#include "dataset/changes.h"
 #include "dataset/reading.h"
 
 struct images {
@@ -37,7 +40,13 @@ enum err images_clear(struct reading *r, struct images *i);
 /* All of (from, upto]; the change of `from` + 1 has number 0. ret_any: there were some. */
 enum err images_fill(
 	struct reading *r, struct images *i, int64_t from, int64_t upto, bool *ret_any);
-enum err images_put(struct reading *r, struct images *i, int64_t seq, bool new_image, int64_t slot);
+/* Of each key, by its number: what it was, and what it is. */
+enum err images_put(struct reading *r, struct images *i, const struct merging *m);
+/* The same out of the log, of a table that rules look into. ERR_TOO_LARGE: more than max changes. */
+enum err images_fill_depend(
+	struct reading *r, struct images *i, int64_t from, int64_t upto, size_t max, bool *ret_any);
+/* How the views of all such tables are from here on. */
+enum err images_as(struct reading *r, bool now);
 /* Whether the log of a table has anything of (from, upto]. */
 enum err images_any(
 	struct reading *r, const struct images *i, int64_t from, int64_t upto, bool *ret_any);

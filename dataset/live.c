@@ -355,7 +355,9 @@ static enum err load(struct live *l, struct source *s, int64_t from, int64_t upt
 {
 	struct images *images = NULL;
 	enum err err = source_images(l, s, &images);
-	if (!err)
+	if (!err && s->of_depend)
+		err = images_fill_depend(l->r, images, from, upto, LIVE_CHANGES_MAX, &s->any);
+	else if (!err)
 		err = images_fill(l->r, images, from, upto, &s->any);
 	if (!err && s->any && !s->of_depend)
 		err = changes_read(l->r, s->layout, from, upto, LIVE_CHANGES_MAX, &s->changes);

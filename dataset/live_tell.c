@@ -60,6 +60,13 @@ static enum err row_of(
 	return ERR_OK;
 }
 
+static void merge(struct source *own)
+{
+	if (!own->merged)
+		merging_of(&own->changes, &own->merging);
+	own->merged = true;
+}
+
 /* ---- plain shapes ---- */
 
 struct telling {
@@ -86,10 +93,24 @@ static void tell_gone(struct telling *t, const struct change *c, char op)
 		ops_add(&t->shape->ops, c->seq, c->txn, op, c->old_key, (struct str){0});
 }
 
+static size_t slot_of(const struct telling *t, int64_t seq)
+{
+	return (size_t)(seq - t->from - 1) * 2;
+}
+
+/* Whether readers have the old row. One that came to be in this very range was told, or not, under the tables that the
+ * rule looks into as they are now. */
+static bool had(const struct telling *t, const struct change *c, size_t slot)
+{
+	if (t->shape->touched && c->made_by)
+		return slots_have(t->seen, slot_of(t, c->made_by) + 1);
+	return slots_have(t->seen, slot);
+}
+
 static enum err tell_change(struct telling *t, const struct change *c)
 {
-	size_t slot = (size_t)(c->seq - t->from - 1) * 2;
-	bool old_seen = slots_have(t->seen, slot), new_seen = slots_have(t->seen, slot + 1);
+	size_t slot = slot_of(t, c->seq);
+	bool old_seen = had(t, c, slot), new_seen = slots_have(t->seen, slot + 1);
 	bool moves = change_moves(c);
 	if (old_seen && (moves || !new_seen))
 		tell_gone(t, c, c->op == 'D' || (moves && new_seen) ? 'D' : 'X');
@@ -115,7 +136,8 @@ static enum err tell_again(struct reading *r, struct live_shape *shape, int64_t 
 	enum err err = ERR_OK;
 	for (size_t i = 0; i < shape->s->delta_count && !err; i++)
 		if (shape->touched >> i & 1)
-			err = sight_again(r, shape->s, i, upto, LIVE_BYTES_MAX, &shape->ops);
+			err = sight_again(r, shape->s, i, &shape->own->merging, upto,
+				LIVE_BYTES_MAX, &shape->ops);
 	return err;
 }
 
@@ -128,10 +150,8 @@ static enum err tell_window(struct reading *r, struct live_shape *shape, int64_t
 	enum err err = window_read(r, shape->s, &now);
 	if (err)
 		return err;
-	if (own && !own->merged) {
-		merging_of(&own->changes, &own->merging);
-		own->merged = true;
-	}
+	if (own)
+		merge(own);
 	window_diff(shape->have, &now, own ? &own->merging : NULL, upto, &shape->ops);
 	shape->now = window_ref(now.window);
 	shape->told = shape->ops.count > 0;
@@ -162,6 +182,8 @@ enum err live_tell(
 		return window ? tell_window(r, shape, upto) : ERR_OK;
 	}
 	struct telling t = {r, shape, seen, from, slots};
+	if (shape->touched)
+		merge(shape->own);
 	if (seen->count)
 		err = tell_changes(&t);
 	if (!err && shape->touched)

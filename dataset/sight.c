@@ -56,7 +56,7 @@ void sight_make(struct sight *t, const struct shape *s, const struct images *i)
 	images_sql(&b, i, s->predicate, "");
 	t->images = taken(&b);
 	images_sql(&b, i, s->predicate_wide, "\"_sb_slot\" & 1 = 0 AND ");
-	t->images_wide = taken(&b);
+	t->images_then = taken(&b);
 	buf_adds(&b, STR("SELECT "));
 	for (size_t c = 0; c < s->column_count; c++) {
 		buf_adds(&b, c ? STR(", ") : STR(""));
@@ -69,7 +69,7 @@ void sight_make(struct sight *t, const struct shape *s, const struct images *i)
 void sight_free(struct sight *t)
 {
 	free((void *)(uintptr_t)t->images.p);
-	free((void *)(uintptr_t)t->images_wide.p);
+	free((void *)(uintptr_t)t->images_then.p);
 	free((void *)(uintptr_t)t->row.p);
 	*t = (struct sight){0};
 }
@@ -95,12 +95,14 @@ static enum err look(struct reading *r, const struct shape *s, struct str sql, u
 	return err;
 }
 
-enum err sight_images(struct reading *r, const struct shape *s, const struct sight *t, bool wide,
+enum err sight_images(struct reading *r, const struct shape *s, const struct sight *t, bool then,
 	struct slots *seen)
 {
-	if (!wide)
+	if (!then)
 		return look(r, s, t->images, 3, seen);
-	enum err err = look(r, s, t->images_wide, 1, seen);
+	enum err err = images_as(r, false);
+	if (!err)
+		err = look(r, s, t->images_then, 1, seen);
 	return err ? err : look(r, s, t->images, 2, seen);
 }
 
@@ -187,20 +189,21 @@ static void again_sql(struct buf *sql, const struct shape *s, size_t which)
 	buf_addf(sql, "(" STR_FMT ")", STR_ARG(s->deltas[which].predicate));
 }
 
-static enum err again_rows(struct reading *r, const struct shape *s, sqlite3_stmt *stmt,
-	int64_t seq, size_t bytes_max, struct ops *ops)
+/* now: rows that are seen by what has come; else those that were seen by what has gone, and are not any more. */
+static enum err again_rows(struct reading *r, const struct shape *s, sqlite3_stmt *stmt, bool now,
+	const struct merging *changed, int64_t seq, size_t bytes_max, struct ops *ops)
 {
 	struct buf key = BUF_INIT(ROW_MAX), row = BUF_INIT(ROW_MAX);
 	int rc = SQLITE_DONE, sees = (int)(s->layout->key_count + s->column_count);
 	while (ops->bytes <= bytes_max && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-		bool seen = sqlite3_column_int(stmt, sees) != 0;
 		buf_cut(&key, 0);
 		buf_cut(&row, 0);
-		if (sight_key(&key, s, stmt).n == 0)
+		if ((sqlite3_column_int(stmt, sees) != 0) != now ||
+			sight_key(&key, s, stmt).n == 0 || merging_find(changed, buf_str(&key)))
 			continue;
-		if (seen)
+		if (now)
 			sight_cells(&row, s, stmt);
-		ops_add(ops, seq, 0, seen ? 'I' : 'X', buf_str(&key), buf_str(&row));
+		ops_add(ops, seq, 0, now ? 'I' : 'X', buf_str(&key), buf_str(&row));
 	}
 	buf_free(&key);
 	buf_free(&row);
@@ -209,18 +212,24 @@ static enum err again_rows(struct reading *r, const struct shape *s, sqlite3_stm
 	return rc == SQLITE_DONE ? ERR_OK : reading_failed(r);
 }
 
-enum err sight_again(struct reading *r, const struct shape *s, size_t which, int64_t seq,
-	size_t bytes_max, struct ops *ops)
+enum err sight_again(struct reading *r, const struct shape *s, size_t which,
+	const struct merging *changed, int64_t seq, size_t bytes_max, struct ops *ops)
 {
 	struct buf sql = BUF_INIT(IMAGES_SQL_MAX);
 	sqlite3_stmt *stmt = NULL;
 	again_sql(&sql, s, which);
-	enum err err = sql.err ? sql.err : reading_statement(r, buf_str(&sql), &stmt);
+	enum err err = sql.err ? sql.err : ERR_OK;
+	for (int now = 0; now <= 1 && !err; now++) {
+		err = images_as(r, now);
+		if (!err)
+			err = reading_statement(r, buf_str(&sql), &stmt);
+		if (!err)
+			err = shape_bind(stmt, s->params, s->param_count);
+		if (!err)
+			err = again_rows(r, s, stmt, now, changed, seq, bytes_max, ops);
+		reading_release(stmt);
+		stmt = NULL;
+	}
 	buf_free(&sql);
-	if (!err)
-		err = shape_bind(stmt, s->params, s->param_count);
-	if (!err)
-		err = again_rows(r, s, stmt, seq, bytes_max, ops);
-	reading_release(stmt);
 	return err;
 }

@@ -27,25 +27,25 @@ static inline bool slots_have(const struct slots *s, size_t slot)
 
 /* The statements about images, made once for a shape. */
 struct sight {
-	struct str images, images_wide; /* slots that it sees */
+	struct str images, images_then; /* slots that it sees */
 	struct str row;                 /* its columns of one slot */
 };
 void sight_make(struct sight *t, const struct shape *s, const struct images *i);
 void sight_free(struct sight *t);
 
-/* Adds the slots that the shape sees. wide: of old images as the tables that the rule looks into were at any time in the
- * range, of new ones as they are; else of all as they are. */
-enum err sight_images(struct reading *r, const struct shape *s, const struct sight *t, bool wide,
+/* Adds the slots that the shape sees. then: of old images under the tables that the rule looks into as they were before
+ * the range; else under these tables as they are, like the new ones. */
+enum err sight_images(struct reading *r, const struct shape *s, const struct sight *t, bool then,
 	struct slots *seen);
 /* Appends the row of this slot. */
 enum err sight_row(struct reading *r, const struct sight *t, int64_t slot, struct buf *b);
 
-/* Rows of the table that a change of one of the tables that its rule looks into concerns, as they are now: I with the
- * row, or X. which: of its deltas. */
-enum err sight_again(struct reading *r, const struct shape *s, size_t which, int64_t seq,
-	size_t bytes_max, struct ops *ops);
+/* Rows of the table that have not changed, but that a change of the table behind the rule's place `which` has brought into
+ * sight (I with the row), or taken out of it (X). changed: the keys that have. */
+enum err sight_again(struct reading *r, const struct shape *s, size_t which,
+	const struct merging *changed, int64_t seq, size_t bytes_max, struct ops *ops);
 
-/* SELECT key, columns FROM the table WHERE the shape sees it, and there is a key; more: goes on behind AND. */
+/* Appends SELECT key, columns FROM the table WHERE the shape sees the row; AND may follow. */
 void sight_select(struct buf *sql, const struct shape *s);
 /* Cells of the row of such a statement. */
 struct str sight_key(struct buf *b, const struct shape *s, sqlite3_stmt *stmt);

@@ -23,7 +23,6 @@ struct step {
 	int64_t upto;
 	struct step_result *result;
 	bool touched; /* a table that the rule looks into has changed in the range */
-	int64_t touched_seq;
 };
 
 /* ---- results ---- */
@@ -87,7 +86,7 @@ static void add_change(struct step *st, const struct ops *ops)
 
 /* ---- what has changed ---- */
 
-/* The images of the tables that the rule looks into. Only what has changed is worth the wide views. */
+/* The images of the tables that the rule looks into. */
 static enum err fill_depends(struct step *st, bool *touched)
 {
 	enum err err = ERR_OK;
@@ -95,7 +94,8 @@ static enum err fill_depends(struct step *st, bool *touched)
 		struct images *images = NULL;
 		err = images_of_depend(st->r, st->s->deltas[i].depend, &images);
 		if (!err)
-			err = images_fill(st->r, images, st->at->seq, st->upto, &touched[i]);
+			err = images_fill_depend(st->r, images, st->at->seq, st->upto,
+				STEP_CHANGES_MAX, &touched[i]);
 		st->touched = st->touched || (!err && touched[i]);
 	}
 	return err;
@@ -110,20 +110,6 @@ static enum err clear_depends(struct step *st)
 		err = images_of_depend(st->r, st->s->deltas[i].depend, &images);
 		if (!err)
 			err = images_clear(st->r, images);
-	}
-	return err;
-}
-
-/* Slots: of each key its image before the range, and the one behind it. */
-static enum err put_images(struct step *st, struct images *images, const struct merging *m)
-{
-	enum err err = images_clear(st->r, images);
-	for (size_t i = 0; i < m->count && !err; i++) {
-		if (m->list[i].before)
-			err = images_put(st->r, images, m->list[i].before, false, (int64_t)i * 2);
-		if (!err && m->list[i].behind)
-			err = images_put(
-				st->r, images, m->list[i].behind, true, (int64_t)i * 2 + 1);
 	}
 	return err;
 }
@@ -176,7 +162,7 @@ static enum err ops_of_rows(struct step *st, const struct merging *m, struct ops
 		return err;
 	sight_make(&sight, st->s, images);
 	slots_reset(&seen, m->count * 2);
-	err = put_images(st, images, m);
+	err = images_put(st->r, images, m);
 	if (!err)
 		err = sight_images(st->r, st->s, &sight, st->touched, &seen);
 	if (!err)
@@ -188,12 +174,13 @@ static enum err ops_of_rows(struct step *st, const struct merging *m, struct ops
 	return err;
 }
 
-static enum err ops_of_depends(struct step *st, const bool *touched, struct ops *ops)
+static enum err ops_of_depends(
+	struct step *st, const bool *touched, const struct merging *m, struct ops *ops)
 {
 	enum err err = ERR_OK;
 	for (size_t i = 0; i < st->s->delta_count && !err; i++)
 		if (touched[i])
-			err = sight_again(st->r, st->s, i, st->upto, STEP_GROUP_BYTES, ops);
+			err = sight_again(st->r, st->s, i, m, st->upto, STEP_GROUP_BYTES, ops);
 	return err;
 }
 
@@ -222,7 +209,7 @@ static enum err tell_changes(struct step *st)
 	if (!err && merging.count)
 		err = ops_of_rows(st, &merging, &ops);
 	if (!err && st->touched)
-		err = ops_of_depends(st, touched, &ops);
+		err = ops_of_depends(st, touched, &merging, &ops);
 	if (!err)
 		err = clear_depends(st);
 	if (!err && (!st->s->notify || ops.count)) {
