@@ -76,7 +76,7 @@ static bool text_is(sqlite3 *db, const char *sql, struct str name, struct str wa
 {
 	char why[CAPTURE_WHY_MAX];
 	sqlite3_stmt *s = sql_ask(db, sql, name, why);
-	bool same = s && sqlite3_step(s) == SQLITE_ROW && str_eq(sql_column(s, 0), wanted);
+	bool same = s && sqlite3_step(s) == SQLITE_ROW && str_eq(text_of(s, 0), wanted);
 	sqlite3_finalize(s);
 	return same;
 }

@@ -73,4 +73,4 @@ enum err sql_run_buf(sqlite3 *db, struct buf *b, char *ret_why); /* frees it */
 sqlite3_stmt *sql_ask(sqlite3 *db, const char *sql, struct str text, char *ret_why);
 /* The first column of its first row. absent: what it is without one. */
 enum err sql_number(sqlite3 *db, const char *sql, int64_t absent, int64_t *ret, char *ret_why);
-struct str sql_column(sqlite3_stmt *s, int column); /* until its next step */
+struct str text_of(sqlite3_stmt *s, int column); /* until its next step */

@@ -130,7 +130,7 @@ static enum err move(struct replay *r, int64_t seq, uint64_t key, uint64_t from,
 static enum err replay_change(struct replay *r, sqlite3_stmt *s)
 {
 	int64_t seq = sqlite3_column_int64(s, 0);
-	char op = *sql_column(s, 1).p;
+	char op = *text_of(s, 1).p;
 	int old = 2, new = old + (int)r->layout->count;
 	if (op != 'I' && op != 'U' && op != 'D')
 		return differ(r, seq, "it is no change");
