@@ -90,7 +90,7 @@ struct database {
 	struct writer *writer;
 	atomic_uint file;          /* raised when another file is opened by this name */
 	_Atomic int64_t flight;    /* bytes of tidings under way */
-	_Atomic int64_t log_bytes; /* as measured last */
+	_Atomic int64_t row_bytes; /* of the log; as measured last */
 	pthread_mutex_t lock;      /* around what is below, and what says so above */
 	size_t reading_count;
 	struct kept_reading {

@@ -267,7 +267,7 @@ void database_status(struct attached *a, struct dataset_status *ret)
 	*ret = a->status;
 	pthread_mutex_unlock(&a->database->lock);
 	ret->log_rows = ret->seq - ret->floor;
-	ret->log_bytes = atomic_load(&a->database->log_bytes);
+	ret->log_bytes = ret->log_rows * atomic_load(&a->database->row_bytes);
 	if (ret->state != DATASET_LIVE || !trouble)
 		return;
 	ret->state = DATASET_TROUBLE;

@@ -48,7 +48,7 @@ void step_result_unref(struct step_result **ret)
 	free(r);
 }
 
-static void add_message(struct step_result *r, int kind, struct buf *body)
+static void add_message(struct step_result *r, enum step_kind kind, struct buf *body)
 {
 	r->messages = mem_resize(r->messages, r->count + 1, sizeof(*r->messages));
 	struct step_message *m = &r->messages[r->count++];
@@ -237,7 +237,7 @@ static void put_cursor(struct buf *b, struct value v)
 
 static struct value get_cursor(struct record_reader *from)
 {
-	struct value v = {.kind = (int)record_int(from, VALUE_BLOB)};
+	struct value v = {.kind = (enum value_kind)record_int(from, VALUE_BLOB)};
 	uint64_t bits = record_int(from, UINT64_MAX);
 	v.number = (int64_t)bits;
 	memcpy(&v.real, &bits, sizeof(bits));

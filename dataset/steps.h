@@ -45,7 +45,7 @@ struct step_result {
 	bool at_head; /* nothing was left to read when it was read */
 	size_t count;
 	struct step_message {
-		enum { STEP_PAGE, STEP_CHANGE } kind;
+		enum step_kind { STEP_PAGE, STEP_CHANGE } kind;
 		struct str body;
 	} * messages;
 };

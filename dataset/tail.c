@@ -462,9 +462,9 @@ static unsigned work(struct tail *t)
 		look(t);
 	if (t->first && t->seen && t->ensure && !t->ensuring && is_due(t->ensure_at, now, &wait))
 		ask_ensure(t);
-	if (!t->reading)
+	if (!t->first || !t->reading || t->mend)
 		refuse_joins(t);
-	else if (t->known && !t->mend)
+	else if (t->known)
 		tell_steps(t, t->head.seq);
 	if (is_due(t->chores_at, now, &wait))
 		do_chores(t, now);

@@ -257,7 +257,7 @@ static void measure(struct writer *w, const struct prune_wish *wish)
 		w->measured = wish->seq;
 		w->row_bytes = rows ? bytes / rows : 0;
 	}
-	atomic_store(&w->db->log_bytes, w->row_bytes * (wish->seq - wish->floor));
+	atomic_store(&w->db->row_bytes, w->row_bytes);
 }
 
 static void do_prune(struct post *p)

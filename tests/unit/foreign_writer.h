@@ -13,7 +13,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-enum { FOREIGN_SQL_MAX = 4096 };
+enum { FOREIGN_SQL_MAX = 4096, FOREIGN_BUSY_MS = 20000 };
 
 struct foreign_writer {
 	pid_t pid;
@@ -22,13 +22,18 @@ struct foreign_writer {
 
 static inline int foreign_do(sqlite3 **db, const char *text)
 {
-	if (strncmp(text, "open ", 5) == 0)
-		return sqlite3_open(text + 5, db);
+	if (strncmp(text, "open ", 5) == 0) {
+		int rc = sqlite3_open(text + 5, db);
+		sqlite3_busy_timeout(*db, FOREIGN_BUSY_MS);
+		return rc;
+	}
 	if (strcmp(text, "close") == 0) {
 		int rc = sqlite3_close(*db);
 		*db = NULL;
 		return rc;
 	}
+	if (!*db)
+		return SQLITE_MISUSE;
 	int rc = sqlite3_exec(*db, text, NULL, NULL, NULL);
 	if (rc && !sqlite3_get_autocommit(*db))
 		sqlite3_exec(*db, "ROLLBACK", NULL, NULL, NULL);
@@ -84,6 +89,7 @@ static inline int foreign_open(struct foreign_writer *w, const char *path)
 
 static inline void foreign_stop(struct foreign_writer *w)
 {
+	shutdown(w->fd, SHUT_RDWR); /* another that was forked behind it has the descriptor, too */
 	close(w->fd);
 	waitpid(w->pid, NULL, 0);
 }
