@@ -10,12 +10,13 @@
 
 enum { EPOCH_RANDOM = 16 };
 
-/* made: how many tables were ever captured here; what a table is captured for the next time has the next number as its
+/* whole: from there on no log was thrown away, so that all logs together have no hole.
+ * made: how many tables were ever captured here; what a table is captured for the next time has the next number as its
  * version, so that none comes twice as long as the epoch stays. */
 static const char tables_sql[] =
 	"CREATE TABLE IF NOT EXISTS _sb_ctx(one INTEGER PRIMARY KEY CHECK(one = 1), "
 	"epoch TEXT NOT NULL, seq INTEGER NOT NULL, floor INTEGER NOT NULL, txn INTEGER, "
-	"actor TEXT, made INTEGER NOT NULL);"
+	"actor TEXT, made INTEGER NOT NULL, whole INTEGER NOT NULL);"
 	"CREATE TABLE IF NOT EXISTS _sb_tables(id INTEGER PRIMARY KEY, name TEXT NOT NULL, "
 	"version INTEGER NOT NULL, since INTEGER NOT NULL, columns TEXT NOT NULL);"
 	"CREATE TABLE IF NOT EXISTS _sb_mutations(dataset TEXT NOT NULL, user TEXT NOT NULL, "
@@ -62,8 +63,8 @@ static enum err ensure_counter(sqlite3 *db, bool new_epoch, char *ret_why)
 		buf_adds(&b, STR("UPDATE _sb_ctx SET txn = NULL, actor = NULL, epoch = '"));
 	else
 		buf_adds(&b,
-			STR("INSERT INTO _sb_ctx(one, seq, floor, made, epoch) "
-			    "VALUES(1, 0, 0, 0, '"));
+			STR("INSERT INTO _sb_ctx(one, seq, floor, made, whole, epoch) "
+			    "VALUES(1, 0, 0, 0, 0, '"));
 	make_epoch(&b);
 	buf_adds(&b, there ? STR("'") : STR("')"));
 	return sql_run_buf(db, &b, ret_why);
@@ -75,7 +76,7 @@ static bool text_is(sqlite3 *db, const char *sql, struct str name, struct str wa
 {
 	char why[CAPTURE_WHY_MAX];
 	sqlite3_stmt *s = sql_ask(db, sql, name, why);
-	bool same = s && sqlite3_step(s) == SQLITE_ROW && str_eq(sql_column(s, 0), wanted);
+	bool same = s && sqlite3_step(s) == SQLITE_ROW && str_eq(text_of(s, 0), wanted);
 	sqlite3_finalize(s);
 	return same;
 }
@@ -125,6 +126,7 @@ static enum err drop_objects(sqlite3 *db, int64_t id, char *ret_why)
 		buf_addf(&b, "DROP TRIGGER IF EXISTS main._sb_%s;", name);
 	}
 	buf_addf(&b, "DROP TABLE IF EXISTS main._sb_c%" PRId64 ";", id);
+	buf_adds(&b, STR("UPDATE main._sb_ctx SET whole = seq;"));
 	buf_addf(&b, "DROP TABLE IF EXISTS main._sb_p%" PRId64 ";", id);
 	return sql_run_buf(db, &b, ret_why);
 }

@@ -1,7 +1,7 @@
 /* capture.h: what is put into the user's database so that every change is known, whoever makes it: a counter, a log for
  * each captured table, and triggers. All of it is called _sb_…; dropping leaves nothing behind.
  *
- *   _sb_ctx(one, epoch, seq, floor, txn, actor, made)   one row
+ *   _sb_ctx(one, epoch, seq, floor, txn, actor, …)      one row
  *   _sb_tables(id, name, version, since, columns)       the captured tables; since: the seq before the first of this log
  *   _sb_cN(seq, txn, actor, op, o…, n…)                 the log of table N: old and new image, native values, untyped
  *   _sb_pN(n, o…)                                       rows that a REPLACE may delete, while one statement runs
@@ -48,8 +48,8 @@ bool capture_stands(sqlite3 *db, const struct str *tables, size_t count);
 /* Deletes at most `slice` rows of the logs up to cut, raising the floor first. ret_more: there is more to delete. */
 enum err capture_prune(sqlite3 *db, int64_t cut, unsigned slice, bool *ret_more);
 
-/* Replays the log backwards from the table's rows and holds both against each other: every key's newest image is the
- * row, each old image is the image before it. ERR_CONFLICT: they differ, and why says where. */
+/* Replays the log and holds it against the table's rows: every key's newest image is the row, each old image is the one
+ * before it. In the transaction that is open, or one of its own. ERR_CONFLICT: they differ, and why says where. */
 enum err capture_verify(
 	sqlite3 *db, struct str table, int64_t *ret_changes, int64_t *ret_rows, char *ret_why);
 

@@ -40,12 +40,12 @@ static enum err read_kind(sqlite3 *db, struct str table, struct layout *l, char 
 	int rc = sqlite3_step(s);
 	if (rc == SQLITE_ROW) {
 		const char *kind = (const char *)sqlite3_column_text(s, 1);
-		err = check_kind(kind, sql_column(s, 0), ret_why);
+		err = check_kind(kind, text_of(s, 0), ret_why);
 		l->view = strcmp(kind, "view") == 0;
 		l->without_rowid = sqlite3_column_int(s, 2) != 0;
 		if (!err) {
 			l->table.n = (size_t)sqlite3_column_bytes(s, 0);
-			l->table.p = mem_copy(sql_column(s, 0));
+			l->table.p = mem_copy(text_of(s, 0));
 		}
 	} else if (rc == SQLITE_DONE) {
 		snprintf(ret_why, CAPTURE_WHY_MAX, "there is no table " STR_FMT, STR_ARG(table));
@@ -89,7 +89,7 @@ enum { INFO_NAME, INFO_TYPE, INFO_NOT_NULL, INFO_DEFAULT, INFO_KEY, INFO_HIDDEN 
 static bool has_default(sqlite3_stmt *s)
 {
 	return sqlite3_column_type(s, INFO_DEFAULT) != SQLITE_NULL &&
-		strcasecmp(sql_column(s, INFO_DEFAULT).p, "NULL") != 0;
+		strcasecmp(text_of(s, INFO_DEFAULT).p, "NULL") != 0;
 }
 
 static enum err read_column(sqlite3 *db, sqlite3_stmt *s, struct captured *c, char *ret_why)
@@ -99,14 +99,14 @@ static enum err read_column(sqlite3 *db, sqlite3_stmt *s, struct captured *c, ch
 		return refuse(ret_why, l->table, "has more than 256 columns");
 	struct column *column = &l->columns[l->count++];
 	bool not_null = sqlite3_column_int(s, INFO_NOT_NULL) != 0;
-	column->name = str_of(mem_copy(sql_column(s, INFO_NAME)));
-	column->type = str_of(mem_copy(sql_column(s, INFO_TYPE)));
+	column->name = str_of(mem_copy(text_of(s, INFO_NAME)));
+	column->type = str_of(mem_copy(text_of(s, INFO_TYPE)));
 	column->key = sqlite3_column_int(s, INFO_KEY);
 	column->generated = sqlite3_column_int(s, INFO_HIDDEN) > 1;
 	column->required =
 		(not_null || column->key) && !column->generated && !has_default(s) && !l->view;
 	if (not_null && has_default(s))
-		c->defaults[l->count - 1] = mem_copy(sql_column(s, INFO_DEFAULT));
+		c->defaults[l->count - 1] = mem_copy(text_of(s, INFO_DEFAULT));
 	if (column->key > KEY_COLUMNS_MAX)
 		return refuse(ret_why, l->table, "has more than 16 columns in its key");
 	if (column->key && !not_null)

@@ -12,8 +12,7 @@ enum {
 	CELL = 3      /* about what any cell takes beside its bytes */
 };
 
-/* The numbers of the tables that are captured; the caller frees them. */
-static enum err read_ids(sqlite3 *db, int64_t **ret_ids, size_t *ret_count, char *ret_why)
+enum err log_ids(sqlite3 *db, int64_t **ret_ids, size_t *ret_count, char *ret_why)
 {
 	sqlite3_stmt *s = sql_ask(db, "SELECT id FROM main._sb_tables", (struct str){0}, ret_why);
 	if (!s)
@@ -59,7 +58,7 @@ static enum err prune_all(sqlite3 *db, int64_t cut, int64_t *left, char *why)
 	buf_addf(&b, "UPDATE main._sb_ctx SET floor = max(floor, min(seq, %" PRId64 "))", cut);
 	enum err err = sql_run_buf(db, &b, why);
 	if (!err)
-		err = read_ids(db, &ids, &count, why);
+		err = log_ids(db, &ids, &count, why);
 	for (size_t i = 0; i < count && *left && !err; i++)
 		err = prune_log(db, ids[i], cut, left, why);
 	free(ids);
@@ -118,7 +117,7 @@ enum err capture_size(sqlite3 *db, int64_t *ret_rows, int64_t *ret_bytes)
 	if (!err)
 		err = sql_number(db, "SELECT floor FROM main._sb_ctx", 0, &floor, why);
 	if (!err)
-		err = read_ids(db, &ids, &count, why);
+		err = log_ids(db, &ids, &count, why);
 	for (size_t i = 0; i < count && !err; i++)
 		err = sample(db, ids[i], floor, seq, total, why);
 	free(ids);

@@ -61,6 +61,9 @@ void columns_describe(const struct captured *c, struct buf *b);
 enum err capture_begin(sqlite3 *db, char *ret_why);
 enum err capture_end(sqlite3 *db, enum err err, char *ret_why);
 
+/* capture_log.c: the numbers of the tables that are captured; the caller frees them. */
+enum err log_ids(sqlite3 *db, int64_t **ret_ids, size_t *ret_count, char *ret_why);
+
 /* capture_run.c: statements. What fails is said in ret_why: ERR_OVERLOADED where the file is in trouble (trouble_of()
  * of the connection says which), else ERR_INTERNAL. */
 enum err sql_failed(sqlite3 *db, char *ret_why);
@@ -70,4 +73,4 @@ enum err sql_run_buf(sqlite3 *db, struct buf *b, char *ret_why); /* frees it */
 sqlite3_stmt *sql_ask(sqlite3 *db, const char *sql, struct str text, char *ret_why);
 /* The first column of its first row. absent: what it is without one. */
 enum err sql_number(sqlite3 *db, const char *sql, int64_t absent, int64_t *ret, char *ret_why);
-struct str sql_column(sqlite3_stmt *s, int column); /* until its next step */
+struct str text_of(sqlite3_stmt *s, int column); /* until its next step */

@@ -56,7 +56,7 @@ enum err sql_number(sqlite3 *db, const char *sql, int64_t absent, int64_t *ret, 
 	return err;
 }
 
-struct str sql_column(sqlite3_stmt *s, int column)
+struct str text_of(sqlite3_stmt *s, int column)
 {
 	const char *text = (const char *)sqlite3_column_text(s, column);
 	return (struct str){text ? text : "", (size_t)sqlite3_column_bytes(s, column)};

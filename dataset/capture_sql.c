@@ -250,10 +250,20 @@ static void add_stage(struct writer *w, const struct unique *u, bool update)
 	add(w, ");");
 }
 
+/* The row that is staged, and not one that has taken its place already. */
 static void add_unstage(struct writer *w)
 {
 	buf_addf(w->b, " UPDATE _sb_p%" PRId64 " SET o%zu = NULL WHERE ", w->id, w->l->key[0] + 1);
 	add_key_is(w, STAGED, OLD_ROW);
+	for (size_t i = 0; i < w->l->count; i++) {
+		if (w->l->columns[i].key)
+			continue;
+		add(w, " AND ");
+		add_column(w, STAGED, i);
+		add(w, " IS ");
+		add_column(w, OLD_ROW, i);
+		add(w, " COLLATE BINARY");
+	}
 	add(w, ";");
 }
 

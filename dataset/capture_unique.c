@@ -125,7 +125,7 @@ static enum err take_text(
 	bool whole = sqlite3_step(s) == SQLITE_ROW;
 	if (whole) {
 		struct buf b = BUF_INIT(SQL_BYTES_MAX);
-		take_where(take_parts(sql_column(s, 0).p, u, &b), u, &b);
+		take_where(take_parts(text_of(s, 0).p, u, &b), u, &b);
 		buf_free(&b);
 	}
 	sqlite3_finalize(s);
@@ -169,7 +169,7 @@ static enum err read_parts(
 	for (size_t i = 0; (rc = sqlite3_step(s)) == SQLITE_ROW; i++) {
 		if (!u)
 			u = unique_add(c, (size_t)sqlite3_column_int64(s, 2));
-		part_set(&u->parts[i], sqlite3_column_int64(s, 0), sql_column(s, 1));
+		part_set(&u->parts[i], sqlite3_column_int64(s, 0), text_of(s, 1));
 	}
 	enum err err = rc == SQLITE_DONE && u ? ERR_OK : sql_failed(db, ret_why);
 	sqlite3_finalize(s);
@@ -179,7 +179,7 @@ static enum err read_parts(
 
 static enum err read_index(sqlite3 *db, sqlite3_stmt *list, struct captured *c, char *ret_why)
 {
-	const char *name = sql_column(list, 0).p;
+	const char *name = text_of(list, 0).p;
 	if (c->unique_count == UNIQUES_MAX) {
 		snprintf(ret_why, CAPTURE_WHY_MAX, STR_FMT " has more than %d UNIQUE indexes",
 			STR_ARG(c->layout->table), UNIQUES_MAX);
@@ -190,7 +190,7 @@ static enum err read_index(sqlite3 *db, sqlite3_stmt *list, struct captured *c, 
 	if (err)
 		return err;
 	bool text = sqlite3_column_int(list, 2) != 0;
-	u->key = strcmp(sql_column(list, 1).p, "pk") == 0;
+	u->key = strcmp(text_of(list, 1).p, "pk") == 0;
 	for (size_t i = 0; i < u->count; i++)
 		text = text || u->parts[i].kind == UNIQUE_EXPRESSION;
 	return text ? take_text(db, c, name, u, ret_why) : ERR_OK;

@@ -22,9 +22,9 @@ struct definition_words {
 		FIELD(struct definition_words, insert, STRING, false, 0, RULE_MAX), \
 		FIELD(struct definition_words, update, STRING, false, 0, RULE_MAX), \
 		FIELD(struct definition_words, delete, STRING, false, 0, RULE_MAX), \
-		FIELD(struct definition_words, depends, ARRAY, false, 2, 16384), \
-		FIELD(struct definition_words, hide, ARRAY, false, 2, 65536), \
-		FIELD(struct definition_words, key, ARRAY, false, 2, 16384)
+		FIELD(struct definition_words, depends, ARRAY, false, 0, 16384), \
+		FIELD(struct definition_words, hide, ARRAY, false, 0, 65536), \
+		FIELD(struct definition_words, key, ARRAY, false, 0, 16384)
 
 /* Why a definition is none: `field` is constant, why a sentence. */
 struct definition_problem {

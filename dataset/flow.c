@@ -371,14 +371,15 @@ static void set_aside(const struct party *p, struct step_result *result)
 static void join(struct flow *w, const struct party *p, const struct step_result *result)
 {
 	int64_t at = result->next.seq;
-	if (w->live_count && w->told < at && !w->shape->notify)
+	bool others = w->live_count > 0;
+	w->live_count += p->able; /* at once: others may fall behind here, and are not the last */
+	if (others && w->told < at && !w->shape->notify)
 		skip_to(w, at);
 	deliver(w, p, result, at);
 	w->told = at;
 	keep_window(w, result->next.have);
 	for (size_t i = 0; i < p->able; i++)
 		p->list[i]->state = READER_LIVE;
-	w->live_count += p->able;
 	audience_unref(&w->audience);
 }
 

@@ -95,14 +95,10 @@ static void done(struct write_job *job)
 static void dataset_write(struct call *c)
 {
 	struct write_params *p = c->params;
-	struct attached *attached = NULL;
-	const struct definition *d = NULL;
-	if (principal_sees_dataset(c->who, p->dataset))
-		d = catalog_find(p->dataset, &attached);
-	if (!d) {
-		call_refuse(c, ERR_NOT_FOUND, .reason = "no_such_dataset");
+	struct attached *attached;
+	struct definition *d;
+	if (catalog_named(c, p->dataset, &d, &attached))
 		return;
-	}
 	struct write_call *w = mem_new(struct write_call);
 	*w = (struct write_call){.job = {.attached = attached, .run = run, .done = done},
 		.call = c,

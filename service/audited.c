@@ -21,6 +21,9 @@ static const struct {
 	{"kid", IS_OTHER},
 	{"jti", IS_OTHER},
 	{"room", IS_OTHER},
+	{"dataset", IS_OTHER},
+	{"database", IS_OTHER},
+	{"table", IS_OTHER},
 };
 
 /* A string of the params; n 0: it has no such member. */

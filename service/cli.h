@@ -25,7 +25,8 @@ void cli_print_steps(const json_t *result);
  * it is larger, or cannot be read; that has been said. */
 char *cli_read_input(unsigned long max);
 
-/* What is answered, for people: an array of objects with a column for each member, aligned; or the
- * members of one object, a line each. Members named "…_at" are times. cli_print.c */
-void cli_print_table(const json_t *rows);
+/* What is answered, for people: an array of objects with a column for each member (of those named in only, with spaces
+ * between them; NULL: all), aligned; or the members of one object, a line each. Members named "…_at" are times.
+ * cli_print.c */
+void cli_print_table(const json_t *rows, const char *only);
 void cli_print_members(json_t *object);

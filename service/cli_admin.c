@@ -7,6 +7,7 @@
 #include "service/control.h"
 #include "service/serve.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@ enum kind {
 	AS_JSON,
 	AS_JSON_FILE, /* the same out of a file */
 	AS_INPUT,     /* no value: the text on standard input */
+	AS_PATH,      /* a file: its path from the root, as the service may run elsewhere */
 };
 
 struct option {
@@ -137,6 +139,30 @@ static const struct command commands[] = {
 		{{"--user", "user", AS_TEXT, "whom"},
 			{"--role", "role", AS_TEXT, "moderator, member, viewer or none"}},
 		NULL, NULL, "give a user a role in a room, or take it"},
+	{"dataset add", "dataset.add", "dataset", "NAME",
+		{{"--database", "database", AS_PATH, "the SQLite file"},
+			{"--table", "table", AS_TEXT, "its table, or a view (then --key)"},
+			{"--read", "read", AS_TEXT,
+				"SQL: who sees a row, as in \"owner = :user\"; 1: everybody"},
+			{"--insert", "insert", AS_TEXT, "SQL: who may add a row like that"},
+			{"--update", "update", AS_TEXT,
+				"SQL: who may change a row (holds before and after)"},
+			{"--delete", "delete", AS_TEXT, "SQL: who may delete a row"},
+			{"--depends", "depends", AS_LIST, "a table that the rules look into"},
+			{"--hide", "hide", AS_LIST,
+				"COLUMN, or \"COLUMN unless SQL\" over the caller"},
+			{"--key", "key", AS_LIST, "of a view: a column of its key"}},
+		NULL, NULL,
+		"make a table a dataset, live at once; without a rule nobody may do it"},
+	{"dataset list", "dataset.list", NULL, NULL, {{0}}, "datasets", NULL,
+		"list the datasets: which are live, and what keeps others from it"},
+	{"dataset show", "dataset.show", "dataset", "NAME", {{0}}, NULL, NULL,
+		"show a dataset: rules, state, log"},
+	{"dataset drop", "dataset.drop", "dataset", "NAME",
+		{{"--force", "force", AS_YES,
+			"also when the database cannot be reached: what captures stays in it"}},
+		NULL, NULL,
+		"end a dataset: its readers are told, and all of ours leaves the database"},
 	{"token mint", "token.mint", NULL, NULL,
 		{{"--user", "user", AS_TEXT, "for this account"},
 			{"--client", "client", AS_TEXT, "for this client"},
@@ -262,6 +288,14 @@ static json_int_t number(const char *text)
 	return end == text || *end || n < 0 ? -1 : n;
 }
 
+static json_t *path_from_root(const char *path)
+{
+	char here[PATH_MAX];
+	if (*path == '/' || !*path || !getcwd(here, sizeof(here)))
+		return json_string(path);
+	return json_sprintf("%s/%s", here, path);
+}
+
 static json_t *not_negative(json_int_t n)
 {
 	return n < 0 ? NULL : json_integer(n);
@@ -286,6 +320,8 @@ static json_t *value_of(const struct option *o, const char *text)
 		return not_negative(moment(text));
 	case AS_NUMBER:
 		return not_negative(number(text));
+	case AS_PATH:
+		return path_from_root(text);
 	case AS_JSON:
 	case AS_JSON_FILE:
 		value = o->kind == AS_JSON ? json_loads(text, JSON_REJECT_DUPLICATES, NULL)
@@ -375,6 +411,13 @@ static bool one_page(const struct command *c)
 	return false;
 }
 
+/* The columns of its table, with spaces between them; NULL: all that there are. */
+static const char *columns_of(const char *list)
+{
+	bool wide = strcmp(list, "datasets") == 0; /* with all rules */
+	return wide ? "dataset state table database configured trouble" : NULL;
+}
+
 static void print_result(const struct line *l, json_t *result)
 {
 	const struct command *c = l->command;
@@ -385,7 +428,7 @@ static void print_result(const struct line *l, json_t *result)
 	} else if (c->only) {
 		printf("%s\n", json_string_value(json_object_get(result, c->only)));
 	} else if (c->list) {
-		cli_print_table(json_object_get(result, c->list));
+		cli_print_table(json_object_get(result, c->list), columns_of(c->list));
 		if (one_page(c) && json_is_string(json_object_get(result, "cursor")))
 			printf("(more: --cursor %s)\n",
 				json_string_value(json_object_get(result, "cursor")));
@@ -494,7 +537,8 @@ static int carry_out(const struct line *l, const struct config *config)
 	if (service.own)
 		serve_stop(config);
 	buf_free(&why);
-	bool refused = !result || json_is_false(json_object_get(result, "valid"));
+	bool refused = !result || json_is_false(json_object_get(result, "valid")) ||
+		json_is_false(json_object_get(result, "ok"));
 	int code = refused ? EXIT_REFUSED : EXIT_DONE;
 	json_decref(result);
 	return code;

@@ -31,6 +31,18 @@ static char *words_text(const json_t *value)
 	return b.n ? buf_take(&b) : mem_copy(STR(""));
 }
 
+/* What is wrong and what to do, in a sentence. */
+static char *trouble_text(const json_t *value)
+{
+	const char *what = json_string_value(json_object_get(value, "what"));
+	const char *remedy = json_string_value(json_object_get(value, "remedy"));
+	if (!what || !remedy)
+		return NULL;
+	struct buf b = BUF_INIT(WORDS_MAX);
+	buf_addf(&b, "%s; %s", what, remedy);
+	return buf_take(&b);
+}
+
 /* What stands in a cell; the caller frees it. */
 static char *cell_text(const char *key, const json_t *value)
 {
@@ -48,6 +60,9 @@ static char *cell_text(const char *key, const json_t *value)
 		return mem_copy(STR(""));
 	if (all_words(value))
 		return words_text(value);
+	char *trouble = trouble_text(value);
+	if (trouble)
+		return trouble;
 	return json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
 }
 
@@ -99,8 +114,17 @@ static void print_row(const struct column *columns, size_t count, const json_t *
 	printf("\n");
 }
 
+static bool is_among(const char *words, const char *key)
+{
+	size_t n = strlen(key);
+	for (const char *at = words; (at = strstr(at, key)); at += n)
+		if ((at == words || at[-1] == ' ') && (!at[n] || at[n] == ' '))
+			return true;
+	return false;
+}
+
 /* The columns are the members that any row has, in the order in which they first appear. */
-static size_t find_columns(const json_t *rows, struct column *columns)
+static size_t find_columns(const json_t *rows, const char *only, struct column *columns)
 {
 	size_t i, count = 0;
 	json_t *row, *value;
@@ -110,16 +134,16 @@ static size_t find_columns(const json_t *rows, struct column *columns)
 		size_t k = 0;
 		while (k < count && strcmp(columns[k].key, key) != 0)
 			k++;
-		if (k == count && count < COLUMNS_MAX)
+		if (k == count && count < COLUMNS_MAX && (!only || is_among(only, key)))
 			columns[count++] = (struct column){key, column_width(rows, key)};
 	}
 	return count;
 }
 
-void cli_print_table(const json_t *rows)
+void cli_print_table(const json_t *rows, const char *only)
 {
 	struct column columns[COLUMNS_MAX];
-	size_t i, count = find_columns(rows, columns);
+	size_t i, count = find_columns(rows, only, columns);
 	json_t *row;
 	if (!json_array_size(rows)) {
 		printf("(none)\n");

@@ -1,7 +1,9 @@
 #include "service/datasets.h"
 
 #include "core/mem.h"
+#include "dataset/catalog.h"
 #include "dataset/definition_text.h"
+#include "dataset/feed.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -42,4 +44,24 @@ struct definition *config_definition(const struct config_dataset *from)
 	free(d.hidden);
 	free(d.key);
 	return made;
+}
+
+void datasets_configure(const struct config *c)
+{
+	size_t count = c->datasets.count;
+	struct definition **list = mem_alloc((count + 1) * sizeof(*list));
+	databases_configure(&(struct database_options){.keep_ms = c->dataset.keep,
+		.keep_bytes = (int64_t)c->dataset.keep_size,
+		.lag_max = c->dataset.lag_max,
+		.poll_ms = (unsigned)c->dataset.poll,
+		.readers = (int)c->dataset.readers});
+	feed_configure(&(struct feed_options){.subscriptions = c->dataset.subscriptions_per_session,
+		.kept_messages = c->limits.kept_messages,
+		.kept_bytes = c->limits.kept_bytes});
+	for (size_t i = 0; i < count; i++)
+		list[i] = config_definition(&c->datasets.items[i]);
+	catalog_configure(list, count);
+	for (size_t i = 0; i < count; i++)
+		definition_unref(&list[i]);
+	free(list);
 }

@@ -6,3 +6,6 @@
 
 /* With one reference. A path that does not begin at the root begins where the process runs. */
 struct definition *config_definition(const struct config_dataset *from);
+
+/* Hands dataset/ all that the configuration says of it: at the start, and while the workers pause. */
+void datasets_configure(const struct config *c);

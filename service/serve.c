@@ -7,10 +7,14 @@
 #include "core/fetch.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "dataset/catalog.h"
+#include "dataset/feed.h"
+#include "dataset/heads.h"
 #include "service/arrival.h"
 #include "service/authn.h"
 #include "service/conn.h"
 #include "service/control.h"
+#include "service/datasets.h"
 #include "service/dispatch.h"
 #include "service/event_stream.h"
 #include "service/guest_http.h"
@@ -82,12 +86,14 @@ static size_t template_count;
 static const struct worker_part *const all_parts[] = {&fetch_part, &outbox_part, &webhooks_part,
 	&backend_part, &audit_part, &withdrawn_part, &authn_part, &keys_part, &introspection_part,
 	&issuer_keys_part, &people_part, &presence_part, &room_watch_part, &signaling_part,
-	&retention_part, &meetings_part, &calls_part, &rpc_part, &session_part, &gate_part,
-	&opening_part, &control_part, &event_stream_part, &arrival_part, &listener_part, NULL};
+	&retention_part, &meetings_part, &calls_part, &rpc_part, &heads_part, &catalog_part,
+	&feed_part, &session_part, &gate_part, &opening_part, &control_part, &event_stream_part,
+	&arrival_part, &listener_part, NULL};
 static const struct worker_part *const quiet_parts[] = {&fetch_part, &outbox_part, &backend_part,
 	&audit_part, &withdrawn_part, &authn_part, &keys_part, &introspection_part,
 	&issuer_keys_part, &people_part, &presence_part, &room_watch_part, &signaling_part,
-	&meetings_part, &calls_part, &rpc_part, &session_part, &control_part, NULL};
+	&meetings_part, &calls_part, &rpc_part, &heads_part, &catalog_part, &feed_part,
+	&session_part, &control_part, NULL};
 
 /* ---- the data directory ---- */
 
@@ -395,6 +401,7 @@ void serve_configure(const struct config *c)
 {
 	configure_signaling(c);
 	configure_quota(c);
+	datasets_configure(c);
 	webhooks_configure(c);
 	audit_configure(c->audit.keep / 1000);
 	opening_configure(&(struct opening_options){.timeout_ms = c->auth.session_open_timeout});
@@ -444,6 +451,8 @@ static void add_methods_and_routes(const struct config *c)
 	methods_add(room_invitation_methods);
 	methods_add(invitation_methods);
 	methods_add(knock_methods);
+	methods_add(catalog_methods);
+	methods_add(catalog_admin_methods);
 	methods_add(service_methods);
 	methods_add(withdrawn_methods);
 	methods_add(session_admin_methods);
@@ -559,6 +568,21 @@ static enum err prepare(const struct serve_options *o, struct buf *why)
 	return err;
 }
 
+static enum err load_datasets(struct buf *why)
+{
+	enum err err = heads_load(why);
+	err = err ? err : catalog_load(why);
+	if (!err && (err = databases_start()))
+		buf_addf(why, "threads for datasets cannot be started\n");
+	return err;
+}
+
+static void forget_datasets(void)
+{
+	catalog_finish();
+	heads_finish();
+}
+
 /* From where the process before left it. */
 static void go_on(const struct config *config)
 {
@@ -588,6 +612,7 @@ enum err serve_start(const struct serve_options *o, struct buf *why)
 	if (err)
 		goto close_all;
 	err = start_tokens(config, why);
+	err = err ? err : load_datasets(why);
 	if (err)
 		goto stop_issuer;
 	serve_configure(config);
@@ -600,6 +625,7 @@ enum err serve_start(const struct serve_options *o, struct buf *why)
 		.parts = o->listen ? all_parts : quiet_parts});
 	if (!err) {
 		listens = o->listen;
+		catalog_begin(listens);
 		if (listens)
 			go_on(config);
 		workers_each(let_in, NULL);
@@ -612,7 +638,9 @@ enum err serve_start(const struct serve_options *o, struct buf *why)
 	routes_free();
 	free_signaling();
 	free(control_path);
+	databases_stop();
 stop_issuer:
+	forget_datasets();
 	finish_tokens();
 	if (config->issuer.enabled)
 		issuer_stop();
@@ -643,6 +671,9 @@ void serve_stop(const struct config *config)
 	workers_drain(DRAIN_MS);
 	if (listens)
 		hand_over_save();
+	catalog_end();
+	databases_stop();
+	heads_save();
 	if (config->issuer.enabled)
 		issuer_drain();
 	let_go();
@@ -653,6 +684,7 @@ void serve_stop(const struct config *config)
 	if (config->issuer.enabled)
 		issuer_stop();
 	finish_tokens();
+	forget_datasets();
 	webhooks_finish();
 	tickets_finish();
 	quota_finish();

@@ -2,10 +2,13 @@
 
 #include "core/embedded.h"
 #include "core/metrics.h"
+#include "dataset/catalog.h"
 #include "store/store.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
+
+enum { READY_BYTES_MAX = 1 << 20 };
 
 static bool demo;
 static atomic_bool ready;
@@ -114,6 +117,24 @@ static void serve_health(struct http_exchange *x)
 	http_reply(x, 200, "text/plain; charset=utf-8", STR("ok\n"));
 }
 
+/* A line for each dataset that cannot be served just now. The rest is, so this does not make the service less ready. */
+static void add_troubles(struct buf *b)
+{
+	struct listed l;
+	char name[DATASET_NAME_MAX];
+	size_t n = 0;
+	if (metric_read(METRIC_DATASETS_TROUBLE) <= 0)
+		return;
+	while (catalog_list((struct str){name, n}, &l, 1)) {
+		n = l.definition->name.n;
+		memcpy(name, l.definition->name.p, n);
+		if (l.status.state == DATASET_TROUBLE)
+			buf_addf(b, "dataset " STR_FMT ": %s; %s\n", STR_ARG(l.definition->name),
+				l.status.what, l.status.remedy);
+		definition_unref(&l.definition);
+	}
+}
+
 static void serve_ready(struct http_exchange *x)
 {
 	const char *trouble = store_trouble();
@@ -125,7 +146,11 @@ static void serve_ready(struct http_exchange *x)
 		http_reply(x, 503, "text/plain; charset=utf-8", buf_str(&b));
 		buf_free(&b);
 	} else {
-		http_reply(x, 200, "text/plain; charset=utf-8", STR("ready\n"));
+		struct buf b = BUF_INIT(READY_BYTES_MAX);
+		buf_adds(&b, STR("ready\n"));
+		add_troubles(&b);
+		http_reply(x, 200, "text/plain; charset=utf-8", buf_str(&b));
+		buf_free(&b);
 	}
 }
 

@@ -7,7 +7,8 @@ import test, { after, before } from "node:test";
 import { Checker, description } from "../support/check-traffic.mjs";
 import { connect } from "../support/client.mjs";
 import { post } from "../support/rooms.mjs";
-import { startServer } from "../support/server.mjs";
+import { ownDirectory, startServer } from "../support/server.mjs";
+import { sqlite } from "../support/sqlite.mjs";
 import { turnOnFactor } from "../support/totp.mjs";
 
 const FILE_MAX = 200 * 1024;
@@ -316,6 +317,14 @@ test("every method and every event is seen as described", async () => {
 	await admin("client.secret", { client_id });
 	await admin("user.get", { name: "fay" });
 	await admin("client.remove", { client_id });
+
+	const database = join(ownDirectory(), "app.db");
+	sqlite(database, "CREATE TABLE todos (id INTEGER PRIMARY KEY, title TEXT NOT NULL)");
+	await admin("dataset.add", { dataset: "todos", database, table: "todos", read: "1", hide: ["title"] });
+	await admin("dataset.show", { dataset: "todos" });
+	await admin("dataset.list", { limit: 1 });
+	await admin("dataset.schema", { dataset: "todos" });
+	await admin("dataset.drop", { dataset: "todos" });
 
 	seen("in", JSON.stringify(await ida.next("ice.changed")), "ida");
 	const missing = (all, some) => all.filter((name) => !some.has(name));

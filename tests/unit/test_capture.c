@@ -265,6 +265,12 @@ static void the_log_alone_makes_the_table(void **state)
 		}
 	}
 	no_hole_in_seq(db);
+	for (size_t i = 0; i < SUBJECTS; i++) {
+		int64_t changes = 0, rows = 0;
+		if (capture_verify(db, names[i], &changes, &rows, why) != ERR_OK)
+			fail_msg("%s", why);
+		assert_int_equal(rows, told[i].count);
+	}
 	assert_true(capture_stands(db, names, SUBJECTS));
 	for (size_t i = 0; i < SUBJECTS; i++)
 		told_free(&told[i]);

@@ -1,0 +1,12 @@
+/* definition_check.h: a definition held against its database, before it is taken in: the file is there and can be
+ * used, the table can be captured, hidden columns and depends exist, and each rule compiles. What is wrong is told by
+ * sentences that say what to do.
+ *
+ * Thread: none that must not block: it opens the file. Nothing in it is changed. */
+#pragma once
+
+#include "dataset/capture.h"
+#include "dataset/definition_text.h"
+
+/* ERR_PARAMS with the problem. */
+enum err definition_check(const struct definition *d, struct definition_problem *ret_problem);
