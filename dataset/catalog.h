@@ -48,6 +48,7 @@ void catalog_begin(bool all);
 void catalog_end(void);
 void catalog_finish(void);
 
-extern const struct method catalog_methods[];       /* dataset.list, dataset.schema */
-extern const struct method catalog_admin_methods[]; /* dataset.add, dataset.drop, dataset.show */
-extern const struct worker_part catalog_part;       /* below feed_part */
+extern const struct method catalog_methods[]; /* dataset.list, dataset.schema */
+extern const struct method
+	catalog_admin_methods[]; /* dataset.add, dataset.drop, dataset.show, dataset.verify */
+extern const struct worker_part catalog_part; /* below feed_part */

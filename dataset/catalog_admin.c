@@ -1,4 +1,4 @@
-/* dataset.add, dataset.drop, dataset.show: for administrators. */
+/* dataset.add, dataset.drop, dataset.show, dataset.verify: for administrators. */
 #include "dataset/catalog_parts.h"
 
 #include "auth/claims_kept.h"
@@ -272,6 +272,65 @@ static void run_show(struct call *c)
 	when_awake(c, show_now);
 }
 
+/* ---- dataset.verify ---- */
+
+struct verifying {
+	struct job job;
+	struct call *call;
+	struct definition *definition;
+	int64_t changes, rows;
+	char why[CAPTURE_WHY_MAX];
+	enum err err;
+};
+
+static void run_verifying(struct job *j)
+{
+	struct verifying *v = (struct verifying *)(void *)j;
+	v->err = definition_verify(v->definition, &v->changes, &v->rows, v->why);
+}
+
+static void on_verified(struct job *j)
+{
+	struct verifying *v = (struct verifying *)(void *)j;
+	struct call *c = v->call;
+	if (v->err && v->err != ERR_CONFLICT) {
+		call_refuse(c, ERR_OVERLOADED, .reason = "dataset_unavailable", .message = v->why);
+	} else {
+		struct json_out *o = call_result(c);
+		json_open(o, NULL, '{');
+		json_bool(o, "ok", !v->err);
+		json_int(o, "changes", v->changes);
+		json_int(o, "rows", v->rows);
+		if (v->err)
+			json_text(o, "problem", v->why);
+		json_close(o, '}');
+		call_reply(c);
+	}
+	definition_unref(&v->definition);
+	free(v);
+}
+
+static void verify_now(struct call *c)
+{
+	struct listed l;
+	if (!find_listed(c, ((const struct named_params *)c->params)->dataset, &l))
+		return;
+	struct verifying *v = mem_new(struct verifying);
+	*v = (struct verifying){.job = {.run = run_verifying, .done = on_verified},
+		.call = c,
+		.definition = l.definition};
+	if (!pool_run(catalog_pool(), &v->job))
+		return;
+	definition_unref(&v->definition);
+	free(v);
+	call_refuse(c, ERR_OVERLOADED, .retry_after = OVERLOADED_RETRY_S);
+}
+
+static void run_verify(struct call *c)
+{
+	when_awake(c, verify_now);
+}
+
 const struct method catalog_admin_methods[] = {
 	{"dataset.add", SCOPE_ADMIN, HOME_NAME, 0, add_fields, sizeof(struct definition_words),
 		run_add},
@@ -279,5 +338,7 @@ const struct method catalog_admin_methods[] = {
 		run_drop},
 	{"dataset.show", SCOPE_ADMIN, HOME_NAME, METHOD_READS, named_fields,
 		sizeof(struct named_params), run_show},
+	{"dataset.verify", SCOPE_ADMIN, HOME_NAME, METHOD_READS, named_fields,
+		sizeof(struct named_params), run_verify},
 	{0},
 };

@@ -202,3 +202,21 @@ enum err definition_check(const struct definition *d, struct definition_problem 
 	free(path);
 	return err;
 }
+
+enum err definition_verify(const struct definition *d, int64_t *ret_changes, int64_t *ret_rows,
+	char ret_why[CAPTURE_WHY_MAX])
+{
+	struct definition_problem p;
+	char *path = mem_copy(d->database);
+	sqlite3 *db = NULL;
+	enum err err = check_file(path, &p);
+	err = err ? err : open_file(path, &db, &p);
+	if (err) {
+		snprintf(ret_why, CAPTURE_WHY_MAX, "%s", p.why);
+		err = ERR_OVERLOADED;
+	}
+	err = err ? err : capture_verify(db, d->table, ret_changes, ret_rows, ret_why);
+	sqlite3_close(db);
+	free(path);
+	return err;
+}

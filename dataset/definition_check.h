@@ -10,3 +10,8 @@
 
 /* ERR_PARAMS with the problem. */
 enum err definition_check(const struct definition *d, struct definition_problem *ret_problem);
+
+/* capture_verify() over a connection of its own. ERR_CONFLICT: log and table differ, and why says where;
+ * ERR_OVERLOADED: it cannot be looked at now, and why says why. */
+enum err definition_verify(const struct definition *d, int64_t *ret_changes, int64_t *ret_rows,
+	char ret_why[CAPTURE_WHY_MAX]);

@@ -163,6 +163,8 @@ static const struct command commands[] = {
 			"also when the database cannot be reached: what captures stays in it"}},
 		NULL, NULL,
 		"end a dataset: its readers are told, and all of ours leaves the database"},
+	{"dataset verify", "dataset.verify", "dataset", "NAME", {{0}}, NULL, NULL,
+		"replay the log against the table: nothing was missed"},
 	{"token mint", "token.mint", NULL, NULL,
 		{{"--user", "user", AS_TEXT, "for this account"},
 			{"--client", "client", AS_TEXT, "for this client"},

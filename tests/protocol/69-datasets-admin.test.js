@@ -123,6 +123,21 @@ describe("by commands", () => {
 		await eve.close();
 	});
 
+	test("verify finds what was changed behind the capture's back", async () => {
+		const file = database();
+		await server.rpc("dataset.add", { dataset: "proof", database: file, table: "todos", read: "1" });
+		sqlite(file, "INSERT INTO todos (title) VALUES ('three'); UPDATE todos SET title = 'ONE' WHERE id = 1; DELETE FROM todos WHERE id = 2;");
+		assert.deepEqual(await server.rpc("dataset.verify", { dataset: "proof" }), { ok: true, changes: 3, rows: 2 });
+		const good = await cli(server.data, "dataset", "verify", "proof");
+		assert.equal(good.code, 0, good.stderr);
+		sqlite(file, "UPDATE _sb_c1 SET n2 = 'another' WHERE seq = 1;");
+		const { ok, problem } = await server.rpc("dataset.verify", { dataset: "proof" });
+		assert.equal(ok, false);
+		assert.ok(problem.length > 10);
+		assert.equal((await cli(server.data, "dataset", "verify", "proof")).code, 1);
+		await server.rpc("dataset.drop", { dataset: "proof" });
+	});
+
 	test("what is wrong is said before anything is done, with the field", async () => {
 		const file = database();
 		const before = schemaOf(file);
