@@ -1,6 +1,5 @@
 #include "dataset/catalog_parts.h"
 
-#include "core/alarm.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/metrics.h"
@@ -14,7 +13,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { PAGE = 100, SETTLE_MS = 5000, END_MS = 5000, POOL_QUEUE = 64 };
+enum { PAGE = 100, END_MS = 5000, POOL_QUEUE = 64 };
 
 struct entry {
 	struct definition *configured, *stored; /* what is wanted: the first that there is */
@@ -27,23 +26,11 @@ struct entry {
 	char name[DATASET_NAME_MAX];
 };
 
-/* A call that waits until one dataset, or all, have come to something. */
-struct wait {
-	struct wait *next;
-	struct alarm alarm;
-	struct call *call;
-	void (*then)(struct call *c);
-	size_t n;
-	char name[DATASET_NAME_MAX];
-};
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct entry *entries[DATASETS_MAX]; /* behind the lock, in the order of names */
 static size_t count;
 static atomic_bool running, awake, ending;
 static struct pool *pool;
-static _Thread_local struct wait *waits;
-static _Thread_local struct alarms alarms;
 
 /* ---- the table; the lock is held ---- */
 
@@ -165,7 +152,6 @@ bool catalog_too_many_claims(const struct definition *d)
 /* ---- from what is attached to what is wanted, at the home ---- */
 
 static void settle(struct str name);
-static void look_at_waits(bool all);
 
 static bool same_tables(const struct definition *a, const struct definition *b)
 {
@@ -187,7 +173,7 @@ static void on_tidings(struct post *p)
 	pthread_mutex_unlock(&lock);
 	feed_tidings(p);
 	if (told)
-		look_at_waits(false);
+		catalog_look_at_waits();
 }
 
 static void on_detached(void *context)
@@ -202,7 +188,7 @@ static void on_detached(void *context)
 	forget_if_empty(e);
 	pthread_mutex_unlock(&lock);
 	settle(name);
-	look_at_waits(false);
+	catalog_look_at_waits();
 	free(text);
 }
 
@@ -277,15 +263,13 @@ void catalog_wake(void)
 		settle_all();
 }
 
-/* ---- waiting for that ---- */
-
 /* The lock is held. */
 static bool is_settled(const struct entry *e)
 {
 	return !e || (!e->moving && e->current == wanted(e) && e->state != DATASET_STARTING);
 }
 
-static bool settled(struct str name)
+bool catalog_settled(struct str name)
 {
 	bool yes = true;
 	pthread_mutex_lock(&lock);
@@ -295,49 +279,6 @@ static bool settled(struct str name)
 		yes = entries[i]->adding || is_settled(entries[i]);
 	pthread_mutex_unlock(&lock);
 	return yes;
-}
-
-static void end_wait(struct wait **at)
-{
-	struct wait *w = *at;
-	*at = w->next;
-	alarm_clear(&alarms, &w->alarm);
-	w->then(w->call);
-	free(w);
-}
-
-static void look_at_waits(bool all)
-{
-	for (struct wait **at = &waits; *at;) {
-		if (all || settled((struct str){(*at)->name, (*at)->n}))
-			end_wait(at);
-		else
-			at = &(*at)->next;
-	}
-}
-
-static void on_alarm(struct alarm *a)
-{
-	for (struct wait **at = &waits; *at; at = &(*at)->next)
-		if (&(*at)->alarm == a) {
-			end_wait(at);
-			return;
-		}
-}
-
-void catalog_when_settled(struct call *c, struct str name, void (*then)(struct call *c))
-{
-	assert(name.n <= DATASET_NAME_MAX);
-	if (settled(name)) {
-		then(c);
-		return;
-	}
-	struct wait *w = mem_new(struct wait);
-	*w = (struct wait){.next = waits, .call = c, .then = then, .n = name.n};
-	if (name.n)
-		memcpy(w->name, name.p, name.n);
-	waits = w;
-	alarm_set(&alarms, &w->alarm, worker_now_ms() + SETTLE_MS);
 }
 
 /* ---- finding ---- */
@@ -588,30 +529,3 @@ void catalog_finish(void)
 	running = awake = ending = false;
 	claims_keep(NULL, 0);
 }
-
-static enum err start(struct worker *w)
-{
-	alarms_start(&alarms, w, on_alarm);
-	return ERR_OK;
-}
-
-/* Who waits is answered with how it is now. */
-static void drain(struct worker *w)
-{
-	(void)w;
-	look_at_waits(true);
-}
-
-static void stop(struct worker *w)
-{
-	(void)w;
-	look_at_waits(true);
-	alarms_stop(&alarms);
-}
-
-const struct worker_part catalog_part = {
-	.name = "catalog",
-	.start = start,
-	.drain = drain,
-	.stop = stop,
-};

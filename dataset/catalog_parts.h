@@ -19,8 +19,13 @@ bool catalog_kinds(struct str name, bool *ret_configured, bool *ret_stored);
 bool catalog_awake(void);
 void catalog_wake(void);
 
-/* Runs then() when the dataset (n 0: all that live at this worker's process) is live or in trouble or gone, or after
- * some seconds; there and then where that is so already. On the call's worker, which is the home. */
+/* Whether the dataset (n 0: each) is live, in trouble or gone, and not on its way to another state. */
+bool catalog_settled(struct str name);
+/* For who has changed that. */
+void catalog_look_at_waits(void);
+
+/* Runs then() when the dataset (n 0: each) is settled, or after some seconds; there and then where it is. On the home of the
+ * name. */
 void catalog_when_settled(struct call *c, struct str name, void (*then)(struct call *c));
 
 /* Threads for what opens files. NULL: not now. */

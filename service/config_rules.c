@@ -3,7 +3,7 @@
 #include "auth/jwa.h"
 #include "auth/signed_request.h"
 #include "core/fetch.h"
-#include "dataset/definition_text.h"
+#include "dataset/definition_check.h"
 #include "service/config_parts.h"
 #include "service/datasets.h"
 #include "store/outbox.h"
@@ -360,6 +360,16 @@ static void rules_of_authorize(struct config_loader *l)
 	}
 }
 
+/* What is wrong with a dataset, at the field that it is wrong in. */
+static void fault_of_dataset(
+	struct config_loader *l, size_t i, const struct definition_problem *problem)
+{
+	struct config_why why = {0};
+	bool name = strcmp(problem->field, "dataset") == 0;
+	config_refuse(&why, "%s", problem->why);
+	fault_in(l, "datasets", i, name ? "name" : problem->field, &why);
+}
+
 static void rules_of_datasets(struct config_loader *l)
 {
 	for (size_t i = 0; i < l->config->datasets.count; i++) {
@@ -367,12 +377,8 @@ static void rules_of_datasets(struct config_loader *l)
 		struct definition_problem problem;
 		struct config_why why = {0};
 		struct definition *d = config_definition(one);
-		if (definition_sound(d, &problem)) {
-			config_refuse(&why, "%s", problem.why);
-			fault_in(l, "datasets", i,
-				strcmp(problem.field, "dataset") != 0 ? problem.field : "name",
-				&why);
-		}
+		if (definition_sound(d, &problem))
+			fault_of_dataset(l, i, &problem);
 		definition_unref(&d);
 		for (size_t j = 0; j < i; j++) {
 			if (strcmp(one->name, l->config->datasets.items[j].name) != 0)
@@ -405,6 +411,18 @@ static bool is_readable(const char *path, struct config_why *why)
 			strerror(errno));
 }
 
+/* Each against its database, as far as it is one at all. */
+static void rules_of_databases(struct config_loader *l)
+{
+	for (size_t i = 0; i < l->config->datasets.count; i++) {
+		struct definition *d = config_definition(&l->config->datasets.items[i]);
+		struct definition_problem problem;
+		if (!definition_sound(d, &problem) && definition_check(d, &problem))
+			fault_of_dataset(l, i, &problem);
+		definition_unref(&d);
+	}
+}
+
 void config_rules_of_files(struct config_loader *l)
 {
 	const struct config *c = l->config;
@@ -418,4 +436,5 @@ void config_rules_of_files(struct config_loader *l)
 	for (size_t i = 0; i < c->issuers.count; i++)
 		if (!is_readable(c->issuers.items[i].jwks_file, &why))
 			fault_in(l, "issuers", i, "jwks_file", &why);
+	rules_of_databases(l);
 }

@@ -255,6 +255,27 @@ test("by the configuration: a reload brings, changes and takes away what has cha
 	assert.deepEqual(rows(stays, "SELECT count(*) AS n FROM _sb_c1"), [{ n: 1 }]);
 });
 
+test("config check holds each against its database, with line and column", async () => {
+	const file = join(ownDirectory(), "c.yaml");
+	const check = async (text) => (writeFileSync(file, text), run(["config", "check", "--config", file]));
+	const of = (more) => `datasets:\n  - {name: todos, database: ${app}, table: todos, ${more}}\n`;
+	const app = database();
+	const before = schemaOf(app);
+	assert.equal((await check(of("read: 'owner = :user'"))).code, 0);
+	for (const [more, said] of [
+		["read: 'ownr = :user'", /c\.yaml:2:\d+: datasets\.read: .*ownr/],
+		["hide: [pai]", /c\.yaml:2:\d+: datasets\.hide: .*did you mean `pay`/],
+		["depends: [memberz]", /c\.yaml:2:\d+: datasets\.depends: .*did you mean `members`/],
+	]) {
+		const { code, stderr } = await check(of(more));
+		assert.equal(code, 1);
+		assert.match(stderr, said);
+	}
+	const { stderr } = await check(of("").replace(app, "/nowhere/app.db"));
+	assert.match(stderr, /datasets\.database: .*No such file/);
+	assert.equal(schemaOf(app), before);
+});
+
 test("one whose file is missing is in trouble, the rest is not; when the file comes, it is live", async (t) => {
 	const good = database();
 	const missing = join(folder, "later.db");
