@@ -225,26 +225,6 @@ static enum err tell_changes(struct step *st)
 
 /* ---- pages ---- */
 
-static void put_cursor(struct buf *b, struct value v)
-{
-	record_put_int(b, v.kind);
-	uint64_t bits = (uint64_t)v.number;
-	if (v.kind == VALUE_REAL)
-		memcpy(&bits, &v.real, sizeof(bits));
-	record_put_int(b, bits);
-	record_put_str(b, v.bytes);
-}
-
-static struct value get_cursor(struct record_reader *from)
-{
-	struct value v = {.kind = (enum value_kind)record_int(from, VALUE_BLOB)};
-	uint64_t bits = record_int(from, UINT64_MAX);
-	v.number = (int64_t)bits;
-	memcpy(&v.real, &bits, sizeof(bits));
-	v.bytes = record_str(from, CURSOR_MAX);
-	return v;
-}
-
 static void key_list(struct buf *sql, const struct layout *l)
 {
 	for (size_t i = 0; i < l->key_count; i++) {
@@ -277,7 +257,7 @@ static enum err bind_cursor(sqlite3_stmt *stmt, struct str cursor)
 	for (int i = 0; record_more(&from) && !err; i++) {
 		char name[16];
 		snprintf(name, sizeof(name), "@k%d", i);
-		struct value v = get_cursor(&from);
+		struct value v = value_get(&from, CURSOR_MAX);
 		int index = sqlite3_bind_parameter_index(stmt, name);
 		if (from.bad || !index)
 			return ERR_INTERNAL;
@@ -290,7 +270,7 @@ static void move_cursor(struct step *st, sqlite3_stmt *stmt, struct buf *cursor)
 {
 	buf_cut(cursor, 0);
 	for (size_t i = 0; i < st->s->layout->key_count; i++)
-		put_cursor(cursor, value_of(stmt, (int)i));
+		value_put(cursor, value_of(stmt, (int)i));
 }
 
 /* Rows until the page is full; ret_more: there is another one. */

@@ -10,6 +10,7 @@
 #include "dataset/catalog.h"
 #include "dataset/feed.h"
 #include "dataset/heads.h"
+#include "dataset/query.h"
 #include "service/arrival.h"
 #include "service/authn.h"
 #include "service/conn.h"
@@ -453,6 +454,7 @@ static void add_methods_and_routes(const struct config *c)
 	methods_add(knock_methods);
 	methods_add(catalog_methods);
 	methods_add(catalog_admin_methods);
+	methods_add(query_methods);
 	methods_add(service_methods);
 	methods_add(withdrawn_methods);
 	methods_add(session_admin_methods);

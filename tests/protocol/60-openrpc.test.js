@@ -325,6 +325,7 @@ test("every method and every event is seen as described", async () => {
 	await admin("dataset.list", { limit: 1 });
 	await admin("dataset.schema", { dataset: "todos" });
 	await admin("dataset.verify", { dataset: "todos" });
+	await admin("dataset.query", { dataset: "todos" });
 	await admin("dataset.drop", { dataset: "todos" });
 
 	seen("in", JSON.stringify(await ida.next("ice.changed")), "ida");
