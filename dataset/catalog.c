@@ -6,6 +6,7 @@
 #include "core/pool.h"
 #include "dataset/definition_text.h"
 #include "dataset/feed.h"
+#include "dataset/leftovers.h"
 #include "dataset/rule_claims.h"
 #include "store/store.h"
 
@@ -472,8 +473,11 @@ void catalog_begin(bool all)
 {
 	pool = pool_new("datasets", 1, POOL_QUEUE);
 	running = true;
-	if (all)
-		catalog_wake();
+	if (!all)
+		return;
+	if (pool)
+		leftovers_look(pool);
+	catalog_wake();
 }
 
 struct pool *catalog_pool(void)

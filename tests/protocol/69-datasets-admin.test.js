@@ -255,6 +255,25 @@ test("by the configuration: a reload brings, changes and takes away what has cha
 	assert.deepEqual(rows(stays, "SELECT count(*) AS n FROM _sb_c1"), [{ n: 1 }]);
 });
 
+test("what is no dataset any more at the next start is taken out of its file then, and nothing else", async (t) => {
+	const [one, both] = [database(), database()];
+	const was = schemaOf(one);
+	const record = (name, file, table) => ({ name, database: file, table, read: "1" });
+	const first = await startServer({ config: { datasets: [record("a", one, "todos"), record("b", both, "todos"), record("c", both, "members")] } });
+	t.after(() => first.stop());
+	for (const name of ["a", "b", "c"]) await live(first, name);
+	const whole = schemaOf(both);
+	await first.stop();
+	assert.notEqual(schemaOf(one), was);
+	const second = await startServer({ t, data: first.data, config: { datasets: [record("b", both, "todos")] } });
+	const { epoch } = await live(second, "b");
+	await second.logged(/no datasets any more.*\n[^]*no datasets any more/);
+	assert.equal(schemaOf(one), was);
+	assert.ok(!schemaOf(both).includes("ON members") && whole.includes('members'), "of members nothing is captured");
+	assert.equal((await second.rpc("dataset.show", { dataset: "b" })).epoch, epoch);
+	assert.equal((await second.rpc("dataset.verify", { dataset: "b" })).ok, true);
+});
+
 test("config check holds each against its database, with line and column", async () => {
 	const file = join(ownDirectory(), "c.yaml");
 	const check = async (text) => (writeFileSync(file, text), run(["config", "check", "--config", file]));
