@@ -109,6 +109,7 @@ size_t attached_tables(const struct attached *a, struct str ret[ATTACHED_TABLES_
 struct database_options database_options(void);
 /* Behind the tail's end: true when nobody has attached anything meanwhile; then the database is out of the registry. */
 bool database_ends(struct database *db);
+void post_home(struct worker *home, struct post *p); /* how these threads post to workers */
 /* Answers, on the worker that asked: */
 void step_home(struct post *p);
 void write_home(struct post *p);

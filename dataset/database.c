@@ -13,7 +13,7 @@
 /* The registry of databases, and what workers ask of one. A database is made with the first dataset that is attached
  * to its file; its watching thread ends it when the last one has gone, jobs and all. */
 
-enum { POOL_QUEUE_MAX = 4096, BUSY_TRIES = 4 };
+enum { POOL_QUEUE_MAX = 4096, BUSY_TRIES = 4, END_S = 5 };
 
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct database *registry, *ended; /* behind the lock */
@@ -23,6 +23,8 @@ static struct database_options options = {.keep_ms = 7LL * 24 * 3600 * 1000,
 	.poll_ms = 250,
 	.readers = 2};
 static struct pool *pool;
+static pthread_cond_t one_has_ended = PTHREAD_COND_INITIALIZER; /* of the registry's lock */
+static atomic_bool abandoned;
 
 void databases_configure(const struct database_options *o)
 {
@@ -126,6 +128,7 @@ bool database_ends(struct database *db)
 		*at = db->next;
 		db->next = ended;
 		ended = db;
+		pthread_cond_signal(&one_has_ended);
 	}
 	pthread_mutex_unlock(&registry_lock);
 	return ends;
@@ -145,20 +148,30 @@ static void reap(void)
 	}
 }
 
+/* A disk that does not answer may keep a thread for ever: the process then ends without it, and nobody is told of what
+ * it would have had to say. */
 void databases_stop(void)
 {
+	struct timespec until;
 	pool_free(&pool);
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += END_S;
 	pthread_mutex_lock(&registry_lock);
-	struct database *still = registry;
-	assert(!still || !still->attached_count);
-	pthread_mutex_unlock(&registry_lock);
-	while (still) { /* it is about to end */
-		pthread_mutex_lock(&registry_lock);
-		still = registry;
-		pthread_mutex_unlock(&registry_lock);
-		sched_yield();
+	int rc = 0;
+	while (registry && !rc)
+		rc = pthread_cond_timedwait(&one_has_ended, &registry_lock, &until);
+	if (registry) {
+		atomic_store(&abandoned, true);
+		log_error("a database does not end", LOG_STR("database", registry->key));
 	}
+	pthread_mutex_unlock(&registry_lock);
 	reap();
+}
+
+void post_home(struct worker *home, struct post *p)
+{
+	if (!atomic_load(&abandoned))
+		worker_post(home, p);
 }
 
 /* ---- attaching ---- */
@@ -189,7 +202,7 @@ void attached_unref(struct attached *a)
 	watch_wake(a->database->watch); /* within the lock: it may end behind it */
 	pthread_mutex_unlock(&registry_lock);
 	a->post.run = detached_home;
-	worker_post(a->home, &a->post);
+	post_home(a->home, &a->post);
 }
 
 size_t attached_tables(const struct attached *a, struct str ret[ATTACHED_TABLES_MAX])

@@ -19,7 +19,7 @@ static void answer(struct step_job *s, enum err err)
 	if (err)
 		s->err = err;
 	s->job.post.run = step_home;
-	worker_post(worker_at(s->job.worker), &s->job.post);
+	post_home(worker_at(s->job.worker), &s->job.post);
 }
 
 void tail_join(struct post *p)

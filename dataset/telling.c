@@ -39,7 +39,7 @@ static void tell(struct tidings *t)
 	t->life = a->life;
 	t->post.run = come_home;
 	atomic_fetch_add(&a->database->flight, (int64_t)t->bytes);
-	worker_post(a->home, &t->post);
+	post_home(a->home, &t->post);
 }
 
 void tail_received(struct attached *a, size_t bytes)

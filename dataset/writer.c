@@ -98,7 +98,7 @@ static void do_write(struct post *p)
 	struct worker *home = worker_at(j->worker);
 	run_write(j->attached->database->writer, j);
 	p->run = write_home;
-	worker_post(home, p);
+	post_home(home, p);
 }
 
 enum err writer_ask(struct writer *w, struct write_job *j)
