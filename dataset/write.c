@@ -2,7 +2,7 @@
 
 #include "core/clock.h"
 #include "core/mem.h"
-#include "core/pool.h"
+#include "core/metrics.h"
 #include "dataset/caller.h"
 #include "dataset/catalog.h"
 
@@ -16,7 +16,7 @@ struct write_params {
 struct write_call {
 	struct write_job job;
 	struct call *call;
-	const struct definition *definition;
+	struct definition *definition;
 	struct written written;
 };
 
@@ -67,7 +67,7 @@ static void run(struct write_job *job, sqlite3 *db, const struct layout *l)
 static void answer(struct call *c, struct write_call *w)
 {
 	if (w->job.err)
-		call_refuse(c, ERR_OVERLOADED, .reason = "dataset_unavailable");
+		catalog_unavailable(c);
 	else if (w->written.err)
 		call_fail(c, w->written.err, &w->written.problem.why);
 	else {
@@ -81,13 +81,15 @@ static void write_free(struct write_call **write)
 	struct write_call *w = *write;
 	*write = NULL;
 	written_free(&w->written);
-	definition_unref((struct definition **)(uintptr_t)&w->definition);
+	definition_unref(&w->definition);
 	free(w);
 }
 
 static void done(struct write_job *job)
 {
 	struct write_call *w = (struct write_call *)job;
+	metric_add(METRIC_DATASET_WRITES, w->written.done);
+	metric_add(METRIC_DATASET_WRITE_CONFLICTS, w->written.conflicts);
 	answer(w->call, w);
 	write_free(&w);
 }
@@ -104,7 +106,7 @@ static void dataset_write(struct call *c)
 		.call = c,
 		.definition = d};
 	if (database_write(&w->job)) {
-		call_refuse(c, ERR_OVERLOADED, .reason = "dataset_unavailable");
+		catalog_unavailable(c);
 		write_free(&w);
 	}
 }
@@ -112,8 +114,8 @@ static void dataset_write(struct call *c)
 static const struct field write_fields[] = {
 	FIELD(struct write_params, dataset, STRING, true, 1, DATASET_NAME_MAX),
 	FIELD(struct write_params, mutation, STRING, true, 1, WRITE_MUTATION_MAX),
-	FIELD(struct write_params, ops, ARRAY, true, 0, WRITE_BYTES_MAX),
 	FIELD(struct write_params, atomic, BOOL, false, 0, 0),
+	FIELD(struct write_params, ops, ARRAY, true, 0, WRITE_BYTES_MAX),
 	{0},
 };
 

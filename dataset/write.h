@@ -14,7 +14,7 @@
 
 enum {
 	WRITE_OPS_MAX = 1000,
-	WRITE_BYTES_MAX = 128 * 1024, /* of all ops, as JSON */
+	WRITE_BYTES_MAX = 120 * 1024, /* of all ops, as JSON: a message has 128 KiB */
 	WRITE_MUTATION_MAX = 128,
 	WRITE_LIMIT_MS =
 		2000, /* a write that takes longer is taken back: others wait for the file */
@@ -45,6 +45,7 @@ struct written {
 	struct wish_problem problem;
 	struct buf also; /* of the problem */
 	struct buf result;
+	unsigned done, conflicts; /* ops that were done; those that a condition has refused */
 };
 
 /* The connection has no transaction open, and none when this returns. Nothing of a refused write stays. Free the outcome

@@ -174,6 +174,7 @@ static enum err conflict(struct write *w, const struct write_op *op, const struc
 	buf_addc(b, '}');
 	if (b->n > WRITE_CONFLICTS_MAX || b->err)
 		buf_cut(b, before);
+	w->out->conflicts++;
 	return write_refuse(w, ERR_CONFLICT, "conflict", "The row is not as the condition says.");
 }
 

@@ -5,7 +5,8 @@
 /* SQLite says only that some foreign key has failed. Which one it was is looked up: of those that the op sets a column of,
  * each that has no row to refer to. */
 
-static const struct value *set_value(const struct write *w, const struct write_op *op, size_t column)
+static const struct value *set_value(
+	const struct write *w, const struct write_op *op, size_t column)
 {
 	for (size_t i = 0; i < op->set_count; i++)
 		if (op->set[i].column == column)

@@ -148,7 +148,10 @@ static enum err finish(struct write *w)
 	}
 	if (sign(w, false) || write_keep(w))
 		return w->out->err;
-	return write_exec(w, "COMMIT");
+	if (write_exec(w, "COMMIT"))
+		return w->out->err;
+	w->out->done = (unsigned)w->done;
+	return ERR_OK;
 }
 
 /* A table may be declared to replace whatever is in a new row's way. Clients' rules know nothing of the rows that would

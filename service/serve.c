@@ -11,6 +11,7 @@
 #include "dataset/feed.h"
 #include "dataset/heads.h"
 #include "dataset/query.h"
+#include "dataset/write.h"
 #include "service/arrival.h"
 #include "service/authn.h"
 #include "service/conn.h"
@@ -455,6 +456,7 @@ static void add_methods_and_routes(const struct config *c)
 	methods_add(catalog_methods);
 	methods_add(catalog_admin_methods);
 	methods_add(query_methods);
+	methods_add(write_methods);
 	methods_add(service_methods);
 	methods_add(withdrawn_methods);
 	methods_add(session_admin_methods);
