@@ -10,6 +10,7 @@ export { within };
 
 const TIMEOUT_MS = 10_000;
 const ACK_EVERY = 64;
+const ACK_BYTES = 64 * 1024;
 const UNCOUNTED = new Set(["session.open", "session.ack", "session.ping"]);
 
 export class RpcError extends Error {
@@ -64,6 +65,7 @@ class Client {
 	#waiting = []; // {matches, done}
 	#handlers = new Map();
 	#acked = 0;
+	#unacked = 0; // bytes
 	#opened;
 
 	/** Everything that came and was no answer to a call, in order; next() takes from `unread`. */
@@ -184,8 +186,11 @@ class Client {
 		record("in", text, "ws", this.#name);
 		const message = JSON.parse(text);
 		for (const one of Array.isArray(message) ? message : [message]) this.#one(one);
-		if (this.ack && this.received - this.#acked >= ACK_EVERY && this.socket.readyState === 1) {
+		this.#unacked += text.length;
+		const due = this.received - this.#acked >= ACK_EVERY || this.#unacked >= ACK_BYTES;
+		if (this.ack && due && this.socket.readyState === 1 && this.received > this.#acked) {
 			this.#acked = this.received;
+			this.#unacked = 0;
 			this.notify("session.ack", { received: this.received });
 		}
 	}

@@ -161,7 +161,7 @@ async function open(client, resume, on, givenUp) {
 		const counted = [message].flat().filter(counts).length;
 		received += counted;
 		assert.equal(id, counted ? `${session}:${received}` : undefined, `the id of ${data.slice(0, 200)}`);
-		if (on.message(message)) record("in", data, "http", name);
+		if (on.message(message, data.length)) record("in", data, "http", name);
 	};
 	readEvents(response, took, () => client.pings++);
 	response.on("close", () => {

@@ -3,7 +3,7 @@
 //
 // What carries a session is a function, and a session may change it from one connection to the next:
 //   over(client, resume, on) → promise of {opened} or {error}, as session.open was answered
-// It calls on.opened(result, carrier) the moment the answer is there, then on.message(frame) with each
+// It calls on.opened(result, carrier) the moment the answer is there, then on.message(frame, bytes) with each
 // message or array that comes behind it (false: nobody listens any more). A carrier has send(text, counted),
 // cut(), pause(), resume(), close(code), closed, a promise of {code, reason}, and port, that of its connection.
 import { createHash } from "node:crypto";
@@ -15,6 +15,7 @@ import { nameConnection, record } from "./traffic.mjs";
 const WAIT_MS = 10_000;
 const RETRY_MS = 100;
 const ACK_EVERY = 16;
+const ACK_BYTES = 64 * 1024;
 const PING = "ping"; // the id of session.ping, whose answers do not count
 
 /** What the log and administrators call a session, whose id is its client's secret. */
@@ -52,7 +53,7 @@ export async function webSocket(client, resume, on) {
 		socket.on("message", (data) => {
 			const text = data.toString();
 			const message = JSON.parse(text);
-			if (!opened || on.message(message)) record("in", text, "ws", name);
+			if (!opened || on.message(message, text.length)) record("in", text, "ws", name);
 			if (opened) return;
 			opened = true; // at once: what is sent again may stand right behind it
 			if (message.result) on.opened(message.result, carrier);
@@ -119,7 +120,7 @@ export class ResumingClient {
 		let mine;
 		const on = {
 			opened: (result, carrier) => this.#begin(result, (mine = carrier)),
-			message: (frame) => mine === this.#carrier && (this.#receive(frame), true),
+			message: (frame, bytes) => mine === this.#carrier && (this.#receive(frame, bytes), true),
 		};
 		const { error } = await over(this, resume, on);
 		if (error) throw Object.assign(new Error(error.message), error);
@@ -144,7 +145,9 @@ export class ResumingClient {
 		this.#acknowledged = Math.max(this.#acknowledged, count);
 	}
 
-	#receive(frame) {
+	#bytes = 0; // since the last acknowledgement
+
+	#receive(frame, bytes) {
 		for (const message of Array.isArray(frame) ? frame : [frame]) {
 			if (message.method === "session.ack") {
 				this.#acknowledge(message.params.received);
@@ -164,6 +167,10 @@ export class ResumingClient {
 			}
 			for (const look of this.#waiting) look();
 		}
+		this.#bytes += bytes;
+		if (this.#bytes < ACK_BYTES) return;
+		this.#bytes = 0;
+		this.#uncounted("session.ack", { received: this.received });
 	}
 
 	#uncounted(method, params, id) {
