@@ -74,8 +74,8 @@ static void dataset_query(struct call *c)
 
 static const struct field query_fields[] = {
 	FIELD(struct query_params, dataset, STRING, true, 1, DATASET_NAME_MAX),
-	FIELD(struct query_params, where, ARRAY, false, 0, 64 * 1024), /* where.c says it better */
-	FIELD(struct query_params, columns, ARRAY, false, 0, 64 * 1024),
+	FIELD(struct query_params, where, ARRAY, false, 0, 16 * 1024), /* where.c says it better */
+	FIELD(struct query_params, columns, ARRAY, false, 0, 16 * 1024),
 	FIELD(struct query_params, order, ARRAY, false, 0, 16 * 1024),
 	FIELD(struct query_params, limit, INT, false, 1, QUERY_ROWS_MAX),
 	FIELD(struct query_params, cursor, STRING, false, 1, QUERY_CURSOR_MAX),

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 enum {
-	WISH_MAX = 64 * 1024, /* the filter's own limit is smaller, and says so */
+	WISH_MAX = 16 * 1024, /* the filter's own limit is smaller, and says so */
 	CREDIT_MAX = 1 << 30,
 };
 
@@ -205,10 +205,10 @@ static const struct field subscribe_fields[] = {
 	FIELD(struct subscribe_params, where, ARRAY, false, 0, WISH_MAX),
 	FIELD(struct subscribe_params, columns, ARRAY, false, 0, WISH_MAX),
 	FIELD(struct subscribe_params, order, ARRAY, false, 0, WISH_MAX),
-	FIELD(struct subscribe_params, resume, OBJECT, false, 0, 512),
 	FIELD(struct subscribe_params, limit, INT, false, 1, SHAPE_LIMIT_MAX),
 	FIELD(struct subscribe_params, credit, INT, false, 1, CREDIT_MAX),
 	FIELD(struct subscribe_params, notify, BOOL, false, 0, 0),
+	FIELD(struct subscribe_params, resume, OBJECT, false, 0, 512),
 	{0},
 };
 

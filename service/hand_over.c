@@ -7,6 +7,7 @@
 #include "core/metrics.h"
 #include "core/record.h"
 #include "core/worker.h"
+#include "dataset/feed.h"
 #include "service/session.h"
 #include "signaling/signaling.h"
 #include "store/store.h"
@@ -38,7 +39,7 @@ static const struct chapter *chapters[CHAPTERS_MAX + 1];
 
 static void gather_chapters(void)
 {
-	static const struct chapter *const folders[] = {signaling_chapters};
+	static const struct chapter *const folders[] = {signaling_chapters, dataset_chapters};
 	int count = 0;
 	for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++)
 		for (const struct chapter *c = folders[i]; c->name; c++) {

@@ -454,6 +454,7 @@ static void add_methods_and_routes(const struct config *c)
 	methods_add(invitation_methods);
 	methods_add(knock_methods);
 	methods_add(catalog_methods);
+	methods_add(feed_methods);
 	methods_add(catalog_admin_methods);
 	methods_add(query_methods);
 	methods_add(write_methods);

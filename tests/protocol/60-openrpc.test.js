@@ -26,7 +26,7 @@ before(async () => {
 	server = await startServer({ config });
 	ida = await connect(server, { user: "ida" });
 	await ida.call("room.join", { room: "ida" });
-	ann = await connect(server, { user: "ann", scope: "rooms:join rooms:create rpc:serve rpc:call admin" });
+	ann = await connect(server, { user: "ann", scope: "rooms:join rooms:create datasets:read rpc:serve rpc:call admin" });
 });
 after(() => server.stop());
 
@@ -331,6 +331,21 @@ test("every method and every event is seen as described", async () => {
 	const ops = [{ op: "insert", set: { text: "x" } }, { op: "delete", key: [1], if: { old: { text: "x" } } }, { op: "delete", key: [2] }];
 	await admin("dataset.write", { dataset: "notes", mutation: "m1", atomic: false, ops });
 	await admin("dataset.drop", { dataset: "notes" });
+	const rea = await connect(server, { user: "rea", open: false });
+	watched(rea, "rea");
+	await rea.call("session.open", { token: await server.mint("rea") });
+	const { sub } = await rea.call("dataset.subscribe", { dataset: "todos", where: [">", "id", 0], credit: 9 });
+	await rea.next("dataset.page");
+	await rea.next("dataset.uptodate");
+	sqlite(database, "INSERT INTO todos (title) VALUES ('one')");
+	await rea.next("dataset.change");
+	await rea.call("dataset.ack", { sub, seq: "1", credit: 64 });
+	sqlite(database, "ALTER TABLE todos ADD COLUMN due TEXT");
+	await rea.next("dataset.reset");
+	await rea.next("dataset.schema");
+	const other = await rea.call("dataset.subscribe", { dataset: "todos" });
+	await rea.call("dataset.unsubscribe", { sub: other.sub });
+	await rea.close();
 	await admin("dataset.drop", { dataset: "todos" });
 
 	seen("in", JSON.stringify(await ida.next("ice.changed")), "ida");
