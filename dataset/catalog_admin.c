@@ -7,6 +7,7 @@
 
 #include "dataset/catalog_shown.h"
 #include "dataset/definition_check.h"
+#include "dataset/leftovers.h"
 #include "store/store.h"
 
 #include <time.h>
@@ -15,7 +16,6 @@ enum { DEFINITION_BYTES_MAX = 128 * 1024 };
 
 struct named_params {
 	struct str dataset;
-	struct param_bool force;
 };
 
 static const struct field named_fields[] = {
@@ -195,36 +195,69 @@ static void run_add(struct call *c)
 
 /* ---- dataset.drop ---- */
 
-static const struct field drop_fields[] = {
-	FIELD(struct named_params, dataset, STRING, true, 1, DATASET_NAME_MAX),
-	FIELD(struct named_params, force, BOOL, false, 0, 0),
-	{0},
+/* Behind the detaching, which takes out what it can: whatever kept it from that, the file is looked at once more. */
+struct dropping {
+	struct job job;
+	struct call *call;
+	struct definition *definition;
+	bool clean;
+	char why[LEFTOVERS_WHY_MAX];
 };
+
+static void free_dropping(struct dropping *d)
+{
+	definition_unref(&d->definition);
+	free(d);
+}
+
+static void run_cleaning(struct job *j)
+{
+	struct dropping *d = (struct dropping *)(void *)j;
+	d->clean = leftovers_take(d->definition->database, d->why);
+}
+
+static void reply_dropped(struct dropping *d)
+{
+	struct json_out *o = call_result(d->call);
+	json_open(o, NULL, '{');
+	if (!d->clean)
+		json_text(o, "left", d->why);
+	json_close(o, '}');
+	call_reply(d->call);
+	free_dropping(d);
+}
+
+static void on_cleaned(struct job *j)
+{
+	reply_dropped((struct dropping *)(void *)j);
+}
+
+static void clean(struct call *c)
+{
+	struct dropping *d = c->state;
+	c->state = NULL;
+	d->job.run = run_cleaning;
+	d->job.done = on_cleaned;
+	if (!pool_run(catalog_pool(), &d->job))
+		return;
+	snprintf(d->why, sizeof(d->why), "too much else is to be done just now");
+	reply_dropped(d);
+}
 
 static void on_dropped(struct store_op *op)
 {
 	struct call *c = op->context;
 	struct str name = ((const struct named_params *)c->params)->dataset;
 	if (op->err && op->err != ERR_NOT_FOUND) {
+		free_dropping(c->state);
+		c->state = NULL;
 		call_refuse(c, op->err);
 		return;
 	}
 	bool configured, stored;
 	if (catalog_kinds(name, &configured, &stored) && stored)
 		catalog_put(name, &(struct definition *){NULL});
-	catalog_when_settled(c, name, call_reply_empty);
-}
-
-static void refuse_in_trouble(struct call *c, const struct dataset_status *s)
-{
-	struct buf why = BUF_INIT(1024);
-	buf_addf(&why,
-		"What captures the table cannot be taken out of the database now: %s. Mend that "
-		"first, or "
-		"drop it by force: then it stays there.",
-		s->what);
-	call_refuse(c, ERR_OVERLOADED, .reason = "dataset_unavailable", .message = why.p);
-	buf_free(&why);
+	catalog_when_settled(c, name, clean);
 }
 
 static void drop_now(struct call *c)
@@ -235,16 +268,19 @@ static void drop_now(struct call *c)
 	if (!find_listed(c, p->dataset, &l))
 		return;
 	catalog_kinds(p->dataset, &configured, &stored);
-	if (!stored)
+	if (!stored) {
+		definition_unref(&l.definition);
 		call_refuse(c, ERR_CONFLICT, .reason = "dataset_configured",
 			.message = "The dataset is of the configuration: take it out there, and "
 				   "send SIGHUP.",
 			.field = STR("dataset"));
-	else if (!configured && l.status.state == DATASET_TROUBLE && !p->force.yes)
-		refuse_in_trouble(c, &l.status);
-	else
-		store_ask(STORE_DATASET_DROP, on_dropped, c, STORE_TEXT(p->dataset), STORE_END);
-	definition_unref(&l.definition);
+		return;
+	}
+	struct dropping *d = mem_new(struct dropping);
+	d->call = c;
+	d->definition = l.definition;
+	c->state = d;
+	store_ask(STORE_DATASET_DROP, on_dropped, c, STORE_TEXT(p->dataset), STORE_END);
 }
 
 static void run_drop(struct call *c)
@@ -334,7 +370,7 @@ static void run_verify(struct call *c)
 const struct method catalog_admin_methods[] = {
 	{"dataset.add", SCOPE_ADMIN, HOME_NAME, 0, add_fields, sizeof(struct definition_words),
 		run_add},
-	{"dataset.drop", SCOPE_ADMIN, HOME_NAME, 0, drop_fields, sizeof(struct named_params),
+	{"dataset.drop", SCOPE_ADMIN, HOME_NAME, 0, named_fields, sizeof(struct named_params),
 		run_drop},
 	{"dataset.show", SCOPE_ADMIN, HOME_NAME, METHOD_READS, named_fields,
 		sizeof(struct named_params), run_show},

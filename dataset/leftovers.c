@@ -9,7 +9,7 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <unistd.h>
+#include <stdio.h>
 
 enum { TABLES_MAX = 256, BUSY_MS = 1000 };
 
@@ -69,51 +69,85 @@ static void needed(const char *path, struct names *ret)
 	free(after);
 }
 
-static void captured(sqlite3 *db, struct names *ret)
+static enum err captured(sqlite3 *db, struct names *ret)
 {
 	sqlite3_stmt *s = NULL;
+	int code = sqlite3_prepare_v2(
+		db, "SELECT 1 FROM main.sqlite_schema WHERE name = '_sb_tables'", -1, &s, NULL);
+	bool any = code == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW;
+	code = sqlite3_finalize(s);
+	if (code || !any)
+		return code ? ERR_OVERLOADED : ERR_OK;
 	sqlite3_prepare_v2(db, "SELECT name FROM main._sb_tables", -1, &s, NULL);
 	while (s && sqlite3_step(s) == SQLITE_ROW)
 		add(ret, str_of((const char *)sqlite3_column_text(s, 0)));
-	sqlite3_finalize(s);
+	return sqlite3_finalize(s) ? ERR_OVERLOADED : ERR_OK;
 }
 
-static void take_out(sqlite3 *db, const char *path, const struct names *there,
-	const struct names *wanted)
+/* What is captured and not wanted. ret_count: how many tables that were. */
+static enum err take_out(sqlite3 *db, const struct names *wanted, size_t *ret_count, char *ret_why)
 {
+	struct names there = {.count = 0};
 	struct str spare[TABLES_MAX];
-	char why[CAPTURE_WHY_MAX] = "";
 	size_t count = 0;
-	for (size_t i = 0; i < there->count; i++)
-		if (!has(wanted, there->items[i]))
-			spare[count++] = there->items[i];
-	enum err err = count ? capture_drop(db, spare, count, why) : ERR_OK;
+	enum err err = captured(db, &there);
 	if (err)
-		log_warn("what captures tables that are no datasets any more is still in a database",
-			LOG_TEXT("database", path), LOG_TEXT("why", why));
+		snprintf(ret_why, LEFTOVERS_WHY_MAX, "%s", sqlite3_errmsg(db));
+	for (size_t i = 0; i < there.count; i++)
+		if (!has(wanted, there.items[i]))
+			spare[count++] = there.items[i];
+	if (!err && count)
+		err = capture_drop(db, spare, count, ret_why);
+	free_names(&there);
+	*ret_count = count;
+	return err;
+}
+
+/* A real path. It is known as long as something may be in it. */
+static bool look_at(const char *path, const struct names *wanted, char *ret_why)
+{
+	sqlite3 *db = NULL;
+	size_t count = 0;
+	enum err err = ERR_OK;
+	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL)) {
+		err = ERR_OVERLOADED;
+		snprintf(ret_why, LEFTOVERS_WHY_MAX, "%s", sqlite3_errmsg(db));
+	} else {
+		sqlite3_busy_timeout(db, BUSY_MS);
+		err = take_out(db, wanted, &count, ret_why);
+	}
+	sqlite3_close(db);
+	struct known_head known = {.seq = 0};
+	if (err)
+		log_warn(
+			"what captures tables that are no datasets any more is still in a database",
+			LOG_TEXT("database", path), LOG_TEXT("why", ret_why));
 	else if (count)
 		log_info("tables are no datasets any more: what captured them was taken out",
 			LOG_TEXT("database", path), LOG_INT("tables", (int64_t)count));
 	if (!err && !wanted->count)
 		heads_forget(str_of(path));
+	else if (err && !heads_known(str_of(path), &known))
+		heads_learn(str_of(path), &known);
+	return !err;
 }
 
-static void look_at(const char *path)
+bool leftovers_take(struct str database, char ret_why[LEFTOVERS_WHY_MAX])
 {
-	struct names wanted = {.count = 0}, there = {.count = 0};
-	sqlite3 *db = NULL;
-	needed(path, &wanted);
-	if (access(path, F_OK) && errno == ENOENT && !wanted.count)
-		heads_forget(str_of(path));
-	else if (!sqlite3_open_v2(
-			 path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL)) {
-		sqlite3_busy_timeout(db, BUSY_MS);
-		captured(db, &there);
-		take_out(db, path, &there, &wanted);
+	char real[PATH_MAX];
+	char *path = mem_copy(database);
+	struct names wanted = {.count = 0};
+	bool gone = true;
+	if (realpath(path, real)) {
+		needed(real, &wanted);
+		gone = look_at(real, &wanted, ret_why);
+	} else if (errno != ENOENT && errno != ENOTDIR) {
+		snprintf(ret_why, LEFTOVERS_WHY_MAX, "%s", strerror(errno));
+		gone = false;
 	}
-	sqlite3_close(db);
 	free_names(&wanted);
-	free_names(&there);
+	free(path);
+	return gone;
 }
 
 static void run(struct job *j)
@@ -121,7 +155,8 @@ static void run(struct job *j)
 	char *path;
 	(void)j;
 	for (size_t i = 0; (path = heads_next(&i));) {
-		look_at(path);
+		char why[LEFTOVERS_WHY_MAX] = "";
+		leftovers_take(str_of(path), why);
 		free(path);
 	}
 }

@@ -1,7 +1,8 @@
 // Datasets come and go: by commands, by the configuration, with the service running and without; what is wrong with one is
 // told before it is taken in; and nothing is left in a file that was let go.
 import assert from "node:assert/strict";
-import { mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { connect } from "../support/client.mjs";
@@ -136,6 +137,29 @@ describe("by commands", () => {
 		assert.ok(problem.length > 10);
 		assert.equal((await cli(server.data, "dataset", "verify", "proof")).code, 1);
 		await server.rpc("dataset.drop", { dataset: "proof" });
+	});
+
+	test("one in trouble is dropped all the same; what cannot be taken out now goes at the next start", async (t) => {
+		const [file, missing] = [database(), database()];
+		const before = schemaOf(file);
+		const troubled = await startServer({ t });
+		for (const [dataset, of] of [["todos", file], ["lost", missing]])
+			await troubled.rpc("dataset.add", { dataset, database: of, table: "todos", read: "1" });
+		rmSync(missing);
+		assert.deepEqual(await troubled.rpc("dataset.drop", { dataset: "lost" }), {});
+
+		const holder = spawn("sqlite3", [file], { stdio: ["pipe", "pipe", "inherit"] });
+		holder.stdin.write("BEGIN IMMEDIATE;\n.print held\n");
+		await new Promise((held) => holder.stdout.once("data", held));
+		const { left } = await troubled.rpc("dataset.drop", { dataset: "todos" });
+		assert.match(left, /locked/);
+		holder.stdin.end("ROLLBACK;\n.quit\n");
+		await new Promise((ended) => holder.once("close", ended));
+		assert.notEqual(schemaOf(file), before);
+		await troubled.stop();
+		const next = await startServer({ t, data: troubled.data });
+		await next.logged("no datasets any more");
+		assert.equal(schemaOf(file), before);
 	});
 
 	test("what is wrong is said before anything is done, with the field", async () => {
