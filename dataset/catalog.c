@@ -7,6 +7,7 @@
 #include "dataset/definition_text.h"
 #include "dataset/feed.h"
 #include "dataset/leftovers.h"
+#include "dataset/past.h"
 #include "dataset/rule_claims.h"
 #include "store/store.h"
 
@@ -172,6 +173,7 @@ static void on_tidings(struct post *p)
 	if (e && e->attached)
 		set_state(e, t->kind == TIDINGS_LIVE ? DATASET_LIVE : DATASET_TROUBLE);
 	pthread_mutex_unlock(&lock);
+	past_moved(t->definition->name);
 	feed_tidings(p);
 	if (told)
 		catalog_look_at_waits();
@@ -204,8 +206,10 @@ static void detach(struct entry *e)
 	e->moving = true;
 	set_state(e, DATASET_STARTING);
 	pthread_mutex_unlock(&lock);
-	if (!ending)
+	if (!ending) {
 		feed_dropped(str_of(name));
+		past_moved(str_of(name));
+	}
 	database_detach(&attached, drop, on_detached, name);
 }
 

@@ -21,6 +21,9 @@ int cli_jws_verify(int argc, char **argv);
 /* The result of token.verify {explain: true}, for people. */
 void cli_print_steps(const json_t *result);
 
+/* `dataset tail`, over the control socket; params: dataset, since?, follow? (no: ends at the newest change). cli_tail.c */
+int cli_tail(int fd, json_t *params);
+
 /* All of standard input but the newline at its end, at most max bytes; the caller frees it. NULL:
  * it is larger, or cannot be read; that has been said. */
 char *cli_read_input(unsigned long max);

@@ -160,6 +160,11 @@ static const struct command commands[] = {
 		"show a dataset: rules, state, log"},
 	{"dataset drop", "dataset.drop", "dataset", "NAME", {{0}}, NULL, NULL,
 		"end a dataset: its readers are told, and all of ours leaves the database"},
+	{"dataset tail", "dataset.changes", "dataset", "NAME",
+		{{"--since", "since", AS_TEXT, "from behind this seq on (from now on)"},
+			{"--no-follow", "follow", AS_NO,
+				"end at the newest change; without --since begin at the oldest"}},
+		NULL, NULL, "print each change as a line of JSON, and wait for more"},
 	{"dataset verify", "dataset.verify", "dataset", "NAME", {{0}}, NULL, NULL,
 		"replay the log against the table: nothing was missed"},
 	{"token mint", "token.mint", NULL, NULL,
@@ -525,7 +530,11 @@ static int carry_out(const struct line *l, const struct config *config)
 	find_service(&service, &why);
 	int fd = service.fd;
 	json_t *result = NULL;
-	if (fd >= 0)
+	bool tail = strcmp(l->command->words, "dataset tail") == 0;
+	int tailed = EXIT_REFUSED;
+	if (fd >= 0 && tail)
+		tailed = cli_tail(fd, l->params);
+	else if (fd >= 0)
 		result = ask_all(fd, l);
 	else
 		fprintf(stderr, "signalbox: %s", why.p ? why.p : "the service cannot be reached\n");
@@ -540,7 +549,7 @@ static int carry_out(const struct line *l, const struct config *config)
 		json_is_false(json_object_get(result, "ok"));
 	int code = refused ? EXIT_REFUSED : EXIT_DONE;
 	json_decref(result);
-	return code;
+	return tail ? tailed : code;
 }
 
 static int run(struct line *l, int argc, char **argv)

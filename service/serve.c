@@ -10,6 +10,7 @@
 #include "dataset/catalog.h"
 #include "dataset/feed.h"
 #include "dataset/heads.h"
+#include "dataset/past.h"
 #include "dataset/query.h"
 #include "dataset/write.h"
 #include "service/arrival.h"
@@ -89,12 +90,12 @@ static const struct worker_part *const all_parts[] = {&fetch_part, &outbox_part,
 	&backend_part, &audit_part, &withdrawn_part, &authn_part, &keys_part, &introspection_part,
 	&issuer_keys_part, &people_part, &presence_part, &room_watch_part, &signaling_part,
 	&retention_part, &meetings_part, &calls_part, &rpc_part, &heads_part, &catalog_part,
-	&feed_part, &session_part, &gate_part, &opening_part, &control_part, &event_stream_part,
-	&arrival_part, &listener_part, NULL};
+	&past_part, &feed_part, &session_part, &gate_part, &opening_part, &control_part,
+	&event_stream_part, &arrival_part, &listener_part, NULL};
 static const struct worker_part *const quiet_parts[] = {&fetch_part, &outbox_part, &backend_part,
 	&audit_part, &withdrawn_part, &authn_part, &keys_part, &introspection_part,
 	&issuer_keys_part, &people_part, &presence_part, &room_watch_part, &signaling_part,
-	&meetings_part, &calls_part, &rpc_part, &heads_part, &catalog_part, &feed_part,
+	&meetings_part, &calls_part, &rpc_part, &heads_part, &catalog_part, &past_part, &feed_part,
 	&session_part, &control_part, NULL};
 
 /* ---- the data directory ---- */
@@ -458,6 +459,7 @@ static void add_methods_and_routes(const struct config *c)
 	methods_add(catalog_admin_methods);
 	methods_add(query_methods);
 	methods_add(write_methods);
+	methods_add(past_methods);
 	methods_add(service_methods);
 	methods_add(withdrawn_methods);
 	methods_add(session_admin_methods);

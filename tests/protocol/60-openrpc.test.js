@@ -346,6 +346,7 @@ test("every method and every event is seen as described", async () => {
 	const other = await rea.call("dataset.subscribe", { dataset: "todos" });
 	await rea.call("dataset.unsubscribe", { sub: other.sub });
 	await rea.close();
+	await admin("dataset.changes", { dataset: "todos", since: "0" });
 	await admin("dataset.drop", { dataset: "todos" });
 
 	seen("in", JSON.stringify(await ida.next("ice.changed")), "ida");
