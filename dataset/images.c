@@ -259,7 +259,7 @@ static enum err make(struct reading *r, const struct layout *l, bool of_depend, 
 
 /* ---- finding them ---- */
 
-static bool same_columns(const struct layout *a, const struct layout *b)
+bool images_serve(const struct layout *a, const struct layout *b)
 {
 	if (a == b)
 		return true;
@@ -287,7 +287,7 @@ enum err images_of(struct reading *r, const struct layout *l, struct images **re
 	for (struct images *i = *reading_images(r); i; i = i->next) {
 		if (i->of_depend || i->layout->id != l->id)
 			continue;
-		if (same_columns(i->layout, l)) {
+		if (images_serve(i->layout, l)) {
 			*ret = i;
 			return ERR_OK;
 		}

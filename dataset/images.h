@@ -34,6 +34,8 @@ enum { IMAGES_SQL_MAX = 256 * 1024 }; /* of one statement's text */
 enum err images_of(struct reading *r, const struct layout *l, struct images **ret);
 /* The same for a table that rules look into, as it is in the transaction. ERR_NOT_FOUND: it is not captured. */
 enum err images_of_depend(struct reading *r, struct str table, struct images **ret);
+/* Whether the images of one layout are those of the other. */
+bool images_serve(const struct layout *a, const struct layout *b);
 void images_forget(struct images **list); /* all; the tables are made anew then */
 
 enum err images_clear(struct reading *r, struct images *i);

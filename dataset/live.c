@@ -11,7 +11,7 @@ struct live {
 	struct map shapes; /* by id */
 	struct source *sources;
 	struct watch **numbered; /* by number; NULL: free */
-	size_t numbers;
+	size_t numbers, lowest;  /* below it none is free */
 	int64_t equals_made;
 	uint64_t generation; /* of the reading, when the indexes were made */
 	struct slots seen;
@@ -31,7 +31,7 @@ struct live *live_new(struct reading *r)
 static struct source *own_source(struct live *l, const struct layout *layout)
 {
 	struct source *s = l->sources;
-	while (s && (s->of_depend || s->layout != layout))
+	while (s && (s->of_depend || !images_serve(s->layout, layout)))
 		s = s->next;
 	if (s)
 		return s;
@@ -98,7 +98,7 @@ static void drop_source(struct live *l, struct source *s)
 
 static int64_t take_number(struct live *l, struct watch *w)
 {
-	size_t n = 0;
+	size_t n = l->lowest;
 	while (n < l->numbers && l->numbered[n])
 		n++;
 	if (n == l->numbers) {
@@ -107,6 +107,7 @@ static int64_t take_number(struct live *l, struct watch *w)
 		memset(l->numbered + n, 0, (l->numbers - n) * sizeof(struct watch *));
 	}
 	l->numbered[n] = w;
+	l->lowest = n + 1;
 	return (int64_t)n;
 }
 
@@ -189,6 +190,8 @@ static void remove_watch(struct live *l, struct watch *w)
 			l->generation = UINT64_MAX;
 		w->equals->count--;
 		l->numbered[w->number] = NULL;
+		if ((size_t)w->number < l->lowest)
+			l->lowest = (size_t)w->number;
 	} else {
 		*(w->prev ? &w->prev->next : &source->plain) = w->next;
 		if (w->next)
