@@ -22,7 +22,8 @@ static struct database_options options = {.keep_ms = 7LL * 24 * 3600 * 1000,
 	.lag_max = 1000000,
 	.poll_ms = 250,
 	.readers = 2};
-static struct pool *pool;
+static struct pool *pool;    /* steps of readers */
+static struct pool *queries; /* what is asked once: so many of them keep no reader from going on */
 static pthread_cond_t one_has_ended = PTHREAD_COND_INITIALIZER; /* of the registry's lock */
 static atomic_bool abandoned;
 
@@ -44,7 +45,8 @@ struct database_options database_options(void)
 enum err databases_start(void)
 {
 	pool = pool_new("dataset-read", database_options().readers, POOL_QUEUE_MAX);
-	return pool ? ERR_OK : ERR_INTERNAL;
+	queries = pool_new("dataset-query", database_options().readers, POOL_QUEUE_MAX);
+	return pool && queries ? ERR_OK : ERR_INTERNAL;
 }
 
 /* ---- databases ---- */
@@ -154,6 +156,7 @@ void databases_stop(void)
 {
 	struct timespec until;
 	pool_free(&pool);
+	pool_free(&queries);
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += END_S;
 	pthread_mutex_lock(&registry_lock);
@@ -492,7 +495,7 @@ enum err database_read(struct read_job *j)
 	j->job.run = run_read;
 	j->job.done = read_done;
 	attached_ref(a);
-	enum err err = pool_run(pool, &j->job);
+	enum err err = pool_run(queries, &j->job);
 	if (!err)
 		return ERR_OK;
 	layout_unref((struct layout **)&j->layout);

@@ -111,7 +111,7 @@ struct write_job {
 };
 enum err database_write(struct write_job *j);
 
-/* The same in the pool, for reading: run() between reading_begin() and reading_end(); err is run()'s to set.
+/* The same in a pool, for reading, another than that of steps: run() between reading_begin() and reading_end(); err is run()'s to set.
  * ERR_OVERLOADED without run(): trouble, or the file is changing its form just now. */
 struct read_job {
 	struct job job;
@@ -128,7 +128,7 @@ struct database_options {
 	int64_t keep_ms, keep_bytes; /* of the log */
 	int64_t lag_max;             /* changes that a slow reader may hold pruning back */
 	unsigned poll_ms;            /* between looks without a wake */
-	int readers;                 /* threads of the pool */
+	int readers;                 /* threads of each pool */
 };
 void databases_configure(
 	const struct database_options *o); /* any time; readers count at the start */

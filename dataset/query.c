@@ -1,9 +1,13 @@
 #include "dataset/query.h"
 
+#include "core/clock.h"
 #include "core/mem.h"
 #include "dataset/catalog.h"
 
 #include <stdlib.h>
+
+/* For its turn: whoever asks has mostly gone then, and those behind it wait as well. */
+enum { QUERY_WAIT_MS = 3000 };
 
 struct query_params {
 	struct str dataset, where, columns, order, cursor, ranges;
@@ -15,6 +19,7 @@ struct query_call {
 	struct read_job job;
 	struct call *call;
 	struct definition *definition;
+	int64_t asked_at;
 	struct query_answer answer;
 };
 
@@ -23,6 +28,11 @@ static void run(struct read_job *job, struct reading *r)
 {
 	struct query_call *q = (struct query_call *)job;
 	const struct query_params *p = q->call->params;
+	if (clock_steady_ms() - q->asked_at > QUERY_WAIT_MS) {
+		job->err = wish_refuse(&q->answer.problem, ERR_OVERLOADED, "dataset_unavailable",
+			"", "too many queries wait");
+		return;
+	}
 	struct query_wish wish = {
 		.shape = {.where = p->where, .columns = p->columns, .order = p->order},
 		.cursor = p->cursor,
@@ -65,6 +75,7 @@ static void dataset_query(struct call *c)
 	q->job.done = done;
 	q->call = c;
 	q->definition = d;
+	q->asked_at = clock_steady_ms();
 	if (database_read(&q->job) == ERR_OK)
 		return;
 	catalog_unavailable(c);

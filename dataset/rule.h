@@ -21,7 +21,7 @@ enum {
 	RULE_PARAMS_MAX = 32, /* different ones */
 	RULE_PARAM_MAX = 35,  /* bytes of ":name" */
 	RULE_PLACES_MAX = 16, /* where it looks into tables */
-	RULE_DEPTH_MAX = 64,  /* brackets in brackets */
+	RULE_DEPTH_MAX = 24,  /* brackets in brackets: SQLite's parser has 100 levels for all */
 	RULE_WHY_MAX = 256,
 };
 
