@@ -40,7 +40,8 @@ static bool make(const char *path)
 		rc = SQLITE_CANTOPEN;
 	if (rc == SQLITE_OK)
 		rc = sqlite3_busy_timeout(db, BUSY_MS);
-	if (rc == SQLITE_OK)
+	if (rc == SQLITE_OK &&
+		sqlite3_exec(db, "SELECT 1 FROM board LIMIT 0", NULL, NULL, NULL) != SQLITE_OK)
 		rc = sqlite3_exec(db, schema, NULL, NULL, NULL);
 	if (rc != SQLITE_OK)
 		log_warn("the demo has no board", LOG_TEXT("file", path),

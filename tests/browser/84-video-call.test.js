@@ -1,52 +1,16 @@
 // docs/VIDEO-CALL.md, followed word for word: its commands are run and its files written in an empty folder,
 // and after the steps the app does what the page promises.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { appendFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { test } from "node:test";
-import { arrive, atEnd, until } from "../support/browser.mjs";
+import { arrive, until } from "../support/browser.mjs";
+import { run, signUp, steps } from "../support/following.mjs";
 import { binary, ownDirectory } from "../support/server.mjs";
 
 const PAGE = readFileSync(resolve(import.meta.dirname, "../../docs/VIDEO-CALL.md"), "utf8");
 const SITE = "http://localhost:8000/";
 const PASSWORD = "correct horse battery";
-
-/** What the page says to do, in order: {run} or {file, text, add}. */
-function steps() {
-	const all = [];
-	const block = /(?:\*\*(At the end of )?`([\w.]+)`\*\*[^\n`]*(?:`[^\n`]*`[^\n`]*)*\n\n)?```(\w+)\n(.*?)```/gs;
-	for (const [, add, file, language, text] of PAGE.matchAll(block)) {
-		if (language === "sh") all.push({ run: text.trim() });
-		else if (file) all.push({ file, text, add: Boolean(add) });
-		else assert.fail(`a block that is no file and no command:\n${text}`);
-	}
-	return all;
-}
-
-/** Runs a command of the page in the folder; one that goes on running is ended with the test. */
-function run(t, command, cwd, path) {
-	const child = spawn("bash", ["-c", `exec ${command}`], { cwd, env: { PATH: `${path}:${process.env.PATH}`, HOME: cwd } });
-	const said = { text: "" };
-	for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (said.text += text));
-	const ended = new Promise((done) => child.on("close", (code) => done(code)));
-	atEnd(t, async () => {
-		child.kill();
-		await ended;
-	});
-	return { said, ended };
-}
-
-async function signUp(person, name) {
-	await person.page.goto(SITE);
-	await person.page.waitForURL("**/oauth/**");
-	await person.page.getByRole("link", { name: /No account yet/ }).click();
-	await person.page.fill("[name=name]", name);
-	await person.page.fill("[name=password]", PASSWORD);
-	await person.page.click("button[type=submit]");
-	await person.page.waitForURL(`${SITE}**`);
-	await person.shown(person.page.getByText("Connected."), "the status");
-}
 
 const videos = (person, count) =>
 	person.until(`${count} pictures that move`, (n) => {
@@ -62,7 +26,7 @@ test("docs/VIDEO-CALL.md can be followed to the end", async (t) => {
 	mkdirSync(folder);
 	symlinkSync(resolve(binary), join(path, "signalbox"));
 	let clientId;
-	for (const { run: command, file, text, add } of steps()) {
+	for (const { run: command, file, text, add } of steps(PAGE)) {
 		if (command === "./dev build") continue; // it has been built
 		if (file) {
 			const filled = text.replace("PUT YOUR CLIENT ID HERE", clientId);
@@ -81,7 +45,10 @@ test("docs/VIDEO-CALL.md can be followed to the end", async (t) => {
 	const expected = [/favicon/, /Failed to load resource: .* 404/];
 	const [ann, bob, tablet, gast] = await Promise.all(["ann", "bob", "tablet", "gast"].map((name) => arrive(t, name, { expected })));
 	for (const one of [ann, bob, tablet, gast]) one.sites = [SITE, "http://localhost:8080/"];
-	await Promise.all([signUp(ann, "ann"), signUp(bob, "bob")]);
+	await Promise.all([ann, bob].map(async (one) => {
+		await signUp(one, SITE);
+		await one.shown(one.page.getByText("Connected."), "the status");
+	}));
 	await tablet.page.goto(SITE);
 	await tablet.page.fill("[name=name]", "bob");
 	await tablet.page.fill("[name=password]", PASSWORD);

@@ -35,9 +35,6 @@ export class Datasets {
 		this.#user = user ?? null;
 		connection.on("open", ({ resumed }) => this.#opened(resumed));
 		connection.on("status", () => this.#each((dataset) => dataset.connection()));
-		globalThis.document?.addEventListener("visibilitychange", () => {
-			if (document.visibilityState === "hidden") this.#each((dataset) => dataset.flush());
-		});
 	}
 
 	/** @param {string} name @param {import("./dataset.js").DatasetOptions} [options] @returns {Dataset} */
@@ -114,6 +111,7 @@ export class Datasets {
 			return;
 		}
 		this.#kept = kept;
+		globalThis.document?.addEventListener("visibilitychange", this.#hidden);
 		kept.heard = (message) => this.#each((dataset) => dataset.heard(message));
 		this.#each((dataset) => void dataset.begin(kept));
 	}
@@ -127,7 +125,13 @@ export class Datasets {
 		this.#subs.clear();
 		this.#kept?.close();
 		this.#kept = null;
+		globalThis.document?.removeEventListener("visibilitychange", this.#hidden);
 	}
+
+	/** The page may be gone next. */
+	#hidden = () => {
+		if (document.visibilityState === "hidden") this.#each((dataset) => dataset.flush());
+	};
 
 	/** @param {(dataset: Dataset) => void} work */
 	#each(work) {

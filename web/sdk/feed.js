@@ -240,8 +240,9 @@ export class Feed {
 
 	/** @param {SignalboxError} error */
 	#refused(error) {
-		this.error = error;
 		const final = FINAL.has(error.kind);
+		const told = final || error.kind === "overloaded";
+		this.error = told ? error : null;
 		this.#phase = final ? "refused" : "waiting";
 		if (NOT_FOR_US.has(error.kind)) {
 			this.#saving.drop();
@@ -250,7 +251,7 @@ export class Feed {
 		}
 		if (!final) this.#later(error.retryAfter);
 		this.#tellStatus();
-		if (final || error.kind === "overloaded") this.#tell("error", error);
+		if (told) this.#tell("error", error);
 	}
 
 	/** @param {number} seconds */
