@@ -1,6 +1,7 @@
 #include "service/datasets.h"
 
 #include "core/mem.h"
+#include "dataset/board.h"
 #include "dataset/catalog.h"
 #include "dataset/definition_text.h"
 #include "dataset/feed.h"
@@ -46,6 +47,16 @@ struct definition *config_definition(const struct config_dataset *from)
 	return made;
 }
 
+/* The demo's board, unless the operator has a dataset of that name. */
+static size_t add_board(const struct config *c, struct definition **list, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (str_is(list[i]->name, BOARD_DATASET))
+			return count;
+	list[count] = c->server.demo ? board_definition(c->data.directory) : NULL;
+	return count + (list[count] != NULL);
+}
+
 void datasets_configure(const struct config *c)
 {
 	size_t count = c->datasets.count;
@@ -60,6 +71,7 @@ void datasets_configure(const struct config *c)
 		.kept_bytes = c->limits.kept_bytes});
 	for (size_t i = 0; i < count; i++)
 		list[i] = config_definition(&c->datasets.items[i]);
+	count = add_board(c, list, count);
 	catalog_configure(list, count);
 	for (size_t i = 0; i < count; i++)
 		definition_unref(&list[i]);
