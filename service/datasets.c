@@ -47,14 +47,28 @@ struct definition *config_definition(const struct config_dataset *from)
 	return made;
 }
 
-/* The demo's board, unless the operator has a dataset of that name. */
-static size_t add_board(const struct config *c, struct definition **list, size_t count)
+/* ---- the board of the demo ---- */
+
+static struct definition *board; /* NULL: there is none */
+
+void datasets_begin(const struct config *c)
+{
+	board = c->server.demo ? board_definition(c->data.directory) : NULL;
+}
+
+void datasets_finish(void)
+{
+	definition_unref(&board);
+}
+
+/* Unless the operator has a dataset of that name. */
+static size_t add_board(struct definition **list, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		if (str_is(list[i]->name, BOARD_DATASET))
 			return count;
-	list[count] = c->server.demo ? board_definition(c->data.directory) : NULL;
-	return count + (list[count] != NULL);
+	list[count] = board ? definition_ref(board) : NULL;
+	return count + (board != NULL);
 }
 
 void datasets_configure(const struct config *c)
@@ -71,7 +85,7 @@ void datasets_configure(const struct config *c)
 		.kept_bytes = c->limits.kept_bytes});
 	for (size_t i = 0; i < count; i++)
 		list[i] = config_definition(&c->datasets.items[i]);
-	count = add_board(c, list, count);
+	count = add_board(list, count);
 	catalog_configure(list, count);
 	for (size_t i = 0; i < count; i++)
 		definition_unref(&list[i]);

@@ -9,3 +9,6 @@ struct definition *config_definition(const struct config_dataset *from);
 
 /* Hands dataset/ all that the configuration says of it: at the start, and while the workers pause. */
 void datasets_configure(const struct config *c);
+/* Around all that: what the demo needs, in a process that listens. */
+void datasets_begin(const struct config *c);
+void datasets_finish(void);

@@ -575,8 +575,10 @@ static enum err prepare(const struct serve_options *o, struct buf *why)
 	return err;
 }
 
-static enum err load_datasets(struct buf *why)
+static enum err load_datasets(const struct serve_options *o, struct buf *why)
 {
+	if (o->listen)
+		datasets_begin(o->config);
 	enum err err = heads_load(why);
 	err = err ? err : catalog_load(why);
 	if (!err && (err = databases_start()))
@@ -588,6 +590,7 @@ static void forget_datasets(void)
 {
 	catalog_finish();
 	heads_finish();
+	datasets_finish();
 }
 
 /* From where the process before left it. */
@@ -619,7 +622,7 @@ enum err serve_start(const struct serve_options *o, struct buf *why)
 	if (err)
 		goto close_all;
 	err = start_tokens(config, why);
-	err = err ? err : load_datasets(why);
+	err = err ? err : load_datasets(o, why);
 	if (err)
 		goto stop_issuer;
 	serve_configure(config);

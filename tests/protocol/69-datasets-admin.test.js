@@ -6,7 +6,7 @@ import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { connect } from "../support/client.mjs";
-import { ownDirectory, run, startServer } from "../support/server.mjs";
+import { ownDirectory, run, startServer as start } from "../support/server.mjs";
 import { rows, schemaOf, sqlite } from "../support/sqlite.mjs";
 import { within } from "../support/within.mjs";
 
@@ -19,6 +19,9 @@ const TABLES = `
 	CREATE INDEX todos_by_owner ON todos (owner);
 	CREATE TRIGGER own AFTER DELETE ON todos BEGIN DELETE FROM members WHERE team = old.team; END;
 	INSERT INTO todos (title, owner) VALUES ('one', 'ann'), ('two', 'bob');`;
+
+/** Without the demo, whose board would be one more dataset. */
+const startServer = (options) => start({ args: ["--server.demo=false"], ...options });
 
 const folder = ownDirectory();
 let files = 0;
