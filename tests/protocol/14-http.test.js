@@ -399,8 +399,8 @@ test("/v1/rpc: answers that are too large together are said to be", async () => 
 	const batch = Array.from({ length: 100 }, (_, id) => ({ jsonrpc: "2.0", id, method: "rpc.discover", params: {} }));
 	const { status, json } = await rpc(batch);
 	assert.deepEqual([status, json.error.code, json.error.data.limit], [200, -32013, 256 * 1024]);
-	const fewer = await rpc(batch.slice(0, 2));
-	assert.equal(fewer.json.length, 2);
+	const fewer = await rpc(batch.slice(0, 1));
+	assert.equal(fewer.json.length, 1);
 });
 
 test("a POST to where there is nothing to post is 405, whatever its body", async () => {
