@@ -179,7 +179,8 @@ static bool take_ensured(struct tail *t, struct ensured *one)
 	if (a->leaving)
 		return true;
 	if (one->err) {
-		dataset_fails(t, a, one->why, "mend the table, or drop the dataset");
+		dataset_fails(
+			t, a, one->why, "mend the table or the definition, or drop the dataset");
 		return false;
 	}
 	layout_unref(&a->made);

@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "dataset/rule.h"
 #include "store/trouble.h"
 
 #include <assert.h>
@@ -130,12 +131,25 @@ static enum err look_at_table(sqlite3 *db, struct ensured *one, struct layout **
 	return capture_layout(db, d->table, d->key, d->key_count, ret, one->why);
 }
 
+/* A column that is called otherwise now would not be hidden any more, and a rule may mean another one. */
+static enum err look_at_rules(sqlite3 *db, struct ensured *one, const struct layout *l)
+{
+	struct str field = STR("");
+	char why[RULE_WHY_MAX] = "";
+	enum err err = rules_check(one->attached->definition, db, l, &field, why);
+	if (err)
+		snprintf(one->why, sizeof(one->why), "`" STR_FMT "` does not fit the table: %s",
+			STR_ARG(field), why);
+	return err;
+}
+
 /* Everything that it needs is there, and can be captured. */
 static enum err look_at_tables(sqlite3 *db, struct ensured *one)
 {
 	const struct definition *d = one->attached->definition;
 	struct layout *l = NULL;
 	enum err err = look_at_table(db, one, &l);
+	err = err ? err : look_at_rules(db, one, l);
 	layout_unref(&l);
 	for (size_t i = 0; i < d->depend_count && !err; i++) {
 		err = capture_layout(db, d->depends[i], NULL, 0, &l, one->why);

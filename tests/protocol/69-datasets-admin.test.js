@@ -282,6 +282,27 @@ test("by the configuration: a reload brings, changes and takes away what has cha
 	assert.deepEqual(rows(stays, "SELECT count(*) AS n FROM _sb_c1"), [{ n: 1 }]);
 });
 
+test("one whose definition does not fit its table is in trouble, at the start and when the table changes", async (t) => {
+	const file = database();
+	const datasets = [
+		{ name: "bad", database: file, table: "todos", read: "ownr = :user" },
+		{ name: "good", database: file, table: "todos", read: "1", hide: ["pay"] },
+	];
+	const strict = await startServer({ t, config: { datasets } });
+	await live(strict, "good");
+	const inTrouble = (dataset) => until(() => strict.rpc("dataset.show", { dataset }), ({ state }) => state === "trouble", "the trouble");
+	assert.match((await inTrouble("bad")).trouble.what, /`read` does not fit the table: .*ownr/);
+	// what was hidden must not come to light under another name
+	const ann = await connect(strict, { user: "ann", scope: "datasets:read" });
+	sqlite(file, "ALTER TABLE todos RENAME COLUMN pay TO wages");
+	assert.match((await inTrouble("good")).trouble.what, /`hide` does not fit the table: .*pay/);
+	await assert.rejects(ann.call("dataset.query", { dataset: "good" }), { reason: "dataset_unavailable" });
+	sqlite(file, "ALTER TABLE todos RENAME COLUMN wages TO pay");
+	await live(strict, "good");
+	assert.deepEqual((await ann.call("dataset.query", { dataset: "good" })).columns, ["id", "title", "owner", "team"]);
+	await ann.close();
+});
+
 test("what is no dataset any more at the next start is taken out of its file then, and nothing else", async (t) => {
 	const [one, both] = [database(), database()];
 	const was = schemaOf(one);
