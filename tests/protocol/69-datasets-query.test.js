@@ -86,6 +86,14 @@ describe("what is seen", () => {
 		sqlite(file, "DELETE FROM members WHERE user = 'ann' AND list = 3");
 	});
 
+	test("of a view, too, with pages by its key", async () => {
+		sqlite(file, "CREATE VIEW lists AS SELECT list, count(*) AS n, max(title) AS last FROM todos GROUP BY list;");
+		await server.rpc("dataset.add", { dataset: "lists", database: file, table: "lists", key: ["list"], depends: ["todos"], read: "list IN (SELECT list FROM todos WHERE owner = :user)" });
+		const found = await pages(bob, { dataset: "lists", limit: 1, columns: ["n"] });
+		assert.deepEqual(found.map(({ rows }) => rows), [[[2, 1]], [[2, 2]]]);
+		await server.rpc("dataset.drop", { dataset: "lists" });
+	});
+
 	test("chosen columns, with the key behind them; counting", async () => {
 		const page = await ann.call("dataset.query", { dataset: "todos", columns: ["TITLE", "due"], limit: 1, count: true });
 		assert.deepEqual([page.columns, page.rows, page.count], [["title", "due", "id"], [["Milk", 1.5, 1]], 3]);
