@@ -161,7 +161,7 @@ static void on_checked(struct job *j)
 	free_adding(a);
 }
 
-static void run_add(struct call *c)
+static void add_now(struct call *c)
 {
 	struct definition_problem problem;
 	struct definition *d = NULL;
@@ -191,6 +191,12 @@ static void run_add(struct call *c)
 	catalog_put(d->name, &(struct definition *){NULL});
 	free_adding(a);
 	call_refuse(c, ERR_OVERLOADED, .retry_after = OVERLOADED_RETRY_S);
+}
+
+/* One of this name that is just going is waited for. */
+static void run_add(struct call *c)
+{
+	catalog_when_settled(c, ((const struct definition_words *)c->params)->dataset, add_now);
 }
 
 /* ---- dataset.drop ---- */
