@@ -447,7 +447,7 @@ enum err live_step(struct live *l, int64_t from, int64_t upto,
 	void *context, bool *ret_leap)
 {
 	enum err err = look(l, from, upto);
-	bool leap = err == ERR_TOO_LARGE || err == ERR_TIMEOUT;
+	bool leap = err && err != ERR_OVERLOADED;
 	while (l->concerned) {
 		struct live_shape *s = l->concerned;
 		l->concerned = s->next_concerned;

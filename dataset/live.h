@@ -24,9 +24,9 @@ void live_remove(struct live *l, const struct shape *s); /* one that is not ther
 
 /* The changes of (from, upto] in the transaction that is open. told() is called for each shape that they concern, with
  * the ops of its message ("{…},{…}"; several parts when they are large; no part for notify), and, of a window, what its
- * readers have behind them. ret_leap: too much at once, or it took too long; nothing was told, readers catch up by steps,
- * and what windows have is unknown until live_add() says it anew. With any error nothing was told either: the same range
- * can be tried again. */
+ * readers have behind them. ret_leap: too much at once, or it took too long, or one of the shapes cannot be read (any
+ * more); nothing was told, readers catch up by steps, each for itself, and what windows have is unknown until live_add()
+ * says it anew. ERR_OVERLOADED: the database is in trouble; nothing was told, the same range can be tried again. */
 enum err live_step(struct live *l, int64_t from, int64_t upto,
 	void (*told)(void *context, const struct shape *s, const struct str *parts,
 		size_t part_count, const struct window *have),

@@ -4,6 +4,7 @@
 #include "core/log.h"
 #include "core/map.h"
 #include "core/mem.h"
+#include "dataset/harmless.h"
 #include "dataset/images.h"
 #include "dataset/rule.h"
 #include "store/trouble.h"
@@ -16,7 +17,7 @@
  * is written is the authorizer's matter. */
 
 enum {
-	BUSY_MS = 250,
+	BUSY_MS = 100, /* the caller tries again */
 	PROGRESS_STEPS =
 		1000, /* of SQLite's machine between two looks at the clock: below 0.1 ms */
 	LIKE_PATTERN_MAX = 256,
@@ -363,7 +364,8 @@ static enum err set_up(struct reading *r, const char *path)
 	sqlite3_db_config(r->handle, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
 	sqlite3_db_config(r->handle, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
 	sqlite3_limit(r->handle, SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LIKE_PATTERN_MAX);
-	if (sqlite3_exec(r->handle, set_up_sql, NULL, NULL, NULL) != SQLITE_OK)
+	if (sqlite3_exec(r->handle, set_up_sql, NULL, NULL, NULL) != SQLITE_OK ||
+		harmless_functions(r->handle) != SQLITE_OK)
 		return reading_failed(r);
 	sqlite3_db_config(r->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	sqlite3_set_authorizer(r->handle, authorize, r->own);

@@ -461,39 +461,70 @@ static enum err take(struct step *st)
 	return err;
 }
 
-/* The columns that the shape was made for are those that are captured. */
-static enum err layout_stands(struct reading *r, const struct layout *l, bool *ret)
+/* A row of _sb_tables. ERR_NOT_FOUND: not captured. */
+static enum err captured(
+	struct reading *r, const struct layout *l, int64_t *version, int64_t *since)
 {
 	sqlite3_stmt *stmt = NULL;
-	*ret = true;
-	if (l->view)
-		return ERR_OK;
 	enum err err = reading_statement(
-		r, STR("SELECT version FROM main._sb_tables WHERE id = @i"), &stmt);
+		r, STR("SELECT version, since FROM main._sb_tables WHERE id = @i"), &stmt);
 	if (err)
 		return err;
 	sqlite3_bind_int64(stmt, 1, l->id);
 	int rc = sqlite3_step(stmt);
-	*ret = rc == SQLITE_ROW && sqlite3_column_int64(stmt, 0) == l->version;
-	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-		err = reading_failed(r);
+	if (rc == SQLITE_ROW) {
+		*version = sqlite3_column_int64(stmt, 0);
+		*since = sqlite3_column_int64(stmt, 1);
+	} else {
+		err = rc == SQLITE_DONE ? ERR_NOT_FOUND : reading_failed(r);
+	}
 	reading_release(stmt);
+	return err;
+}
+
+/* The columns that the shape was made for are those that are captured. ERR_NOT_FOUND: they are not. */
+static enum err layout_stands(struct reading *r, const struct layout *l)
+{
+	int64_t version = 0, since = 0;
+	if (l->view)
+		return ERR_OK;
+	enum err err = captured(r, l, &version, &since);
+	return !err && version != l->version ? ERR_NOT_FOUND : err;
+}
+
+/* All that has happened since in a table that the rule looks into, or a view stands on, is in its log. ERR_NOT_FOUND: it
+ * may not be. */
+static enum err depend_stands(struct step *st, struct str depend)
+{
+	struct images *images = NULL;
+	int64_t version = 0, since = 0;
+	enum err err = images_of_depend(st->r, depend, &images);
+	if (!err)
+		err = captured(st->r, images->layout, &version, &since);
+	return !err && st->at->seq >= 0 && since > st->at->seq ? ERR_NOT_FOUND : err;
+}
+
+static enum err depends_stand(struct step *st)
+{
+	const struct shape *s = st->s;
+	enum err err = ERR_OK;
+	for (size_t i = 0; i < s->delta_count && !err; i++)
+		err = depend_stands(st, s->deltas[i].depend);
+	for (size_t i = 0; s->layout->view && i < s->definition->depend_count && !err; i++)
+		err = depend_stands(st, s->definition->depends[i]);
 	return err;
 }
 
 static enum err must_reset(struct step *st, enum step_reset *ret)
 {
 	const struct head *head = reading_head(st->r);
-	bool stands = false;
-	enum err err = layout_stands(st->r, st->s->layout, &stands);
-	if (!err && !stands)
-		*ret = RESET_SCHEMA;
-	else if (st->at->seq > head->seq)
+	enum err err = layout_stands(st->r, st->s->layout);
+	if (!err)
+		err = depends_stand(st);
+	if (st->at->seq > head->seq)
 		*ret = RESET_EPOCH;
 	else if (st->at->seq >= 0 && st->at->seq < head->floor)
 		*ret = RESET_PRUNED;
-	else
-		*ret = RESET_NONE;
 	return err;
 }
 
