@@ -143,6 +143,8 @@ static void tell_slowest(struct feed *f)
 static void ring_beat(struct alarm *a)
 {
 	struct feed *f = (struct feed *)(void *)((char *)a - offsetof(struct feed, beat));
+	if (here.draining)
+		return;
 	tell_slowest(f);
 	if (!f->flows.count)
 		return;
@@ -452,11 +454,14 @@ const struct worker_part feed_part = {.name = "feed",
 
 /* ---- from one process to the next ---- */
 
+/* The databases are let go of behind it. */
 static void save(struct buf *out)
 {
-	const struct feed *f;
-	for (size_t i = 0; (f = map_next(&here.feeds, &i));)
+	struct feed *f;
+	for (size_t i = 0; (f = map_next(&here.feeds, &i));) {
 		feed_records_save(f, out);
+		f->attached = NULL;
+	}
 	here.sealed = true;
 }
 

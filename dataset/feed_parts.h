@@ -142,7 +142,7 @@ struct reader {
 	uint64_t credit, sent; /* messages since subscribe */
 	bool snapshot;         /* so it was answered */
 	struct step_result *held;
-	size_t held_next;
+	size_t held_next, held_bytes;
 	struct stepping *stepping;
 	struct reader *next_stepping;
 };
@@ -168,7 +168,9 @@ void reader_go(struct reader *r);
 bool reader_may(const struct reader *r, size_t messages);
 void reader_sent(struct reader *r, size_t messages, size_t bytes); /* they have been */
 void reader_stand(struct reader *r, const struct standing_at *at); /* copies */
-void reader_hold(struct reader *r, struct step_result *result);
+/* What it cannot be sent yet. False: too much is held already, and it was reset and freed. */
+bool reader_hold(struct reader *r, struct step_result *result);
+void reader_put_down(struct reader *r);
 /* A live one that is not told what the others are: it goes on from where it is. */
 void reader_behind(struct reader *r);
 /* Told why, and freed. */

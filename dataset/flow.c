@@ -359,11 +359,14 @@ static void deliver(
 static void set_aside(const struct party *p, struct step_result *result)
 {
 	for (size_t i = p->able; i < p->count; i++) {
-		if (p->list[i]->flow->shape->notify)
-			reader_stand(p->list[i], &result->next);
-		else
-			reader_hold(p->list[i], result);
-		reader_go(p->list[i]);
+		struct reader *r = p->list[i];
+		if (r->outlet->away)
+			continue; /* it takes the step again when its client is back */
+		if (r->flow->shape->notify)
+			reader_stand(r, &result->next);
+		else if (!reader_hold(r, result))
+			continue;
+		reader_go(r);
 	}
 }
 

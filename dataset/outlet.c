@@ -132,4 +132,7 @@ void outlet_connected(struct addr addr, bool yes)
 	o->away = !yes;
 	if (yes)
 		go_on(o);
+	else
+		for (struct reader *r = o->readers; r; r = r->next_of_outlet)
+			reader_put_down(r);
 }

@@ -6,6 +6,8 @@
 
 #include <assert.h>
 
+enum { HELD_BYTES_MAX = 64 << 20 };
+
 struct standing_at standing_copy(const struct standing_at *at)
 {
 	struct standing_at copy = *at;
@@ -53,10 +55,14 @@ struct reader *reader_new(struct flow *w, struct outlet *o, const struct standin
 	return r;
 }
 
+/* What all readers of this worker hold, counted for each of them. */
+static _Thread_local size_t all_held;
+
 static void let_go(struct reader *r)
 {
+	all_held -= r->held_bytes;
+	r->held_bytes = r->held_next = 0;
 	step_result_unref(&r->held);
-	r->held_next = 0;
 }
 
 void reader_free(struct reader **reader)
@@ -104,11 +110,30 @@ void reader_sent(struct reader *r, size_t messages, size_t bytes)
 
 /* ---- what waits ---- */
 
-void reader_hold(struct reader *r, struct step_result *result)
+bool reader_hold(struct reader *r, struct step_result *result)
 {
+	size_t bytes = 0;
+	for (size_t i = 0; i < result->count; i++)
+		bytes += result->messages[i].body.n;
+	if (all_held + bytes > HELD_BYTES_MAX) {
+		reader_reset(r, RESET_OVERFLOW);
+		return false;
+	}
 	r->held = step_result_ref(result);
 	r->held_next = 0;
+	r->held_bytes = bytes;
+	all_held += bytes;
 	r->state = READER_HOLDING;
+	return true;
+}
+
+/* Its session is away: it takes the step again when it is back, from where it stands. */
+void reader_put_down(struct reader *r)
+{
+	if (r->state != READER_HOLDING)
+		return;
+	let_go(r);
+	r->state = READER_FAR;
 }
 
 /* All changes of the step are told: the position has moved, and a page that follows is one of then. */

@@ -156,7 +156,7 @@ void database_slowest(struct attached *a, int64_t seq)
 	(void)a, (void)seq;
 }
 
-static void add(struct step_result *r, int kind, struct buf *body)
+static void add(struct step_result *r, enum step_kind kind, struct buf *body)
 {
 	size_t n = body->n;
 	r->messages = mem_resize(r->messages, r->count + 1, sizeof(*r->messages));
