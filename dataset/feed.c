@@ -360,13 +360,17 @@ void feed_ack(struct post *post)
 
 /* ---- the worker ---- */
 
+bool feed_allows(const struct feed *f, const struct principal *who)
+{
+	return who->scopes & SCOPE_DATASETS_READ && principal_sees_dataset(who, f->name);
+}
+
 bool feed_sees(const struct feed *f, const struct principal *who, const struct shape_wish *wish,
 	const char *shape)
 {
 	struct shape *s = NULL;
 	struct wish_problem why = {0};
-	if (!(who->scopes & SCOPE_DATASETS_READ) || !principal_sees_dataset(who, f->name) ||
-		shape_new(wish, f->definition, f->layout, who, &s, &why))
+	if (!feed_allows(f, who) || shape_new(wish, f->definition, f->layout, who, &s, &why))
 		return false;
 	bool same = strcmp(s->id, shape) == 0;
 	shape_unref(&s);

@@ -73,6 +73,8 @@ struct feed {
 };
 
 struct feed *feed_for(struct str dataset); /* found, or made */
+/* Whether the token allows them to read it at all. */
+bool feed_allows(const struct feed *f, const struct principal *who);
 /* Whether the wish still means this shape for them, of a feed that has been live. */
 bool feed_sees(const struct feed *f, const struct principal *who, const struct shape_wish *wish,
 	const char *shape);

@@ -181,9 +181,13 @@ void feed_answer(struct feed *f, struct call *c)
 	struct resume resume = {0};
 	struct shape *s = NULL;
 	int64_t seq = -1;
+	/* what its session may do now: another token may have come while it waited */
+	const struct principal *who = outlet_for(c->from, c->who)->who;
 	enum err err = read_resume(p, &resume, &seq, &problem.why);
+	if (!err && !feed_allows(f, who))
+		err = ERR_FORBIDDEN;
 	if (!err)
-		err = shape_new(&wish, f->definition, f->layout, c->who, &s, &problem);
+		err = shape_new(&wish, f->definition, f->layout, who, &s, &problem);
 	if (err)
 		refuse(c, err, &problem.why);
 	else

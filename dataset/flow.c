@@ -123,6 +123,7 @@ static void count(struct flow *w, size_t messages, size_t bytes)
 	for (struct reader *r = w->readers; r; r = r->next)
 		if (r->state == READER_LIVE)
 			reader_sent(r, messages, bytes);
+	metric_add(METRIC_DATASET_MESSAGES, (int64_t)(messages * w->live_count));
 }
 
 static void keep_window(struct flow *w, const struct window *have)
@@ -353,6 +354,7 @@ static void deliver(
 	audience_unref(&to);
 	for (size_t i = 0; i < p->able; i++)
 		reader_sent(p->list[i], messages, bytes);
+	metric_add(METRIC_DATASET_MESSAGES, (int64_t)(messages * p->able));
 }
 
 /* Those who can not be sent all of it. A step of notify is nothing but its end. */

@@ -14,6 +14,7 @@ enum {
 };
 
 static size_t kept_messages_max = 1024, kept_bytes_max = 1 << 20;
+static unsigned configured; /* how often */
 static _Thread_local struct map outlets;
 
 /* Half of what a session keeps, shared by all workers. */
@@ -29,6 +30,7 @@ void outlets_configure(size_t kept_messages, size_t kept_bytes)
 {
 	kept_messages_max = kept_messages;
 	kept_bytes_max = kept_bytes;
+	configured++;
 }
 
 struct outlet *outlet_find(struct addr addr)
@@ -69,9 +71,16 @@ void outlets_stop(void)
 
 bool outlet_is_open(const struct outlet *o)
 {
-	return !o->away &&
-		o->messages < window(kept_messages_max, WINDOW_MESSAGES, WINDOW_MESSAGES_MAX) &&
-		o->bytes < window(kept_bytes_max, WINDOW_BYTES, WINDOW_BYTES_MAX);
+	static _Thread_local struct {
+		unsigned of;
+		size_t messages, bytes;
+	} here;
+	if (!here.messages || here.of != configured) {
+		here.of = configured;
+		here.messages = window(kept_messages_max, WINDOW_MESSAGES, WINDOW_MESSAGES_MAX);
+		here.bytes = window(kept_bytes_max, WINDOW_BYTES, WINDOW_BYTES_MAX);
+	}
+	return !o->away && o->messages < here.messages && o->bytes < here.bytes;
 }
 
 static void go_on(struct outlet *o)

@@ -104,7 +104,6 @@ bool reader_may(const struct reader *r, size_t messages)
 void reader_sent(struct reader *r, size_t messages, size_t bytes)
 {
 	r->sent += messages;
-	metric_add(METRIC_DATASET_MESSAGES, (int64_t)messages);
 	outlet_sent(r->outlet, messages, bytes);
 }
 
@@ -154,6 +153,7 @@ static void send_held(struct reader *r)
 		size_t bytes = f->size;
 		addr_send(r->outlet->addr, f);
 		reader_sent(r, 1, bytes);
+		metric_add(METRIC_DATASET_MESSAGES, 1);
 		if (change && (i + 1 == held->count || held->messages[i + 1].kind != STEP_CHANGE))
 			group_told(r);
 	}

@@ -131,7 +131,7 @@ describe("one service", () => {
 	const small = database(many(400));
 	const other = database(many(3));
 	const wide = database(many(2));
-	let server, ann;
+	let server, ann, quiet;
 
 	before(async () => {
 		server = await startServer({
@@ -151,6 +151,8 @@ describe("one service", () => {
 			},
 		});
 		ann = await connect(server, { user: "ann" });
+		quiet = await reader(await connect(server, { user: "bob" }), { dataset: "small", where: ["=", "owner", "nobody"] });
+		await quiet.whole();
 	});
 	after(() => server.stop());
 
@@ -390,6 +392,14 @@ describe("one service", () => {
 		await assert.rejects(narrow.call("dataset.subscribe", { dataset: "other" }), { reason: "no_such_dataset" });
 		await narrow.call("dataset.subscribe", { dataset: "small" });
 		await narrow.close();
+	});
+
+	test("whoever nothing concerned is told after some seconds how far it is, all the same", async () => {
+		await quiet.until(({ told }) => told > 1);
+		assert.ok(BigInt(quiet.view.at) > 100n);
+		assert.equal(quiet.view.rows.size, 0);
+		assert.ok(quiet.messages <= 5, `${quiet.messages} messages`);
+		await quiet.client.close();
 	});
 
 	test("a session's end is the end of its subscriptions", async () => {
