@@ -8,7 +8,7 @@
 
 /* SQLite's own function is asked on a connection that has nothing else. */
 
-enum { ARGS_MAX = 8, SQL_MAX = 128 };
+enum { ARGS_MAX = 8, SQL_MAX = 128, PATTERN_MAX = 256 };
 
 struct harmless {
 	const char *call; /* its name */
@@ -35,13 +35,15 @@ static sqlite3_stmt *statement(struct harmless *h, int count)
 	char sql[SQL_MAX];
 	if (count > ARGS_MAX)
 		return NULL;
-	if (!h->own)
+	if (!h->own) {
 		sqlite3_open_v2(":memory:", &h->own,
 			SQLITE_OPEN_READWRITE | SQLITE_OPEN_MEMORY | SQLITE_OPEN_NOMUTEX, NULL);
+		sqlite3_limit(h->own, SQLITE_LIMIT_LIKE_PATTERN_LENGTH, PATTERN_MAX);
+	}
 	if (!h->by_count[count]) {
 		write_call(h, count, sql);
-		sqlite3_prepare_v3(h->own, sql, -1, SQLITE_PREPARE_PERSISTENT,
-			&h->by_count[count], NULL);
+		sqlite3_prepare_v3(
+			h->own, sql, -1, SQLITE_PREPARE_PERSISTENT, &h->by_count[count], NULL);
 	}
 	return h->by_count[count];
 }
@@ -81,7 +83,8 @@ int harmless_functions(sqlite3 *db)
 		int count;
 		bool infix;
 	} rows[] = {{"abs", 1, false}, {"json_extract", -1, false}, {"json_array_length", 1, false},
-		{"json_array_length", 2, false}, {"->", 2, true}, {"->>", 2, true}};
+		{"json_array_length", 2, false}, {"->", 2, true}, {"->>", 2, true},
+		{"like", 2, false}, {"like", 3, false}, {"glob", 2, false}};
 	int rc = SQLITE_OK;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows) && rc == SQLITE_OK; i++) {
 		struct harmless *h = mem_new(struct harmless);

@@ -1,5 +1,5 @@
 /* harmless.h: functions that rules may call, on a connection where a row must not make a statement fail: where SQLite's
- * own would (JSON that is none, a number without a positive twin), these give NULL. Or anybody who can write a row could
+ * own would (JSON that is none, a number without a positive twin, a pattern that takes long), these give NULL. Or anybody who can write a row could
  * keep all others from reading.
  *
  * Thread: the connection's. */

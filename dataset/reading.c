@@ -20,7 +20,6 @@ enum {
 	BUSY_MS = 100, /* the caller tries again */
 	PROGRESS_STEPS =
 		1000, /* of SQLite's machine between two looks at the clock: below 0.1 ms */
-	LIKE_PATTERN_MAX = 256,
 };
 
 enum control { BEGIN, COMMIT, ROLLBACK, HEAD, COOKIE, CONTROLS };
@@ -363,7 +362,6 @@ static enum err set_up(struct reading *r, const char *path)
 	sqlite3_db_config(r->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
 	sqlite3_db_config(r->handle, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
 	sqlite3_db_config(r->handle, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
-	sqlite3_limit(r->handle, SQLITE_LIMIT_LIKE_PATTERN_LENGTH, LIKE_PATTERN_MAX);
 	if (sqlite3_exec(r->handle, set_up_sql, NULL, NULL, NULL) != SQLITE_OK ||
 		harmless_functions(r->handle) != SQLITE_OK)
 		return reading_failed(r);

@@ -302,17 +302,20 @@ static void a_row_that_a_rule_fails_for_is_not_seen(void **state)
 {
 	(void)state;
 	const struct wish wish = {.table = "todos",
-		.read = "json_extract(title, '$.owner') = :user OR title ->> 'all' OR abs(n) = 1",
+		.read = "json_extract(title, '$.owner') = :user OR title ->> 'all' OR abs(n) = 1 "
+			"OR "
+			"'x' LIKE title OR 'x' GLOB title",
 		.user = "ann",
 		.oracle = "CASE WHEN json_valid(title) THEN title ->> 'owner' = 'ann' OR title ->> "
 			  "'all' "
-			  "END OR n = -1"};
+			  "END OR n = -1 OR (length(title) < 257 AND 'x' LIKE title)"};
 	struct reading *reading = open_reading();
 	struct live *live = live_new(reading);
 	struct reader *r = new_reader(&wish, 0);
 	run("INSERT INTO todos(id, title) VALUES(1, '{\"owner\":\"ann\"}'), (2, 'no json'), "
 	    "(3, '{\"owner\":\"bob\"}'), (4, '{\"all\":1}')");
 	run("INSERT INTO todos(id, n) VALUES(5, -9223372036854775808), (6, -1)");
+	run("INSERT INTO todos(id, title) VALUES(7, hex(zeroblob(200))), (8, 'X')");
 	note(r);
 	step(reading, r);
 	compare(r);
