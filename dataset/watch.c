@@ -1,5 +1,6 @@
 #include "dataset/watch.h"
 
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "store/trouble.h"
@@ -24,7 +25,10 @@
 #define LOOK_AGAIN_LAST (10 * MS)
 #define LOOK_AGAIN_FOR (250 * MS) /* behind the last write that was seen */
 
-enum { STORM = 32 }; /* writes that were no commit, one behind the other */
+enum {
+	STORM = 32,          /* writes that were no commit, one behind the other */
+	LOCK_STAYS_MS = 500, /* longer than a commit takes */
+};
 
 struct watch {
 	char *path;
@@ -33,7 +37,8 @@ struct watch {
 	int wake, notify, watched; /* descriptors; what is watched, or -1 */
 	sqlite3 *handle;           /* NULL: no file is open */
 	sqlite3_stmt *version;
-	int64_t seen; /* the version */
+	int64_t seen;       /* the version */
+	int64_t busy_since; /* 0: nobody keeps us from seeing it */
 	dev_t device;
 	ino_t inode;
 	int64_t pause;      /* until it is looked again; 0: not before something is written */
@@ -112,17 +117,22 @@ void watch_free(struct watch **ret_w)
 
 /* ---- the file ---- */
 
-/* 1: it has changed; 0: it has not, or nobody can say just now. What else is wrong is told as a change: whoever then
- * reads will meet it. */
+/* Whether it has changed. While somebody commits, nobody can say; what else is wrong, and a lock that stays, is told as
+ * a change: whoever then reads will meet it. */
 static bool version_differs(struct watch *w)
 {
 	int rc = sqlite3_step(w->version);
-	int64_t now = rc == SQLITE_ROW ? sqlite3_column_int64(w->version, 0) : w->seen;
+	int64_t version = rc == SQLITE_ROW ? sqlite3_column_int64(w->version, 0) : w->seen;
 	sqlite3_reset(w->version);
 	rc &= 0xff;
-	bool differs = now != w->seen;
-	w->seen = now;
-	return differs || (rc != SQLITE_ROW && rc != SQLITE_BUSY && rc != SQLITE_LOCKED);
+	bool differs = version != w->seen, busy = rc == SQLITE_BUSY || rc == SQLITE_LOCKED;
+	w->seen = version;
+	if (!busy)
+		w->busy_since = 0;
+	else if (!w->busy_since)
+		w->busy_since = clock_steady_ms();
+	bool stays = busy && clock_steady_ms() - w->busy_since >= LOCK_STAYS_MS;
+	return differs || stays || (rc != SQLITE_ROW && !busy);
 }
 
 /* A journal whose header is not wiped belongs to a transaction that is under way (or to a crash: it is old then, and

@@ -1,9 +1,11 @@
 // The sqlite3 shell, as any other program that has a database open: another process than the service.
 import { execFileSync } from "node:child_process";
 
-/** Runs statements on a file, and answers what the shell prints. */
+/** Runs statements on a file, or on {path, under} (a disk of disk.mjs), and answers what the shell prints. */
 export function sqlite(file, sql, ...options) {
-	return execFileSync("sqlite3", ["-bail", ...options, file], { input: `.timeout 5000\n${sql}\n`, encoding: "utf8" });
+	const { path, under = [] } = typeof file === "string" ? { path: file } : file;
+	const [command, ...words] = [...under, "sqlite3", "-bail", ...options, path];
+	return execFileSync(command, words, { input: `.timeout 5000\n${sql}\n`, encoding: "utf8" });
 }
 
 /** Rows as objects. */
