@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/metrics.h"
 #include "core/pool.h"
 #include "dataset/attached.h"
 
@@ -396,6 +397,7 @@ static void run_step(struct job *j)
 	if (!s->err) {
 		bool right = strcmp(head.epoch, s->epoch) == 0 &&
 			fits(a, r, &head, s->shape->layout->version);
+		metric_add(METRIC_DATASET_STEPS, 1);
 		s->err = right ? step_take(r, s->shape, &s->at, &s->result) : ERR_OVERLOADED;
 		reading_end(r);
 	}

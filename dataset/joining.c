@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 #include "core/mem.h"
+#include "core/metrics.h"
 
 /* Who has joined: the shapes that live.h evaluates, with how many have joined each. All that a dataset has joined ends
  * with its life; what is asked of an earlier life (it was under way) changes nothing any more. */
@@ -139,6 +140,7 @@ static void join(struct tail *t, struct step_job *s, const struct head *head)
 	struct attached *a = s->attached;
 	bool right = a->live && strcmp(s->epoch, head->epoch) == 0 &&
 		s->shape->layout->version == a->version;
+	metric_add(METRIC_DATASET_STEPS, 1);
 	enum err err = right ? step_take(t->reading, s->shape, &s->at, &s->result) : ERR_OVERLOADED;
 	if (!err && s->result->at_head && s->life != a->life)
 		s->result->at_head = false; /* there was a leap on the way */

@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/metrics.h"
 
 #include <assert.h>
 
@@ -275,6 +276,7 @@ static void tell_changes(struct tail *t, const struct head *head)
 {
 	int64_t from = t->head.seq;
 	bool far = from < head->floor;
+	metric_add(METRIC_DATASET_CHANGES, head->seq > from ? head->seq - from : 0);
 	if (t->joined.count && !far && head->seq > from) {
 		enum err err = live_step(t->live, from, head->seq, told, t, &far);
 		far |= err != ERR_OK;

@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/mem.h"
+#include "core/metrics.h"
 #include "dataset/rule.h"
 #include "store/trouble.h"
 
@@ -305,7 +306,10 @@ static void prune_slice(struct writer *w)
 {
 	bool more = false;
 	sqlite3_busy_timeout(w->handle, PRUNE_BUSY_MS);
+	int before = sqlite3_total_changes(w->handle) + 1; /* the floor is raised, too */
 	enum err err = capture_prune(w->handle, w->cut, SLICE, &more);
+	int pruned = sqlite3_total_changes(w->handle) - before;
+	metric_add(METRIC_DATASET_LOG_PRUNED, !err && pruned > 0 ? pruned : 0);
 	if (err || !more)
 		w->cut = 0;
 	if (!err)

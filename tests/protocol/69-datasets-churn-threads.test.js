@@ -90,5 +90,8 @@ test("datasets come and go under load", async (t) => {
 	}
 	assert.deepEqual(files.map(schemaOf), before);
 	assert.deepEqual((await server.rpc("dataset.list")).datasets, []);
+	const metrics = await server.metrics();
+	for (const what of ["changes", "steps", "messages", "writes"]) assert.ok(metrics[`signalbox_dataset_${what}_total`] > 0, what);
+	for (const what of ["datasets", "datasets_live", "datasets_trouble", "dataset_readers"]) assert.equal(metrics[`signalbox_${what}`], 0, what);
 	await Promise.all(clients.map((client) => client.close()));
 });
