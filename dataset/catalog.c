@@ -206,7 +206,9 @@ static void detach(struct entry *e)
 	e->moving = true;
 	set_state(e, DATASET_STARTING);
 	pthread_mutex_unlock(&lock);
-	if (!ending) {
+	if (ending) {
+		feed_let_go(str_of(name));
+	} else {
 		feed_dropped(str_of(name));
 		past_moved(str_of(name));
 	}

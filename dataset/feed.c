@@ -301,6 +301,15 @@ void feed_dropped(struct str dataset)
 	feed_free_if_unused(f);
 }
 
+void feed_let_go(struct str dataset)
+{
+	struct feed *f = find(dataset);
+	if (!f)
+		return;
+	f->attached = NULL;
+	f->state = FEED_STARTING;
+}
+
 /* ---- what is asked ---- */
 
 static void no_dataset(struct call *c)
@@ -338,10 +347,14 @@ void feed_unsubscribe(struct post *post)
 	const struct sub_params *p = c->params;
 	const struct outlet *o = outlet_find(c->from);
 	struct reader *r = o ? reader_find(o, p->sub) : NULL;
-	if (r) {
-		subscription_ended(c->from, p->sub);
+	bool ended = r != NULL;
+	struct feed *f;
+	if (r)
 		reader_free(&r);
-	}
+	for (size_t i = 0; !ended && (f = map_next(&here.feeds, &i));)
+		ended = wanted_end(f, c->from, p->sub);
+	if (ended)
+		subscription_ended(c->from, p->sub);
 	call_reply_empty(c);
 }
 
@@ -351,8 +364,11 @@ void feed_ack(struct post *post)
 	const struct sub_params *p = c->params;
 	const struct outlet *o = outlet_find(c->from);
 	struct reader *r = o ? reader_find(o, p->sub) : NULL;
+	struct feed *f;
 	if (r && (uint64_t)p->credit.n > r->credit)
 		r->credit = (uint64_t)p->credit.n;
+	for (size_t i = 0; !r && (f = map_next(&here.feeds, &i));)
+		wanted_credit(f, c->from, p->sub, (uint64_t)p->credit.n);
 	call_reply_empty(c);
 	if (r)
 		reader_go(r);

@@ -23,3 +23,5 @@ extern const struct chapter dataset_chapters[];
 
 void feed_tidings(struct post *tidings); /* for database_attach() */
 void feed_dropped(struct str dataset);   /* its readers are reset; on the home */
+/* The process ends: its database is let go, and its readers stay as they are for the next one. */
+void feed_let_go(struct str dataset);

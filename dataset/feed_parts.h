@@ -223,6 +223,9 @@ void feed_answer(struct feed *f, struct call *c);
 void feed_refuse_unavailable(struct call *c);
 void wanted_call(struct feed *f, struct call *c);
 void wanted_restored(struct feed *f, struct addr session, const struct restored *r); /* owns it */
+/* Of one that is still to be restored: it is not wanted any more (false: it is none); it may be sent so much. */
+bool wanted_end(struct feed *f, struct addr session, struct str sub);
+void wanted_credit(struct feed *f, struct addr session, struct str sub, uint64_t credit);
 void wanted_admit(struct feed *f);  /* it is live */
 void wanted_refuse(struct feed *f); /* calls wait no longer */
 void wanted_forget(struct feed *f); /* nor does anybody */

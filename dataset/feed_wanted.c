@@ -238,16 +238,44 @@ void wanted_restored(struct feed *f, struct addr session, const struct restored 
 	w->restored = *r;
 }
 
+static struct wanted *find_restored(const struct feed *f, struct addr session, struct str sub)
+{
+	struct wanted *w = f->wanted;
+	while (w && (w->call || !addr_eq(w->session, session) || !str_is(sub, w->restored.shape)))
+		w = w->next;
+	return w;
+}
+
+bool wanted_end(struct feed *f, struct addr session, struct str sub)
+{
+	struct wanted *w = find_restored(f, session, sub);
+	if (w)
+		wanted_free(w);
+	return w;
+}
+
+void wanted_credit(struct feed *f, struct addr session, struct str sub, uint64_t credit)
+{
+	struct wanted *w = find_restored(f, session, sub);
+	if (w && credit > w->restored.credit)
+		w->restored.credit = credit;
+}
+
+/* First those that were there before: who asks for the same meanwhile is answered with what there is. */
 void wanted_admit(struct feed *f)
 {
 	for (struct wanted *w = f->wanted, *next; w; w = next) {
+		next = w->next;
+		if (w->call)
+			continue;
+		restore(f, w);
+		wanted_free(w);
+	}
+	for (struct wanted *w = f->wanted, *next; w; w = next) {
 		struct call *c = w->call;
 		next = w->next;
-		if (!c)
-			restore(f, w);
 		wanted_free(w);
-		if (c)
-			feed_answer(f, c);
+		feed_answer(f, c);
 	}
 }
 
