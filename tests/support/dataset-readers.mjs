@@ -246,7 +246,7 @@ export class ViewSession {
 			);
 		} catch (error) {
 			if (/another one/.test(error.message)) return;
-			if (error.code === -32030) again(1000 * (error.data?.retry_after ?? 1) * Math.random());
+			if (error.code === -32030) again(200 * (error.data?.retry_after ?? 1) * Math.random());
 			else this.#guard(() => { throw error; });
 		}
 	}
@@ -279,7 +279,7 @@ export class ViewSession {
 			this.#bySub.delete(view.sub);
 			const { retry_after = 0 } = message.params;
 			const { session } = this.client.opened;
-			setTimeout(() => this.client.opened.session === session && !this.#left && this.subscribe(view), 1000 * retry_after * Math.random());
+			setTimeout(() => this.client.opened.session === session && !this.#left && this.subscribe(view), 100 * retry_after * Math.random());
 			return undefined;
 		}
 		const ack = view.ack();
