@@ -135,24 +135,22 @@ static struct merged *of_key(struct merging *m, struct str key, int64_t before)
 }
 
 static void touch(
-	struct merging *m, struct str key, struct change *c, bool was_there, bool is_there)
+	struct merging *m, struct str key, const struct change *c, bool was_there, bool is_there)
 {
 	if (key.n == 0)
 		return;
 	struct merged *one = of_key(m, key, was_there ? c->seq : 0);
-	if (was_there)
-		c->made_by = one->behind;
 	one->behind = is_there ? c->seq : 0;
 	one->seq = c->seq;
 	one->txn = c->txn;
 }
 
-void merging_of(struct changes *c, struct merging *ret)
+void merging_of(const struct changes *c, struct merging *ret)
 {
 	struct merging m = {0};
 	m.list = mem_alloc((c->count * 2 + 1) * sizeof(*m.list));
 	for (size_t i = 0; i < c->count; i++) {
-		struct change *one = &c->list[i];
+		const struct change *one = &c->list[i];
 		if (one->op == 'I') {
 			touch(&m, one->new_key, one, false, true);
 		} else if (one->op == 'D') {

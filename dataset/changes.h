@@ -20,7 +20,6 @@ struct change {
 	int64_t txn;                 /* of a write of ours; 0: somebody else's */
 	char op;                     /* I, U, D */
 	struct str old_key, new_key; /* n 0: none */
-	int64_t made_by; /* the change in the range, if any, that made its old row; by merging_of() */
 };
 
 struct changes {
@@ -53,7 +52,7 @@ struct merging {
 	struct map by_key;
 };
 
-void merging_of(struct changes *c, struct merging *ret);
+void merging_of(const struct changes *c, struct merging *ret);
 const struct merged *merging_find(
 	const struct merging *m, struct str key); /* NULL: not among them */
 void merging_free(struct merging *m);

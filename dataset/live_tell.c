@@ -98,19 +98,10 @@ static size_t slot_of(const struct telling *t, int64_t seq)
 	return (size_t)(seq - t->from - 1) * 2;
 }
 
-/* Whether readers have the old row. One that came to be in this very range was told, or not, under the tables that the
- * rule looks into as they are now. */
-static bool had(const struct telling *t, const struct change *c, size_t slot)
-{
-	if (t->shape->touched && c->made_by)
-		return slots_have(t->seen, slot_of(t, c->made_by) + 1);
-	return slots_have(t->seen, slot);
-}
-
 static enum err tell_change(struct telling *t, const struct change *c)
 {
 	size_t slot = slot_of(t, c->seq);
-	bool old_seen = had(t, c, slot), new_seen = slots_have(t->seen, slot + 1);
+	bool old_seen = slots_have(t->seen, slot), new_seen = slots_have(t->seen, slot + 1);
 	bool moves = change_moves(c);
 	if (old_seen && (moves || !new_seen))
 		tell_gone(t, c, c->op == 'D' || (moves && new_seen) ? 'D' : 'X');
@@ -125,6 +116,28 @@ static enum err tell_changes(struct telling *t)
 	enum err err = ERR_OK;
 	for (size_t i = 0; i < changes->count && !err; i++) {
 		err = tell_change(t, &changes->list[i]);
+		if (t->shape->ops.bytes > LIVE_BYTES_MAX)
+			err = ERR_TOO_LARGE;
+	}
+	return err;
+}
+
+/* Where the tables that the rule looks into have changed as well, what was there for a moment was not seen by those who
+ * see it under these tables as they are now: only what was before and what is behind it all is told. */
+static enum err tell_merged(struct telling *t)
+{
+	const struct merging *m = &t->shape->own->merging;
+	enum err err = ERR_OK;
+	for (size_t i = 0; i < m->count && !err; i++) {
+		const struct merged *one = &m->list[i];
+		bool was = one->before && slots_have(t->seen, slot_of(t, one->before));
+		bool is = one->behind && slots_have(t->seen, slot_of(t, one->behind) + 1);
+		struct change c = {.seq = one->seq, .txn = one->txn, .old_key = one->key};
+		if (is)
+			err = tell_row(
+				t, &c, was ? 'U' : 'I', one->key, slot_of(t, one->behind) + 1);
+		else if (was)
+			tell_gone(t, &c, one->behind ? 'X' : 'D');
 		if (t->shape->ops.bytes > LIVE_BYTES_MAX)
 			err = ERR_TOO_LARGE;
 	}
@@ -185,7 +198,7 @@ enum err live_tell(
 	if (shape->touched)
 		merge(shape->own);
 	if (seen->count)
-		err = tell_changes(&t);
+		err = shape->touched ? tell_merged(&t) : tell_changes(&t);
 	if (!err && shape->touched)
 		err = tell_again(r, shape, upto);
 	shape->told = shape->ops.count > 0;

@@ -337,6 +337,11 @@ void reading_end(struct reading *r)
 	forget_all(r->own);
 }
 
+void reading_extend(struct reading *r, unsigned limit_ms)
+{
+	r->own->deadline_ms = clock_steady_ms() + limit_ms;
+}
+
 const struct head *reading_head(const struct reading *r)
 {
 	return &r->own->head;

@@ -36,6 +36,7 @@ void reading_close(struct reading **r);
  * ERR_OVERLOADED: the database is in trouble. With any but ERR_OK nothing has begun. */
 enum err reading_begin(struct reading *r, unsigned limit_ms, struct head *ret_head);
 void reading_end(struct reading *r);
+void reading_extend(struct reading *r, unsigned limit_ms); /* so long from now on */
 const struct head *reading_head(
 	const struct reading *r); /* of the transaction that is open; until its end */
 const struct store_trouble *reading_trouble(

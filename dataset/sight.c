@@ -168,6 +168,27 @@ void sight_select(struct buf *sql, const struct shape *s)
 	buf_addf(sql, "(" STR_FMT ")", STR_ARG(s->predicate));
 }
 
+static void select_judged(struct buf *sql, const struct shape *s, struct str predicate)
+{
+	buf_adds(sql, STR("SELECT "));
+	columns_and_table(sql, s);
+	buf_addf(sql, ", (" STR_FMT ")", STR_ARG(s->predicate));
+	from_table(sql, s->layout);
+	buf_adds(sql, STR(" WHERE "));
+	with_key(sql, s->layout);
+	buf_addf(sql, "(" STR_FMT ")", STR_ARG(predicate));
+}
+
+void sight_select_all(struct buf *sql, const struct shape *s)
+{
+	select_judged(sql, s, STR("1"));
+}
+
+bool sight_sees(const struct shape *s, sqlite3_stmt *stmt)
+{
+	return sqlite3_column_int(stmt, (int)(s->layout->key_count + s->column_count)) != 0;
+}
+
 struct str sight_key(struct buf *b, const struct shape *s, sqlite3_stmt *stmt)
 {
 	return key_write(b, stmt, 0, s->layout->key_count);
@@ -178,28 +199,17 @@ void sight_cells(struct buf *b, const struct shape *s, sqlite3_stmt *stmt)
 	write_cells(b, stmt, s->layout->key_count, s->column_count);
 }
 
-static void again_sql(struct buf *sql, const struct shape *s, size_t which)
-{
-	buf_adds(sql, STR("SELECT "));
-	columns_and_table(sql, s);
-	buf_addf(sql, ", (" STR_FMT ")", STR_ARG(s->predicate));
-	from_table(sql, s->layout);
-	buf_adds(sql, STR(" WHERE "));
-	with_key(sql, s->layout);
-	buf_addf(sql, "(" STR_FMT ")", STR_ARG(s->deltas[which].predicate));
-}
-
 /* now: rows that are seen by what has come; else those that were seen by what has gone, and are not any more. */
 static enum err again_rows(struct reading *r, const struct shape *s, sqlite3_stmt *stmt, bool now,
 	const struct merging *changed, int64_t seq, size_t bytes_max, struct ops *ops)
 {
 	struct buf key = BUF_INIT(ROW_MAX), row = BUF_INIT(ROW_MAX);
-	int rc = SQLITE_DONE, sees = (int)(s->layout->key_count + s->column_count);
+	int rc = SQLITE_DONE;
 	while (ops->bytes <= bytes_max && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
 		buf_cut(&key, 0);
 		buf_cut(&row, 0);
-		if ((sqlite3_column_int(stmt, sees) != 0) != now ||
-			sight_key(&key, s, stmt).n == 0 || merging_find(changed, buf_str(&key)))
+		if (sight_sees(s, stmt) != now || sight_key(&key, s, stmt).n == 0 ||
+			merging_find(changed, buf_str(&key)))
 			continue;
 		if (now)
 			sight_cells(&row, s, stmt);
@@ -217,7 +227,7 @@ enum err sight_again(struct reading *r, const struct shape *s, size_t which,
 {
 	struct buf sql = BUF_INIT(IMAGES_SQL_MAX);
 	sqlite3_stmt *stmt = NULL;
-	again_sql(&sql, s, which);
+	select_judged(&sql, s, s->deltas[which].predicate);
 	enum err err = sql.err ? sql.err : ERR_OK;
 	for (int now = 0; now <= 1 && !err; now++) {
 		err = images_as(r, now);

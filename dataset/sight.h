@@ -47,6 +47,9 @@ enum err sight_again(struct reading *r, const struct shape *s, size_t which,
 
 /* Appends SELECT key, columns FROM the table WHERE the shape sees the row; AND may follow. */
 void sight_select(struct buf *sql, const struct shape *s);
+/* The same of all rows, with a last column that says whether it sees them. */
+void sight_select_all(struct buf *sql, const struct shape *s);
+bool sight_sees(const struct shape *s, sqlite3_stmt *stmt);
 /* Cells of the row of such a statement. */
 struct str sight_key(struct buf *b, const struct shape *s, sqlite3_stmt *stmt);
 void sight_cells(struct buf *b, const struct shape *s, sqlite3_stmt *stmt);

@@ -1,5 +1,6 @@
 #include "dataset/steps.h"
 
+#include "core/clock.h"
 #include "core/mem.h"
 #include "core/record.h"
 #include "dataset/capture.h"
@@ -13,6 +14,7 @@ enum {
 	PAGE_ROWS = 1000,
 	BODY_MAX = 512 * 1024, /* of one message: a part or page and what is around it */
 	CURSOR_MAX = 1 << 20,
+	WALK_MS = 300,
 };
 
 /* One step while it is taken. */
@@ -233,10 +235,23 @@ static void key_list(struct buf *sql, const struct layout *l)
 	}
 }
 
-static void page_sql(struct buf *sql, const struct shape *s, bool first)
+/* A page while it is read. Where SQLite does not find a page of rows that the shape sees in the time there is, the table
+ * is walked through row by row, as far as the time goes: the next page goes on from there, whether any was seen or not.
+ * The cursor remembers how. */
+struct page {
+	bool walk, more;
+	size_t count;
+	int64_t until_ms; /* of a walk */
+	struct buf rows, cursor, key;
+};
+
+static void page_sql(struct buf *sql, const struct shape *s, bool first, bool walk)
 {
 	const struct layout *l = s->layout;
-	sight_select(sql, s);
+	if (walk)
+		sight_select_all(sql, s);
+	else
+		sight_select(sql, s);
 	if (!first) {
 		buf_adds(sql, STR(" AND ("));
 		key_list(sql, l);
@@ -247,13 +262,15 @@ static void page_sql(struct buf *sql, const struct shape *s, bool first)
 	}
 	buf_adds(sql, STR(" ORDER BY "));
 	key_list(sql, l);
-	buf_addf(sql, " LIMIT %d", PAGE_ROWS + 1);
+	if (!walk)
+		buf_addf(sql, " LIMIT %d", PAGE_ROWS + 1);
 }
 
 static enum err bind_cursor(sqlite3_stmt *stmt, struct str cursor)
 {
 	struct record_reader from = record_of(cursor);
 	enum err err = ERR_OK;
+	record_int(&from, 1);
 	for (int i = 0; record_more(&from) && !err; i++) {
 		char name[16];
 		snprintf(name, sizeof(name), "@k%d", i);
@@ -266,68 +283,105 @@ static enum err bind_cursor(sqlite3_stmt *stmt, struct str cursor)
 	return err;
 }
 
-static void move_cursor(struct step *st, sqlite3_stmt *stmt, struct buf *cursor)
+static bool cursor_walks(struct str cursor)
 {
-	buf_cut(cursor, 0);
-	for (size_t i = 0; i < st->s->layout->key_count; i++)
-		value_put(cursor, value_of(stmt, (int)i));
+	struct record_reader from = record_of(cursor);
+	return record_int(&from, 1) == 1;
 }
 
-/* Rows until the page is full; ret_more: there is another one. */
-static enum err page_rows(
-	struct step *st, sqlite3_stmt *stmt, struct buf *rows, struct buf *cursor, bool *ret_more)
+static void move_cursor(struct step *st, struct page *p, sqlite3_stmt *stmt)
 {
-	struct buf key = BUF_INIT(2 * KEY_JSON_MAX);
-	bool more = false;
-	int rc = SQLITE_DONE;
-	for (size_t count = 0; !more && (rc = sqlite3_step(stmt)) == SQLITE_ROW; count++) {
-		size_t before = rows->n;
-		more = count == PAGE_ROWS;
-		buf_cut(&key, 0);
-		if (!more && sight_key(&key, st->s, stmt).n) {
-			buf_adds(rows, before ? STR(",") : STR(""));
-			sight_cells(rows, st->s, stmt);
-		}
-		if (before && rows->n > STEP_PAGE_BYTES) {
-			buf_cut(rows, before);
-			more = true;
-		}
-		if (!more)
-			move_cursor(st, stmt, cursor);
+	buf_cut(&p->cursor, 0);
+	record_put_int(&p->cursor, p->walk);
+	for (size_t i = 0; i < st->s->layout->key_count; i++)
+		value_put(&p->cursor, value_of(stmt, (int)i));
+}
+
+/* One that has no room any more is read again with the next page. */
+static void page_row(struct step *st, struct page *p, sqlite3_stmt *stmt)
+{
+	size_t before = p->rows.n;
+	if (p->count++ == PAGE_ROWS) {
+		p->more = true;
+		return;
 	}
-	buf_free(&key);
-	if (!more && rc != SQLITE_DONE)
+	buf_cut(&p->key, 0);
+	if (sight_key(&p->key, st->s, stmt).n) {
+		buf_adds(&p->rows, before ? STR(",") : STR(""));
+		sight_cells(&p->rows, st->s, stmt);
+	}
+	if (before && p->rows.n > STEP_PAGE_BYTES) {
+		buf_cut(&p->rows, before);
+		p->more = true;
+	} else {
+		move_cursor(st, p, stmt);
+	}
+}
+
+static enum err page_rows(struct step *st, struct page *p, sqlite3_stmt *stmt)
+{
+	int rc = SQLITE_DONE;
+	while (!p->more && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+		if (!p->walk || sight_sees(st->s, stmt)) {
+			page_row(st, p, stmt);
+		} else {
+			move_cursor(st, p, stmt);
+			p->more = clock_steady_ms() >= p->until_ms;
+		}
+	}
+	if (!p->more && rc != SQLITE_DONE)
 		return reading_failed(st->r);
-	*ret_more = more;
-	return cursor->err || rows->err ? ERR_TOO_LARGE : ERR_OK;
+	return p->cursor.err || p->rows.err ? ERR_TOO_LARGE : ERR_OK;
+}
+
+static enum err read_page(struct step *st, struct page *p)
+{
+	struct buf sql = BUF_INIT(SQL_MAX);
+	sqlite3_stmt *stmt = NULL;
+	page_sql(&sql, st->s, st->at->cursor.n == 0, p->walk);
+	enum err err = sql.err ? sql.err : reading_statement(st->r, buf_str(&sql), &stmt);
+	if (!err)
+		err = shape_bind(stmt, st->s->params, st->s->param_count);
+	if (!err && st->at->cursor.n)
+		err = bind_cursor(stmt, st->at->cursor);
+	if (!err)
+		err = page_rows(st, p, stmt);
+	reading_release(stmt);
+	buf_free(&sql);
+	return err;
+}
+
+static enum err walk_page(struct step *st, struct page *p)
+{
+	buf_cut(&p->rows, 0);
+	buf_cut(&p->cursor, 0);
+	p->walk = true;
+	p->more = false;
+	p->count = 0;
+	p->until_ms = clock_steady_ms() + WALK_MS;
+	reading_extend(st->r, READING_LIMIT_MS);
+	return read_page(st, p);
 }
 
 static enum err tell_page(struct step *st)
 {
-	struct buf sql = BUF_INIT(SQL_MAX), rows = BUF_INIT(BODY_MAX),
-		   cursor = BUF_INIT(CURSOR_MAX);
-	sqlite3_stmt *stmt = NULL;
-	bool more = false;
-	page_sql(&sql, st->s, st->at->cursor.n == 0);
-	enum err err = sql.err ? sql.err : reading_statement(st->r, buf_str(&sql), &stmt);
-	if (!err)
-		err = shape_bind(stmt, st->s->params, st->s->param_count);
-	if (!err)
-		err = bind_cursor(stmt, st->at->cursor);
-	if (!err)
-		err = page_rows(st, stmt, &rows, &cursor, &more);
-	reading_release(stmt);
+	struct page p = {.rows = BUF_INIT(BODY_MAX),
+		.cursor = BUF_INIT(CURSOR_MAX),
+		.key = BUF_INIT(2 * KEY_JSON_MAX)};
+	enum err err = cursor_walks(st->at->cursor) ? ERR_TIMEOUT : read_page(st, &p);
+	if (err == ERR_TIMEOUT)
+		err = walk_page(st, &p);
 	if (!err) {
-		add_page(st, buf_str(&rows), !more);
-		st->result->next.whole = !more;
-		if (more) {
-			st->result->next.cursor.n = cursor.n;
-			st->result->next.cursor.p = buf_take(&cursor);
+		add_page(st, buf_str(&p.rows), !p.more);
+		st->result->next.whole = !p.more;
+		if (p.more) {
+			st->result->next.cursor.n = p.cursor.n;
+			st->result->next.cursor.p = buf_take(&p.cursor);
 		}
 	}
-	buf_free(&sql);
-	buf_free(&rows);
-	buf_free(&cursor);
+	buf_free(&p.rows);
+	buf_free(&p.cursor);
+	buf_free(&p.key);
 	return err;
 }
 

@@ -140,6 +140,38 @@ static void a_large_table_comes_in_pages(void **state)
 	reading_close(&reading);
 }
 
+/* A rule for which no page of rows is found in time: the table is walked through, some of it with each step. */
+static void a_slow_rule_comes_to_its_end(void **state)
+{
+	(void)state;
+	run("CREATE TABLE large(id INTEGER PRIMARY KEY, text TEXT)");
+	run("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) "
+	    "INSERT INTO large SELECT i, '{\"a\":' || (i / 200000) || '}' FROM n");
+	char why[CAPTURE_WHY_MAX] = "";
+	bool changed = false;
+	const struct str table = STR("large");
+	assert_int_equal(capture_ensure(db, &table, 1, false, &changed, why), ERR_OK);
+	const struct wish wish = {.table = "large",
+		.read = "json_extract(text, '$.a') = 1",
+		.user = "x",
+		.oracle = "id = 200000"};
+	struct reading *reading = open_reading();
+	struct reader *r = new_reader(&wish, 0);
+	struct head head;
+	note(r);
+	size_t steps = 0;
+	for (; !r->at.whole; steps++) {
+		assert_int_equal(reading_begin(reading, 10, &head), ERR_OK);
+		take_step(r, reading);
+		reading_end(reading);
+		run("UPDATE large SET text = text WHERE id < 3");
+	}
+	assert_true(steps > 1);
+	compare(r);
+	free_reader(r);
+	reading_close(&reading);
+}
+
 /* ---- too late ---- */
 
 static enum step_reset reset_of(struct reading *reading, struct reader *r)
@@ -342,6 +374,7 @@ int main(void)
 		test(a_large_row_has_large_cells_apart),
 		test(a_large_transaction_is_merged),
 		test(a_large_table_comes_in_pages),
+		test(a_slow_rule_comes_to_its_end),
 		test(who_comes_too_late_begins_anew),
 		test(who_wants_no_rows_gets_none),
 		test(nothing_but_reading_is_allowed),
