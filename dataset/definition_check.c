@@ -3,6 +3,7 @@
 #include "core/mem.h"
 #include "core/nearest.h"
 #include "dataset/rule.h"
+#include "store/migrate.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -69,6 +70,16 @@ static enum err open_file(const char *path, sqlite3 **ret_db, struct definition_
 		refuse(p, "database", "%s cannot be read: %s.", path, sqlite3_errmsg(db));
 	sqlite3_close(db);
 	return ERR_PARAMS;
+}
+
+/* Whoever may add datasets could read in it what nobody is to read; the same of a copy of it. */
+static enum err check_application(sqlite3 *db, const char *path, struct definition_problem *p)
+{
+	sqlite3_stmt *s = NULL;
+	bool own = !sqlite3_prepare_v2(db, "PRAGMA application_id", -1, &s, NULL) &&
+		sqlite3_step(s) == SQLITE_ROW && sqlite3_column_int(s, 0) == MIGRATE_APPLICATION_ID;
+	sqlite3_finalize(s);
+	return own ? refuse(p, "database", "%s is a database of Signalbox itself.", path) : ERR_OK;
 }
 
 /* ---- what is in it ---- */
@@ -188,6 +199,7 @@ enum err definition_check(const struct definition *d, struct definition_problem 
 	sqlite3 *db = NULL;
 	enum err err = check_file(path, p);
 	err = err ? err : open_file(path, &db, p);
+	err = err ? err : check_application(db, path, p);
 	if (!err && !may_make_files(path))
 		err = refuse(p, "database",
 			"SQLite makes files beside %s: give the user that this service runs as the "

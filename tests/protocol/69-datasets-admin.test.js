@@ -177,6 +177,7 @@ describe("by commands", () => {
 			[{ database: "app.db" }, "database", /from the root/],
 			[{ database: nothing }, "database", /no SQLite database/],
 			[{ database: join(folder, "directory") }, "database", /is no file/],
+			[{ database: join(server.data, "signalbox.db"), table: "users" }, "database", /a database of Signalbox itself/],
 			[{ table: "todoz" }, "table", /did you mean `todos`/],
 			[{ table: "loose" }, "table", /PRIMARY KEY/],
 			[{ table: "open" }, "table", /key/],
