@@ -17,9 +17,10 @@
 
 enum {
 	CREDIT_TO_BEGIN = 64,
-	JOIN_CHANGES_MAX =
-		1000,   /* who is no farther behind may join: that costs the database's thread */
-	RETRY_MS = 100, /* a step that could not be taken */
+	/* who is no farther behind may join: that costs the database's thread */
+	JOIN_CHANGES_MAX = 1000,
+	RETRY_MS = 100,     /* a step that could not be taken */
+	GIVE_UP_MS = 10000, /* when none can for so long */
 };
 
 /* ---- outlet.c ---- */
@@ -108,6 +109,7 @@ struct flow {
 	const struct window *have; /* of a window: what they have then; NULL: nobody knows */
 	struct audience *audience; /* the live ones; NULL: to be made anew */
 	struct stepping *steps;    /* under way */
+	uint64_t failing_ms;       /* since when none of its steps succeeds; 0: the last one has */
 	unsigned busy;             /* somebody works with it: it stays */
 };
 

@@ -425,10 +425,24 @@ static void stepped(struct stepping *s)
 	free(p.list);
 }
 
+/* Its steps fail although the database is live: what it asks for may be too much each time, and others wait
+ * for that. */
+static bool is_hopeless(struct flow *w)
+{
+	uint64_t now = worker_now_ms();
+	if (w->feed->state != FEED_LIVE)
+		w->failing_ms = 0;
+	else if (!w->failing_ms)
+		w->failing_ms = now;
+	return w->failing_ms && now - w->failing_ms >= GIVE_UP_MS;
+}
+
 /* Not now, or never again. */
 static void failed(struct stepping *s, enum step_reset reset)
 {
 	struct party p = party_of(s, 0);
+	if (!reset && is_hopeless(s->flow))
+		reset = RESET_OVERFLOW;
 	for (size_t i = 0; i < p.count; i++)
 		if (reset)
 			reader_reset(p.list[i], reset);
@@ -442,6 +456,8 @@ static void step_done(struct step_job *job)
 	struct stepping *s = (struct stepping *)(void *)job;
 	steps_under_way--;
 	s->over = true;
+	if (!job->err)
+		s->flow->failing_ms = 0;
 	if (job->err)
 		failed(s, job->err == ERR_TOO_LARGE ? RESET_OVERFLOW : RESET_NONE);
 	else if (job->result->reset)

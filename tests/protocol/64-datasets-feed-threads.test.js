@@ -270,8 +270,8 @@ describe("one service", () => {
 		const late = new Reader(client, wish, { acks: false });
 		await (await late.subscribe({ ...wish, credit: 2 })).whole();
 		const fast = await (await reader(ann, wish)).whole();
-		for (const mark of ["one", "two"]) {
-			sqlite(wide, `${many(51_000, "NULL")}; UPDATE todos SET title = '${mark}' WHERE id = 1`);
+		for (const mark of ["one", "two", "three", "four", "five"]) {
+			sqlite(wide, `${many(21_000, "NULL")}; UPDATE todos SET title = '${mark}' WHERE id = 1`);
 			await fast.sees(wide, "id < 10");
 		}
 		late.grant(64);
