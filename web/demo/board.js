@@ -13,6 +13,8 @@ export class Board {
 	#live = null;
 	#offs = [];
 	#over = false;
+	/** The id of a card that is being dragged. @type {string | null} */
+	#dragged = null;
 	/** By id. @type {Map<string, HTMLElement>} */
 	#cards = new Map();
 
@@ -107,11 +109,14 @@ export class Board {
 		const list = h("ol", { className: "cards", id: `lane-${lane}`, aria: { label: title } });
 		const section = h("section", { className: "lane", data: { testid: "lane", lane } },
 			h("h3", {}, title, " ", h("span", { className: "count" }, "0")), list, form);
-		section.ondragover = (event) => event.dataTransfer.types.includes("application/x-card") && event.preventDefault();
+		section.ondragover = (event) => {
+			if (this.#dragged) event.preventDefault();
+		};
 		section.ondrop = (event) => {
+			if (!this.#dragged) return;
 			event.preventDefault();
 			const before = [...list.children].find((card) => event.clientY < card.getBoundingClientRect().top + card.offsetHeight / 2);
-			this.#move(event.dataTransfer.getData("application/x-card"), lane, before?.row ?? null);
+			this.#move(this.#dragged, lane, before?.row ?? null);
 		};
 		return section;
 	}
@@ -122,7 +127,11 @@ export class Board {
 		if (card?.row === row) return card;
 		if (!card) {
 			card = h("li", { className: "board-card", draggable: true, data: { testid: "card", id: row.id } });
-			card.ondragstart = (event) => event.dataTransfer.setData("application/x-card", row.id);
+			card.ondragstart = (event) => {
+				this.#dragged = row.id;
+				event.dataTransfer.setData("text/plain", card.row.title);
+			};
+			card.ondragend = () => (this.#dragged = null);
 			this.#cards.set(row.id, card);
 		}
 		card.row = row;

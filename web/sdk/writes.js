@@ -83,7 +83,7 @@ export class Writes {
 		const at = (this.#last = Math.max(Date.now(), this.#last + 0.001));
 		const write = { mutation: word(), dataset: this.#owner.name, at, atomic, ops };
 		const { promise } = this.#remember(write);
-		this.#kept?.saveWrite(write).then(() => this.#kept?.tell({ write }), notKept);
+		if (this.#kept) keep(this.#kept, write);
 		this.#owner.changed();
 		void this.send();
 		return promise;
@@ -94,7 +94,7 @@ export class Writes {
 		this.#kept = kept;
 		const before = await kept.writes(this.#owner.name).catch(() => []);
 		if (this.#kept !== kept) return;
-		for (const { write } of this.#pending.values()) kept.saveWrite(write).catch(notKept);
+		for (const { write } of this.#pending.values()) keep(kept, write);
 		for (const write of before) if (!this.#pending.has(write.mutation)) this.#remember(write);
 		this.#owner.changed();
 		void this.send();
@@ -308,6 +308,11 @@ function revive({ reason, message, code, data }) {
 /** Not to be guessed, not to come twice; also where there is no `crypto.randomUUID`. */
 function word() {
 	return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** From here on it is there after a reload, and any tab may send it. @param {Kept} kept @param {KeptWrite} write */
+function keep(kept, write) {
+	kept.saveWrite(write).then(() => kept.tell({ write }), notKept);
 }
 
 /** @param {unknown} error */
