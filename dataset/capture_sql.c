@@ -446,12 +446,12 @@ static void add_log_columns(struct writer *w, bool key)
 			buf_addf(w->b, ", o%zu, n%zu", i + 1, i + 1);
 }
 
-/* The images have no type, so that nothing is changed in them; the keys come first, where they are found without
- * reading what is long. */
+/* Nothing has a type, so that no image is changed, and nothing has to be looked at; the keys come first, where they are
+ * found without reading what is long. */
 static void table_log(struct objects *o, const struct captured *c)
 {
 	struct writer w = object(c, o, "_sb_c%" PRId64, "TABLE");
-	add(&w, "(seq INTEGER PRIMARY KEY, txn INTEGER, actor TEXT, op TEXT NOT NULL");
+	add(&w, "(seq INTEGER PRIMARY KEY, txn, actor, op");
 	add_log_columns(&w, true);
 	add_log_columns(&w, false);
 	add(&w, ")");
