@@ -4,7 +4,7 @@
 #include "core/mem.h"
 #include "core/metrics.h"
 #include "core/pool.h"
-#include "dataset/definition_text.h"
+#include "dataset/definition_check.h"
 #include "dataset/feed.h"
 #include "dataset/leftovers.h"
 #include "dataset/past.h"
@@ -477,6 +477,7 @@ enum err catalog_load(struct buf *why)
 
 void catalog_begin(bool all)
 {
+	definition_checks_stop(false);
 	pool = pool_new("datasets", 1, POOL_QUEUE);
 	running = true;
 	if (!all)

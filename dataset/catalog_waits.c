@@ -3,6 +3,7 @@
 
 #include "core/alarm.h"
 #include "core/mem.h"
+#include "dataset/definition_check.h"
 
 #include <assert.h>
 
@@ -78,6 +79,7 @@ static enum err start(struct worker *w)
 static void drain(struct worker *w)
 {
 	(void)w;
+	definition_checks_stop(true);
 	look(true);
 }
 

@@ -7,10 +7,24 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BUSY_MS = 2000 };
+enum { BUSY_MS = 2000, LOOK_EVERY = 10000 /* instructions of SQLite's machine */ };
+
+static atomic_bool stopped;
+
+void definition_checks_stop(bool yes)
+{
+	atomic_store(&stopped, yes);
+}
+
+static int is_stopped(void *context)
+{
+	(void)context;
+	return atomic_load_explicit(&stopped, memory_order_relaxed);
+}
 
 __attribute__((format(printf, 3, 4))) static enum err refuse(
 	struct definition_problem *p, const char *field, const char *format, ...)
@@ -58,6 +72,7 @@ static enum err open_file(const char *path, sqlite3 **ret_db, struct definition_
 	sqlite3 *db = NULL;
 	int code = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
 	sqlite3_busy_timeout(db, BUSY_MS);
+	sqlite3_progress_handler(db, LOOK_EVERY, is_stopped, NULL);
 	if (code == SQLITE_OK)
 		code = sqlite3_exec(db, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL);
 	if (code == SQLITE_OK) {

@@ -8,6 +8,10 @@
 #include "dataset/capture.h"
 #include "dataset/definition_text.h"
 
+/* Ends what is under way, and what begins later at once, until it is taken back: a large table would hold up the end of the
+ * service. Any thread. */
+void definition_checks_stop(bool yes);
+
 /* ERR_PARAMS with the problem. */
 enum err definition_check(const struct definition *d, struct definition_problem *ret_problem);
 

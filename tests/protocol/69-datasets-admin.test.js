@@ -220,6 +220,17 @@ describe("by commands", () => {
 	});
 });
 
+test("a verification that takes long does not hold up the end of the service", async (t) => {
+	const file = database();
+	const big = await startServer({ t });
+	await big.rpc("dataset.add", { dataset: "todos", database: file, table: "todos", read: "1" });
+	sqlite(file, "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 150000) INSERT INTO todos (title) SELECT 't' || n FROM c;");
+	const verified = big.rpc("dataset.verify", { dataset: "todos" }).then(() => "done", ({ message }) => message);
+	await big.rpc("dataset.show", { dataset: "todos" }); // behind it: it has begun
+	await big.stop();
+	assert.equal(await verified, "interrupted");
+});
+
 test("by the command line, with no service running", async (t) => {
 	const file = database();
 	const before = schemaOf(file);
