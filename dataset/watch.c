@@ -23,7 +23,8 @@
 /* in ns */
 #define LOOK_AGAIN_FIRST (100 * US)
 #define LOOK_AGAIN_LAST (10 * MS)
-#define LOOK_AGAIN_FOR (250 * MS) /* behind the last write that was seen */
+#define LOOK_AGAIN_BEHIND (2 * MS) /* a commit: what was written may have been of the next one, too */
+#define LOOK_AGAIN_FOR (100 * MS)  /* behind the last write that was seen */
 
 enum {
 	STORM = 32,          /* writes that were no commit, one behind the other */
@@ -44,6 +45,7 @@ struct watch {
 	int64_t pause;      /* until it is looked again; 0: not before something is written */
 	int64_t written_at; /* when inotify has said something last */
 	unsigned in_vain;   /* how often it has, since the last commit */
+	bool journal;       /* what was written may have been one */
 };
 
 static int64_t now_ns(void)
@@ -137,16 +139,17 @@ static bool version_differs(struct watch *w)
 
 /* A journal whose header is not wiped belongs to a transaction that is under way (or to a crash: it is old then, and
  * the next look of a poll lets SQLite roll it back). */
-static bool is_committing(const struct watch *w)
+static bool is_committing(struct watch *w)
 {
 	char path[PATH_MAX + NAME_MAX + 16], first = 0;
+	if (!w->journal)
+		return false;
 	snprintf(path, sizeof(path), "%s/%s-journal", w->directory, w->name);
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return false;
-	bool under_way = read(fd, &first, 1) == 1 && first;
-	close(fd);
-	return under_way;
+	w->journal = fd >= 0 && read(fd, &first, 1) == 1 && first;
+	if (fd >= 0)
+		close(fd);
+	return w->journal;
 }
 
 static bool is_another(const struct watch *w)
@@ -213,17 +216,20 @@ void watch_wake(struct watch *w)
 enum seen { SEEN_NOTHING, SEEN_WRITE, SEEN_NAME };
 
 /* Writes to the file, its log or its journal; not to the log's index, which readers write as well. */
-static enum seen is_about(const struct watch *w, const struct inotify_event *e)
+static enum seen is_about(struct watch *w, const struct inotify_event *e)
 {
 	size_t n = strlen(w->name);
-	if (e->mask & IN_Q_OVERFLOW)
+	if (e->mask & IN_Q_OVERFLOW) {
+		w->journal = true;
 		return SEEN_NAME;
+	}
 	if (!e->len || strncmp(e->name, w->name, n) != 0)
 		return SEEN_NOTHING;
 	if (!e->name[n])
 		return e->mask & IN_MODIFY ? SEEN_WRITE : SEEN_NAME;
-	bool beside = strcmp(e->name + n, "-wal") == 0 || strcmp(e->name + n, "-journal") == 0;
-	return beside ? SEEN_WRITE : SEEN_NOTHING;
+	bool journal = strcmp(e->name + n, "-journal") == 0;
+	w->journal |= journal;
+	return journal || strcmp(e->name + n, "-wal") == 0 ? SEEN_WRITE : SEEN_NOTHING;
 }
 
 static enum seen read_events(struct watch *w)
@@ -262,7 +268,9 @@ static void plan_next(struct watch *w, bool written, bool changed)
 {
 	int64_t longer = 2 * w->pause < LOOK_AGAIN_LAST ? 2 * w->pause : LOOK_AGAIN_LAST;
 	w->in_vain = changed ? 0 : w->in_vain + written;
-	w->pause = changed || (written && w->in_vain < STORM) ? LOOK_AGAIN_FIRST : longer;
+	w->pause = changed                     ? LOOK_AGAIN_BEHIND
+		: written && w->in_vain < STORM ? LOOK_AGAIN_FIRST
+						: longer;
 	if (now_ns() - w->written_at > LOOK_AGAIN_FOR)
 		w->pause = w->in_vain = 0;
 }

@@ -13,6 +13,7 @@ import { parseArgs } from "node:util";
 import WebSocket from "ws";
 import { startCrowd } from "../support/crowd.mjs";
 import { captureCosts } from "./capture.mjs";
+import { datasetCosts } from "./datasets.mjs";
 import { handshakeCosts, signInCosts } from "./tokens.mjs";
 
 const { values: options } = parseArgs({
@@ -252,6 +253,7 @@ try {
 	const shaken = await handshakeCosts(tools);
 	const signedIn = await signInCosts(tools);
 	const captured = await captureCosts(tools);
+	const datasets = await datasetCosts(tools);
 	const rows = [
 		["start, new data directory", start.first.toFixed(0), "ms (median)"],
 		["start, existing data directory", start.again.toFixed(0), "ms (median)"],
@@ -267,6 +269,7 @@ try {
 		]),
 		[`${signedIn.aMinute.toFixed(0)} sign-ins a minute: wait of others`, signedIn.p50.toFixed(2), "times (median)"],
 		["  of that, the slowest hundredth", signedIn.p99.toFixed(2), "times (99th percentile)"],
+		...datasets.rows,
 	];
 	for (const [what, value, unit] of rows)
 		console.log(`${options.quick ? "ok " : ""}${what.padEnd(38)} ${value.padStart(12)} ${unit}`);
@@ -276,7 +279,11 @@ try {
 		const what = `${op}, captured, ${each} a transaction`;
 		console.log(`${held ? "ok" : "not ok"} ${what.padEnd(37)} ${ratio.toFixed(2).padStart(10)} of ${without} rows a second (at least ${least})`);
 	}
-	if (options.json) writeFileSync(options.json, JSON.stringify({ start, cost, slow, shaken, signedIn, captured }, null, 2));
+	for (const what of datasets.beyond) {
+		process.exitCode = 1;
+		console.log(`not ok ${what}`);
+	}
+	if (options.json) writeFileSync(options.json, JSON.stringify({ start, cost, slow, shaken, signedIn, captured, datasets }, null, 2));
 } finally {
 	for (const child of running) child.kill("SIGKILL");
 	rmSync(scratch, { recursive: true, force: true });
