@@ -23,8 +23,9 @@
 /* in ns */
 #define LOOK_AGAIN_FIRST (100 * US)
 #define LOOK_AGAIN_LAST (10 * MS)
-#define LOOK_AGAIN_BEHIND (2 * MS) /* a commit: what was written may have been of the next one, too */
-#define LOOK_AGAIN_FOR (100 * MS)  /* behind the last write that was seen */
+#define LOOK_AGAIN_BEHIND \
+	(2 * MS) /* a commit: what was written may have been of the next one, too */
+#define LOOK_AGAIN_FOR (100 * MS) /* behind the last write that was seen */
 
 enum {
 	STORM = 32,          /* writes that were no commit, one behind the other */
@@ -268,7 +269,7 @@ static void plan_next(struct watch *w, bool written, bool changed)
 {
 	int64_t longer = 2 * w->pause < LOOK_AGAIN_LAST ? 2 * w->pause : LOOK_AGAIN_LAST;
 	w->in_vain = changed ? 0 : w->in_vain + written;
-	w->pause = changed                     ? LOOK_AGAIN_BEHIND
+	w->pause = changed                      ? LOOK_AGAIN_BEHIND
 		: written && w->in_vain < STORM ? LOOK_AGAIN_FIRST
 						: longer;
 	if (now_ns() - w->written_at > LOOK_AGAIN_FOR)
