@@ -18,10 +18,10 @@ import { startWriter, writerKinds } from "../support/dataset-writers.mjs";
 import { eventStream } from "../support/http-session.mjs";
 import { SEED, randomFrom } from "../support/random.mjs";
 import { webSocket } from "../support/resuming.mjs";
-import { anyNumber, anyPace, ownDirectory, startServer } from "../support/server.mjs";
+import { anyNumber, anyPace, binary, ownDirectory, startServer } from "../support/server.mjs";
 import { within } from "../support/within.mjs";
 
-const STEPS = Number(process.env.OPERATIONS ?? 90); // transactions of a storm
+const STEPS = Number(process.env.OPERATIONS ?? (binary.includes("tsan") ? 45 : 90)); // transactions of a storm
 const SESSIONS = 36;
 const VIEWS = 6; // of a session
 const QUIET_MS = 20_000;
