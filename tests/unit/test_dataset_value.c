@@ -172,7 +172,7 @@ static void all_come_back(void **state)
 {
 	(void)state;
 	char room[64];
-	for (int i = 0; i < 100000; i++)
+	for (int i = 0; i < 30000; i++)
 		comes_back(any_value(room, sizeof(room)));
 }
 

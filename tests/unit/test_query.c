@@ -175,7 +175,7 @@ static void pages_at_random(void **state)
 	(void)state;
 	static const char *const of_kinds[] = {"id", "n", "r", "t", "nc", "b", "x", "v"};
 	static const char *const of_pairs[] = {"a", "b", "c"};
-	for (int i = 0; i < 150; i++) {
+	for (int i = 0; i < 100; i++) {
 		struct buf json = BUF_INIT(1 << 12), text = BUF_INIT(1 << 12);
 		struct query_wish wish = {.limit = 1 + (int64_t)random_number(40)};
 		if (i % 50 == 0)
