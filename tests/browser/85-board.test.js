@@ -106,6 +106,19 @@ test("two change a board at once, one without a connection for a while, and it i
 		assert.deepEqual(before, { stale: true, status: "stale", titles: ["milk", "small kettle", "sugar", "toast"] });
 	});
 
+	await t.test("what a tab without a connection writes is sent by another one", async () => {
+		const tab = await bob.context.newPage();
+		await tab.goto(`${site}health`); // a page of the same origin, with nothing on it
+		await tab.evaluate(async () => {
+			const { Signalbox } = await import("/sdk/signalbox.js");
+			const box = new Signalbox({ url: location.origin, token: () => null, user: "bob" });
+			const row = { id: crypto.randomUUID(), room: "tea", lane: "done", place: 9e9, title: "from the other tab", author: "bob", editor: "bob" };
+			await box.dataset("demo-board").insert(row);
+		});
+		await ann.shown(card(ann, "from the other tab"));
+		await tab.close();
+	});
+
 	await t.test("nobody else is shown what is kept, and who signs out leaves nothing", async () => {
 		assert.deepEqual(await bob.page.evaluate(unconnected, { user: "ann", room: "tea" }), null);
 		await bob.the("sign-out").click();
