@@ -162,6 +162,8 @@ static const struct command commands[] = {
 		"end a dataset: its readers are told, and all of ours leaves the database"},
 	{"dataset tail", "dataset.changes", "dataset", "NAME",
 		{{"--since", "since", AS_TEXT, "from behind this seq on (from now on)"},
+			{"--epoch", "epoch", AS_TEXT,
+				"the history that it is of (dataset show), or be refused"},
 			{"--no-follow", "follow", AS_NO,
 				"end at the newest change; without --since begin at the oldest"}},
 		NULL, NULL, "print each change as a line of JSON, and wait for more"},

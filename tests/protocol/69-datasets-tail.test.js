@@ -109,6 +109,9 @@ test("tail follows, and says when its place is no longer there", async () => {
 	const pruned = await run(["dataset", "tail", "todos", "--since", seq, "--data", server.data]);
 	assert.equal(pruned.code, 1);
 	assert.match(pruned.stderr, /does not reach back so far.*\(pruned\)/);
+	const other = await run(["dataset", "tail", "todos", "--epoch", "another", "--data", server.data]);
+	assert.equal(other.code, 1);
+	assert.match(other.stderr, /not the one that this position is of.*\(epoch\)/);
 });
 
 test("who waits when the dataset is dropped is answered", async () => {
