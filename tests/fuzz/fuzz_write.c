@@ -35,7 +35,8 @@ static void begin(void)
 	bool changed = false;
 	struct str name = STR("t");
 	MUST(sqlite3_open(":memory:", &db) == SQLITE_OK);
-	sql("CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT UNIQUE COLLATE NOCASE, n INTEGER CHECK(n < 100), r REAL, b BLOB,"
+	sql("CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT UNIQUE COLLATE NOCASE, n INTEGER "
+	    "CHECK(n < 100), r REAL, b BLOB,"
 	    " h TEXT DEFAULT 'hidden', p INTEGER REFERENCES t(id))");
 	MUST(!capture_ensure(db, &name, 1, false, &changed, why));
 	MUST(!capture_layout(db, name, NULL, 0, &l, why));
@@ -65,11 +66,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char mutation[16];
 	if (!db)
 		begin();
-	if (!size || size > WRITE_BYTES_MAX || json_check((struct str){(const char *)data, size}, NULL) ||
+	if (!size || size > WRITE_BYTES_MAX ||
+		json_check((struct str){(const char *)data, size}, NULL) ||
 		json_kind((struct str){(const char *)data, size}) != JSON_ARRAY)
 		return 0;
 	if (rounds++ % ROUNDS == 0)
-		sql("DELETE FROM t; INSERT INTO t(id, a, n) VALUES(1, 'x', 1), (2, 'y', 7), (3, NULL, 9);"
+		sql("DELETE FROM t; INSERT INTO t(id, a, n) VALUES(1, 'x', 1), (2, 'y', 7), (3, "
+		    "NULL, 9);"
 		    "DELETE FROM _sb_mutations; DELETE FROM _sb_c1");
 	snprintf(mutation, sizeof(mutation), "m%u", rounds);
 	char *ops = mem_copy((struct str){(const char *)data, size});
