@@ -202,6 +202,7 @@ export class Board {
 		const id = crypto.randomUUID();
 		const { id: user } = this.#me;
 		this.#dataset.insert({ id, room: this.#room.name, lane, place: this.#between(this.#last(lane), null), title, author: user, editor: user });
+		this.#cards.get(id)?.scrollIntoView({ block: "nearest" });
 	}
 
 	/** @param {string} id @param {string} lane @param {any} before the row it comes before; null: at the end */
