@@ -10,6 +10,7 @@ import { createElement } from "react";
 import { act, create } from "react-test-renderer";
 import ts from "typescript";
 import { effectScope } from "vue";
+import { joinAsGuest } from "../../web/sdk/guest.js";
 import { OddText, Signalbox, SignalboxError } from "../../web/sdk/signalbox.js";
 import { ownDirectory, startServer } from "../support/server.mjs";
 import { events, within } from "../support/within.mjs";
@@ -216,6 +217,14 @@ test("the demo has a board for whoever is signed in; without the demo there is n
 	assert.deepEqual(list.rows.map((row) => ({ ...row })), [card]);
 	await assert.rejects(board.insert({ ...card, id: crypto.randomUUID(), author: "bob" }), { reason: "rule_forbids" });
 	await assert.rejects(board.update(card.id, { lane: "elsewhere" }), { reason: "constraint" });
+
+	await ann.rooms.create("house");
+	const house = await ann.join("house");
+	const { token } = await house.moderation.invite({ guests: true });
+	const { box: guest } = await joinAsGuest({ url: server.url, invitation: token, name: "Gast" });
+	boxes.push(guest);
+	await assert.rejects(guest.dataset("demo-board").query(), { kind: "forbidden" });
+	await assert.rejects(guest.dataset("demo-board").delete(card.id), { kind: "forbidden" });
 	await board.delete(card.id);
 
 	const without = await startServer({ config: { server: { demo: false } } });
