@@ -11,7 +11,7 @@ static const struct {
 	struct store_trouble trouble;
 } rows[] = {
 	{{SQLITE_FULL}, {ENOSPC, EDQUOT, EFBIG},
-		{"the disk is full", "make room on the disk of the data directory"}},
+		{"the disk is full", "make room on the disk of the database"}},
 	{{SQLITE_READONLY}, {EROFS},
 		{"the disk is read-only",
 			"the system's log says why it is so; mount it for writing again"}},
@@ -20,8 +20,8 @@ static const struct {
 			"end its transaction, or the program: fuser names those that have the "
 			"file open"}},
 	{{SQLITE_PERM, SQLITE_AUTH}, {EACCES, EPERM},
-		{"the files of the data directory may not be written",
-			"give the directory and its files to the user that the service runs as"}},
+		{"the files of the database may not be written",
+			"give its directory and its files to the user that the service runs as"}},
 	{{SQLITE_CORRUPT, SQLITE_NOTADB}, {0},
 		{"the database is damaged", "stop the service and restore a backup"}},
 	{{SQLITE_NOMEM}, {ENOMEM}, {"there is no memory", "give the service more memory"}},
@@ -29,8 +29,7 @@ static const struct {
 		{"there are no more file descriptors", "raise the limit of open files"}},
 	/* the last: whatever else happens to files */
 	{{SQLITE_IOERR, SQLITE_CANTOPEN}, {0},
-		{"the disk fails",
-			"the system's log says more about the disk of the data directory"}},
+		{"the disk fails", "the system's log says more about the disk of the database"}},
 };
 enum { ROWS = sizeof(rows) / sizeof(*rows) };
 

@@ -270,6 +270,7 @@ async function fanOut(tools) {
 	await tools.stopServer(server);
 	const ratios = (a, b) => median(costs[a].map((value, i) => value / costs[b][i]));
 	return {
+		many,
 		room: median(costs.room),
 		shape: median(costs.shape),
 		single: median(costs.single),
@@ -348,6 +349,7 @@ const BUDGETS = [
 export async function datasetCosts(tools) {
 	const costs = { wire: await wire(tools), fan: await fanOut(tools), big: await large(tools) };
 	const { wire: soon, fan, big } = costs;
+	const many = fan.many.toLocaleString("en");
 	const over = tools.quick ? [] : BUDGETS.filter(([, value, most]) => value(costs) > most);
 	return {
 		...costs,
@@ -356,10 +358,10 @@ export async function datasetCosts(tools) {
 			["foreign commit to the wire", soon.p50.toFixed(2), "ms (median)"],
 			["  of that, the slowest twentieth", soon.p95.toFixed(2), "ms (95th percentile)"],
 			["a dataset where nothing happens", soon.idlePercent.toFixed(2), "% of a processor"],
-			["one message to a room of 1,000", (fan.room / 1000).toFixed(1), "ms of processor time"],
-			["one change to 1,000 of one shape", fan.shapeToRoom.toFixed(2), "times"],
+			[`one message to a room of ${many}`, (fan.room / 1000).toFixed(1), "ms of processor time"],
+			[`one change to ${many} of one shape`, fan.shapeToRoom.toFixed(2), "times"],
 			["one change to the one of one shape", fan.single.toFixed(0), "µs of processor time"],
-			["  to the one of 1,000 shapes", fan.shapesToSingle.toFixed(2), "times"],
+			[`  to the one of ${many} shapes`, fan.shapesToSingle.toFixed(2), "times"],
 			[`${big.rows.toLocaleString("en")} rows to a new reader`, big.seconds.toFixed(1), "s"],
 			["  memory above idle, at most", big.above.toFixed(1), "MiB"],
 			["  meanwhile, a foreign write", big.write.toFixed(2), "ms (95th percentile)"],

@@ -361,7 +361,7 @@ test("starting and stopping on a disk that takes no writes", async (t) => {
 		assert.match(stderr, sentence);
 	};
 	disk.fill();
-	await refused(/make room on the disk of the data directory/);
+	await refused(/make room on the disk of the database/);
 	disk.remount("ro");
 	await refused(/Read-only file system; .*mount it for writing again/);
 	disk.remount("rw");
@@ -370,7 +370,7 @@ test("starting and stopping on a disk that takes no writes", async (t) => {
 	await first.addUser("ann");
 	await first.stop();
 	disk.fill();
-	await refused(/make room on the disk of the data directory/);
+	await refused(/make room on the disk of the database/);
 	disk.free();
 	const second = await startServer({ disk });
 	await second.kill(); // and left its log behind: there it finds room to read by
