@@ -599,6 +599,16 @@ test("a conflict goes to the page, which may write something else instead", asyn
 	assert.deepEqual([titles(live), asked.length, dataset.pending], [["one", "two"], 2, 0]);
 });
 
+test("a page that answers each conflict with another is not asked for ever", async () => {
+	const lines = new Lines();
+	let asked = 0;
+	const { dataset } = await upToDate(lines, {}, { conflict: () => ++asked && [{ op: "update", key: 1, set: { title: `${asked}` } }] });
+	const written = dataset.update(1, { title: "0" });
+	for (let i = 0; i < 6; i++) (await lines.next("dataset.write")).refuse("conflict", -32009, { conflicts: [] });
+	await assert.rejects(written, { reason: "conflict" });
+	assert.deepEqual([asked, dataset.pending], [5, 0]);
+});
+
 test("what cannot be written is refused here, and what is no row of a list, too", async () => {
 	const lines = new Lines();
 	const { dataset } = await upToDate(lines);

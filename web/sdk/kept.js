@@ -11,8 +11,8 @@
  *   columns: string[], key: string[], at: number,
  * }} KeptFeed
  * @typedef {{
- *   mutation: string, dataset: string, at: number, atomic: boolean, ops: WireOp[],
- * }} KeptWrite `at` is their order
+ *   mutation: string, dataset: string, at: number, atomic: boolean, ops: WireOp[], again?: number,
+ * }} KeptWrite `at` is their order; `again`: how often it has taken the place of one that met a conflict
  * @typedef {{
  *   op: "insert"|"update"|"delete", key?: WireCell[], set?: Record<string, WireCell>, upsert?: boolean,
  *   if?: {seq: string} | {old: Record<string, WireCell>},

@@ -34,7 +34,7 @@ import { SignalboxError } from "./errors.js";
 const MOST = 1000;
 /** These are over by themselves: the write stays in the queue. */
 const LATER = new Set(["lost", "closed", "timeout", "overloaded", "rate_limited", "unauthenticated"]);
-/** So often a write is tried that the server cannot explain. */
+/** So often a write is tried that fails on the server, or is replaced by what a page makes of a conflict. */
 const MOST_TRIES = 5;
 
 /**
@@ -190,7 +190,8 @@ export class Writes {
 	 * @param {Kept} kept @param {KeptWrite} write @param {SignalboxError} error
 	 */
 	async #resolved(kept, write, error) {
-		if (error.reason !== "conflict") return false;
+		const again = (write.again ?? 0) + 1;
+		if (error.reason !== "conflict" || again > MOST_TRIES) return false;
 		const { columns = [], conflicts = [] } = error.data;
 		const told = conflicts.map((/** @type {any} */ { key, seq, current }) => {
 			const row = Array.isArray(current) ? rowOf(columns, current) : current && decoded(current);
@@ -199,7 +200,7 @@ export class Writes {
 		const ops = await this.#owner.conflict(told, write, error);
 		if (!ops || this.#kept !== kept) return false;
 		const before = this.#pending.get(write.mutation);
-		const instead = { ...write, mutation: word(), ops };
+		const instead = { ...write, mutation: word(), ops, again };
 		await kept.saveWrite(instead);
 		await kept.dropWrite(write.mutation);
 		this.#pending.delete(write.mutation);
