@@ -91,7 +91,7 @@ const stages = [
 	{
 		name: "browser",
 		build: "release",
-		waits: /^80-ice-renewal$/,
+		waits: /^(75-blocked|76-address|80-ice-renewal)$/,
 		programs: () => files("tests/browser/*.test.js").map((file) => nodeTest(file, "release")),
 	},
 	{
