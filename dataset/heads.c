@@ -54,7 +54,8 @@ void heads_learn(struct str path, const struct known_head *head)
 	if (e) {
 		e->unwritten |= e->gone || e->head.seq != head->seq ||
 			e->head.inode != head->inode || strcmp(e->head.epoch, head->epoch) != 0 ||
-			strcmp(e->head.marks, head->marks) != 0;
+			strcmp(e->head.marks, head->marks) != 0 ||
+			strcmp(e->head.history, head->history) != 0;
 		e->head = *head;
 		e->gone = false;
 	}
@@ -93,6 +94,7 @@ static void read_row(const struct store_op *op, size_t row)
 	e->head.seq = store_int(op, row, 2);
 	e->head.inode = store_int(op, row, 3);
 	snprintf(e->head.marks, sizeof(e->head.marks), STR_FMT, STR_ARG(store_str(op, row, 4)));
+	snprintf(e->head.history, sizeof(e->head.history), STR_FMT, STR_ARG(store_str(op, row, 5)));
 }
 
 /* One that the store is to be told of. Its path stays where it is; what else is in it may be changed by others. */
@@ -114,7 +116,7 @@ static struct entry *take_unwritten(struct entry *ret_copy)
 /* How the store is told of it. */
 struct message {
 	enum store_verb verb;
-	struct store_value args[6];
+	struct store_value args[7];
 };
 
 static struct message message_of(const struct entry *e, const struct entry *copy)
@@ -125,7 +127,7 @@ static struct message message_of(const struct entry *e, const struct entry *copy
 	return (struct message){STORE_DATASET_HEAD_PUT,
 		{STORE_TEXT(path), STORE_TEXT(str_of(copy->head.epoch)), STORE_INT(copy->head.seq),
 			STORE_INT(copy->head.inode), STORE_TEXT(str_of(copy->head.marks)),
-			STORE_END}};
+			STORE_TEXT(str_of(copy->head.history)), STORE_END}};
 }
 
 static void wrote(struct store_op *op)

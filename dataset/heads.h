@@ -1,5 +1,5 @@
 /* heads.h: where the captures of files stood when they were last seen, kept outside of these files: so a file that
- * was put back from a copy is known by its head, which has gone back, or by its inode.
+ * was put back from a copy is known by its head, which has gone back, by its inode, or by its last changes (history.h).
  *
  * In memory behind a lock; the store has it some seconds later, and at the end. After a crash it stands a little
  * before the truth, never behind it.
@@ -9,7 +9,7 @@
 
 #include "core/buf.h"
 #include "core/worker.h"
-#include "dataset/reading.h"
+#include "dataset/history.h"
 
 enum { HEADS_MAX = 1024, HEAD_MARKS_BYTES = 1024 };
 
@@ -18,6 +18,7 @@ struct known_head {
 	int64_t seq, inode;
 	char marks
 		[HEAD_MARKS_BYTES]; /* when it was where: the database's own text, for pruning by age */
+	char history[HISTORY_TEXT_BYTES];
 };
 
 /* path: the file's real one. */

@@ -36,8 +36,10 @@ struct tail *tail_new(struct database *db)
 	t->db = db;
 	t->last_join = &t->joins;
 	t->known = heads_known(db->key, &t->head);
-	if (t->known)
+	if (t->known) {
 		marks_read(&t->marks, t->head.marks);
+		history_read(&t->history, t->head.history);
+	}
 	return t;
 }
 
@@ -237,15 +239,25 @@ static void make_status(struct tail *t, const struct head *head)
 	pthread_mutex_unlock(&t->db->lock);
 }
 
-/* The log goes on from where it was when it was looked at last. */
-static bool is_the_same(const struct tail *t, const struct head *head)
+/* What cannot be read now is looked at again before it is learned. */
+static bool is_known_history(struct tail *t)
+{
+	bool holds = true;
+	history_holds(t->reading->handle, &t->history, &holds);
+	return holds;
+}
+
+/* The log goes on from where it was when it was looked at last. Its last changes are compared when it has been opened,
+ * when the schema's cookie is another (SQLite raises it as it copies one file into another), and before it is learned. */
+static bool is_the_same(struct tail *t, const struct head *head, bool compare)
 {
 	const struct known_head *was = &t->head;
 	int64_t inode = (int64_t)watch_inode(t->db->watch);
 	if (!t->known)
 		return true;
 	return strcmp(was->epoch, head->epoch) == 0 && head->seq >= was->seq &&
-		(was->inode == inode || was->seq == head->seq);
+		(was->inode == inode || was->seq == head->seq) &&
+		(!compare || is_known_history(t));
 }
 
 /* All that is or will be live stands as it was made. */
@@ -294,6 +306,7 @@ static void meet(struct tail *t, const struct head *head)
 	t->head.seq = head->seq;
 	memcpy(t->head.epoch, head->epoch, sizeof(t->head.epoch));
 	t->marks.count = 0;
+	t->history = (struct history){0};
 	t->unlearned = true;
 }
 
@@ -328,7 +341,7 @@ static void advance(struct tail *t, const struct head *head)
 /* In the transaction. False: it must be mended first. */
 static bool take_head(struct tail *t, const struct head *head)
 {
-	if (!is_the_same(t, head)) {
+	if (!is_the_same(t, head, head->schema_cookie != t->cookie)) {
 		log_warn("a database is not what it was: a new epoch begins",
 			LOG_STR("database", t->db->key), LOG_TEXT("epoch", head->epoch),
 			LOG_INT("seq", head->seq), LOG_INT("was", t->head.seq));
@@ -370,12 +383,31 @@ static void look(struct tail *t)
 
 /* ---- chores ---- */
 
+/* False: it is another's. Where nothing can be read what was known of it before is still right. */
+static bool renew_history(struct tail *t)
+{
+	struct head head;
+	if (!t->reading || reading_begin(t->reading, READING_LIMIT_MS, &head))
+		return true;
+	bool same = is_the_same(t, &head, true);
+	if (same)
+		history_take(t->reading->handle, t->head.seq, &t->history);
+	reading_end(t->reading);
+	return same;
+}
+
 static void learn(struct tail *t)
 {
 	if (!t->unlearned || !t->known)
 		return;
+	if (!renew_history(t)) {
+		t->cookie = -1;
+		t->look = true;
+		return;
+	}
 	t->unlearned = false;
 	marks_write(&t->marks, t->head.marks, sizeof(t->head.marks));
+	history_write(&t->history, t->head.history);
 	heads_learn(t->db->key, &t->head);
 }
 

@@ -19,6 +19,7 @@ struct tail {
 	struct known_head head;
 	int64_t floor, cookie;
 	struct marks marks;
+	struct history history; /* as at some moment before that */
 	/* what is to be done, and when: */
 	bool look, mend, new_epoch, ensure, ensuring;
 	int64_t ensure_at, ensure_wait, open_at, open_wait, chores_at;

@@ -5,7 +5,7 @@
 
 static struct known_head head(const char *epoch, int64_t seq, int64_t inode)
 {
-	struct known_head h = {.seq = seq, .inode = inode, .marks = "1:2 3:4"};
+	struct known_head h = {.seq = seq, .inode = inode, .marks = "1:2 3:4", .history = "1:2:3:ff"};
 	snprintf(h.epoch, sizeof(h.epoch), "%s", epoch);
 	return h;
 }
@@ -50,6 +50,7 @@ static void they_are_there_after_a_start(void **state)
 	assert_true(heads_known(STR("/a"), &h));
 	assert_string_equal(h.epoch, "second");
 	assert_string_equal(h.marks, "1:2 3:4");
+	assert_string_equal(h.history, "1:2:3:ff");
 	assert_true(h.seq == 9 && h.inode == INT64_MAX);
 	assert_int_equal(seq_of("/b"), 1);
 	heads_forget(STR("/a"));

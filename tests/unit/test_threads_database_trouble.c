@@ -181,6 +181,58 @@ static void an_older_copy_is_found_out_later(void **state)
 	subject_end(&s, false);
 }
 
+/* Copied over the file while nobody looked, and written until its counter looks right. */
+static void an_older_copy_that_went_on_is_found_out_later(void **state)
+{
+	(void)state;
+	char before[EPOCH_BYTES + 1], command[2 * PATH_BYTES + 20];
+	make_file("PRAGMA journal_mode = WAL");
+	struct subject *s = subject_attach("todos", "t");
+	wait_until(s->count[TIDINGS_LIVE] == 1);
+	memcpy(before, s->epoch, sizeof(before));
+	foreign_sql("INSERT INTO t VALUES (1, 1)");
+	copy_file();
+	foreign_sql("INSERT INTO t VALUES (2, 2)");
+	wait_until(s->at == 2);
+	subject_end(&s, false);
+	foreign_sql("INSERT INTO t VALUES (3, 3)");
+	s = subject_attach("todos", "t");
+	wait_until(s->count[TIDINGS_LIVE] == 1 && s->at == 3);
+	assert_string_equal(s->epoch, before);
+	subject_end(&s, false);
+	foreign_sql("close");
+	snprintf(command, sizeof(command), "cat %s > %s", copy_path, path);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(foreign_open(&foreign, path), 0);
+	foreign_sql("INSERT INTO t VALUES (7, 7), (8, 8), (9, 9)");
+	assert_int_equal(number("SELECT seq FROM _sb_ctx"), 4);
+	s = subject_attach("todos", "t");
+	is_another_epoch(s, before, 1);
+	nothing_is_wrong();
+	subject_end(&s, false);
+}
+
+/* The same under the eyes of the service, between two looks. */
+static void a_history_that_is_another_is_another_epoch(void **state)
+{
+	(void)state;
+	char before[EPOCH_BYTES + 1];
+	struct known_head known;
+	make_file("PRAGMA journal_mode = WAL");
+	struct subject *s = subject_attach("todos", "t");
+	wait_until(s->count[TIDINGS_LIVE] == 1);
+	memcpy(before, s->epoch, sizeof(before));
+	foreign_sql("INSERT INTO t VALUES (1, 1), (2, 2)");
+	while (!heads_known(str_of(path), &known) || known.seq < 2)
+		sched_yield();
+	foreign_sql("BEGIN; DELETE FROM t WHERE id = 2; DELETE FROM _sb_c1 WHERE seq > 1; "
+		    "UPDATE _sb_ctx SET seq = 1; INSERT INTO t VALUES (7, 7), (8, 8); COMMIT");
+	is_another_epoch(s, before, 2);
+	assert_int_equal(s->reset, RESET_EPOCH);
+	nothing_is_wrong();
+	subject_end(&s, false);
+}
+
 /* Restored into the same file. */
 static void a_head_that_goes_back_is_another_epoch(void **state)
 {
@@ -342,6 +394,8 @@ int main(void)
 		database_test(a_locked_file_is_waited_for),
 		database_test(an_older_copy_is_another_epoch),
 		database_test(an_older_copy_is_found_out_later),
+		database_test(an_older_copy_that_went_on_is_found_out_later),
+		database_test(a_history_that_is_another_is_another_epoch),
 		database_test(a_head_that_goes_back_is_another_epoch),
 		database_test(a_dropped_table_is_its_own_trouble),
 		database_test(a_new_column_is_a_new_beginning),
