@@ -21,6 +21,7 @@ static struct database *registry, *ended; /* behind the lock */
 static struct database_options options = {.keep_ms = 7LL * 24 * 3600 * 1000,
 	.keep_bytes = 256 << 20,
 	.lag_max = 1000000,
+	.hold_bytes = 1 << 30,
 	.poll_ms = 250,
 	.readers = 2};
 static struct pool *pool;    /* steps of readers */

@@ -126,7 +126,7 @@ enum err database_read(struct read_job *j);
 
 struct database_options {
 	int64_t keep_ms, keep_bytes; /* of the log */
-	int64_t lag_max;             /* changes that a slow reader may hold pruning back */
+	int64_t lag_max, hold_bytes; /* that a slow reader may hold back: changes, and of the log */
 	unsigned poll_ms;            /* between looks without a wake */
 	int readers;                 /* threads of each pool */
 };

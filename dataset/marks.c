@@ -14,6 +14,8 @@ static void forget_first(struct marks *m, size_t count)
 
 void marks_add(struct marks *m, int64_t now, int64_t seq, int64_t keep_ms)
 {
+	while (m->count && m->list[m->count - 1].time > now) /* the clock was set back since */
+		m->count--;
 	const struct mark *last = m->count ? &m->list[m->count - 1] : NULL;
 	if (last && (seq <= last->seq || now - last->time < keep_ms / PARTS))
 		return;

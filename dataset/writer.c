@@ -23,6 +23,7 @@ enum {
 	JOBS_MAX = 1024,
 	SLICE = 1000,        /* rows of the log that one transaction prunes */
 	SLICE_PAUSE_MS = 10, /* for others, between two of them */
+	SLICE_AGAIN_MS = 100, /* behind one that was not possible */
 	PRUNE_BUSY_MS = 50,
 	MEASURE_ROWS = 1000, /* of the log, until it is measured again */
 };
@@ -36,7 +37,9 @@ struct writer {
 	sqlite3 *handle;
 	unsigned file; /* which of that name is open */
 	/* pruning: */
-	int64_t cut;      /* wanted; what is below the floor has been done */
+	int64_t cut;      /* up to where is being deleted; 0: nothing is */
+	bool begun;       /* what was below the floor of this file has been looked at */
+	bool refused;     /* the last slice */
 	int64_t measured; /* the head, then */
 	int64_t row_bytes;
 };
@@ -47,6 +50,8 @@ static void writer_close(struct writer *w)
 	assert(rc == SQLITE_OK);
 	(void)rc;
 	w->handle = NULL;
+	w->cut = 0;
+	w->begun = false;
 }
 
 static enum err writer_open(struct writer *w, const struct store_trouble **ret_trouble)
@@ -241,6 +246,7 @@ static void do_ensure(struct post *p)
 			trouble ? trouble->what : "it cannot be opened for writing");
 		e->remedy = trouble ? trouble->remedy : "";
 	} else {
+		w->cut = e->new_epoch ? 0 : w->cut; /* it was of another log */
 		sqlite3_busy_timeout(w->handle, DATABASE_WAIT_MS);
 		drop_all(w, e);
 		capture_all(w, e);
@@ -275,19 +281,33 @@ static void measure(struct writer *w, const struct prune_wish *wish)
 	atomic_store(&w->db->row_bytes, w->row_bytes);
 }
 
+static int64_t larger(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* Up to where the log has more than so many bytes. */
+static int64_t past(const struct writer *w, const struct prune_wish *wish, int64_t bytes)
+{
+	return w->row_bytes ? wish->seq - bytes / w->row_bytes : 0;
+}
+
+/* The floor is raised before anything is deleted: what was begun goes on, also what another process has begun. */
 static void do_prune(struct post *p)
 {
 	struct pruning *pruning = (struct pruning *)p;
 	const struct prune_wish *wish = &pruning->wish;
 	struct writer *w = pruning->writer;
 	const struct store_trouble *trouble = NULL;
-	int64_t keep = database_options().keep_bytes, cut = wish->aged;
+	struct database_options o = database_options();
 	if (!writer_open(w, &trouble)) {
 		measure(w, wish);
-		int64_t large = w->row_bytes ? wish->seq - keep / w->row_bytes : 0;
-		cut = cut > large ? cut : large;
-		cut = cut < wish->hold ? cut : wish->hold;
-		w->cut = cut > wish->floor ? cut : 0;
+		int64_t cut = larger(wish->aged, past(w, wish, o.keep_bytes));
+		int64_t hold = larger(wish->hold, past(w, wish, o.hold_bytes));
+		cut = cut < hold ? cut : hold;
+		if (cut > wish->floor || !w->begun)
+			w->cut = larger(w->cut, larger(cut, wish->floor));
+		w->begun = true;
 	}
 	free(pruning);
 }
@@ -301,7 +321,7 @@ void writer_prune(struct writer *w, const struct prune_wish *wish)
 	inbox_post(&w->inbox, &p->post);
 }
 
-/* A writer who has the lock goes first: what was not pruned is asked for again. */
+/* A writer who has the lock goes first, and a disk that is full may have room again. */
 static void prune_slice(struct writer *w)
 {
 	bool more = false;
@@ -310,7 +330,8 @@ static void prune_slice(struct writer *w)
 	enum err err = capture_prune(w->handle, w->cut, SLICE, &more);
 	int pruned = sqlite3_total_changes(w->handle) - before;
 	metric_add(METRIC_DATASET_LOG_PRUNED, !err && pruned > 0 ? pruned : 0);
-	if (err || !more)
+	w->refused = err == ERR_OVERLOADED;
+	if (!w->refused && (err || !more))
 		w->cut = 0;
 	if (!err)
 		watch_wake(w->db->watch);
@@ -326,7 +347,7 @@ static void wait_for_work(struct writer *w)
 		return;
 	}
 	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += SLICE_PAUSE_MS * 1000000L;
+	until.tv_nsec += (w->refused ? SLICE_AGAIN_MS : SLICE_PAUSE_MS) * 1000000L;
 	until.tv_sec += until.tv_nsec / 1000000000L;
 	until.tv_nsec %= 1000000000L;
 	sem_timedwait(&w->work, &until);

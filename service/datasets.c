@@ -78,6 +78,7 @@ void datasets_configure(const struct config *c)
 	databases_configure(&(struct database_options){.keep_ms = c->dataset.keep,
 		.keep_bytes = (int64_t)c->dataset.keep_size,
 		.lag_max = c->dataset.lag_max,
+		.hold_bytes = 4 * (int64_t)c->dataset.keep_size,
 		.poll_ms = (unsigned)c->dataset.poll,
 		.readers = (int)c->dataset.readers});
 	feed_configure(&(struct feed_options){.subscriptions = c->dataset.subscriptions_per_session,

@@ -41,6 +41,18 @@ static void nothing_is_old_that_nobody_has_seen(void **state)
 	assert_int_equal(m.count, 1);
 }
 
+/* A clock that stood wrong for a while and was set right. */
+static void a_mark_of_the_future_is_none(void **state)
+{
+	(void)state;
+	struct marks m = {0};
+	marks_add(&m, 5000, 7, KEEP);
+	marks_add(&m, 5000 + 10 * DAY, 8, KEEP);
+	marks_add(&m, 9000, 9, KEEP);
+	assert_int_equal(marks_older(&m, 8999), 7);
+	assert_int_equal(marks_older(&m, 9000), 9);
+}
+
 static void marks_outlive_a_restart(void **state)
 {
 	(void)state;
@@ -64,6 +76,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_old_is_told),
 		cmocka_unit_test(nothing_is_old_that_nobody_has_seen),
+		cmocka_unit_test(a_mark_of_the_future_is_none),
 		cmocka_unit_test(marks_outlive_a_restart),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

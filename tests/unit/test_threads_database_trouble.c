@@ -200,6 +200,8 @@ static void an_older_copy_that_went_on_is_found_out_later(void **state)
 	wait_until(s->count[TIDINGS_LIVE] == 1 && s->at == 3);
 	assert_string_equal(s->epoch, before);
 	subject_end(&s, false);
+	databases_stop(); /* nobody has the file open any more */
+	assert_int_equal(databases_start(), ERR_OK);
 	foreign_sql("close");
 	snprintf(command, sizeof(command), "cat %s > %s", copy_path, path);
 	assert_int_equal(system(command), 0);
@@ -322,11 +324,12 @@ static void a_capture_that_is_gone_is_made_again(void **state)
 
 /* ---- pruning ---- */
 
-static void prune(int64_t keep_ms, int64_t keep_bytes, int64_t lag_max)
+static void prune(int64_t keep_ms, int64_t keep_bytes, int64_t lag_max, int64_t hold_bytes)
 {
 	databases_configure(&(struct database_options){.keep_ms = keep_ms,
 		.keep_bytes = keep_bytes,
 		.lag_max = lag_max,
+		.hold_bytes = hold_bytes,
 		.poll_ms = 250,
 		.readers = 2});
 }
@@ -345,7 +348,7 @@ static void a_log_that_is_too_long_is_pruned(void **state)
 {
 	(void)state;
 	make_file("PRAGMA journal_mode = WAL");
-	prune(1LL << 40, 4000, 1 << 30);
+	prune(1LL << 40, 4000, 1 << 30, 1 << 30);
 	struct subject *s = subject_attach("todos", "t");
 	wait_until(s->count[TIDINGS_LIVE] == 1);
 	database_slowest(s->attached, 100); /* somebody is still there */
@@ -372,7 +375,7 @@ static void a_log_that_is_too_old_is_pruned(void **state)
 {
 	(void)state;
 	make_file("PRAGMA journal_mode = WAL");
-	prune(50, 1LL << 40, 1000);
+	prune(50, 1LL << 40, 1000, 1LL << 40);
 	struct subject *s = subject_attach("todos", "t");
 	wait_until(s->count[TIDINGS_LIVE] == 1);
 	database_slowest(s->attached, 0); /* so far behind that it is not waited for */
@@ -383,7 +386,43 @@ static void a_log_that_is_too_old_is_pruned(void **state)
 	assert_int_equal(number("SELECT floor FROM _sb_ctx"), head - 1000);
 	nothing_is_wrong();
 	subject_end(&s, false);
-	prune(7LL * 24 * 3600 * 1000, 256 << 20, 1000000);
+	prune(7LL * 24 * 3600 * 1000, 256 << 20, 1000000, 1 << 30);
+}
+
+/* A reader that stands still does not fill the disk. */
+static void a_log_is_held_back_for_so_many_bytes(void **state)
+{
+	(void)state;
+	make_file("PRAGMA journal_mode = WAL");
+	prune(1LL << 40, 4000, 1 << 30, 40000);
+	struct subject *s = subject_attach("todos", "t");
+	wait_until(s->count[TIDINGS_LIVE] == 1);
+	database_slowest(s->attached, 0);
+	write_many(6000);
+	while (number("SELECT floor FROM _sb_ctx") < 100)
+		sched_yield();
+	assert_true(number("SELECT seq - floor FROM _sb_ctx") > 1000);
+	nothing_is_wrong();
+	subject_end(&s, false);
+	prune(7LL * 24 * 3600 * 1000, 256 << 20, 1000000, 1 << 30);
+}
+
+/* The floor is raised first: a process that ended behind that leaves the rest to the next. */
+static void a_pruning_is_ended_by_the_next_process(void **state)
+{
+	(void)state;
+	make_file("PRAGMA journal_mode = WAL");
+	struct subject *s = subject_attach("todos", "t");
+	wait_until(s->count[TIDINGS_LIVE] == 1);
+	write_many(3000);
+	subject_end(&s, false);
+	foreign_sql("UPDATE _sb_ctx SET floor = seq - 100");
+	s = subject_attach("todos", "t");
+	wait_until(s->count[TIDINGS_LIVE] == 1);
+	while (number("SELECT count(*) FROM _sb_c1") != 100)
+		sched_yield();
+	nothing_is_wrong();
+	subject_end(&s, false);
 }
 
 int main(void)
@@ -402,6 +441,8 @@ int main(void)
 		database_test(a_capture_that_is_gone_is_made_again),
 		database_test(a_log_that_is_too_long_is_pruned),
 		database_test(a_log_that_is_too_old_is_pruned),
+		database_test(a_log_is_held_back_for_so_many_bytes),
+		database_test(a_pruning_is_ended_by_the_next_process),
 	};
 	return run_database_tests(tests, sizeof(tests) / sizeof(*tests));
 }
