@@ -3,6 +3,7 @@
 #include "core/mem.h"
 #include "dataset/feed_parts.h"
 #include "dataset/subscriptions.h"
+#include "dataset/value.h"
 
 enum { WAIT_MS = 4000, RETRY_S = 2, RETRY_SPREAD_S = 4 };
 
@@ -70,18 +71,6 @@ static const struct field resume_fields[] = {
 	{0},
 };
 
-static bool read_seq(struct str text, int64_t *ret_seq)
-{
-	int64_t n = 0;
-	for (size_t i = 0; i < text.n; i++) {
-		if (text.p[i] < '0' || text.p[i] > '9' || __builtin_mul_overflow(n, 10, &n) ||
-			__builtin_add_overflow(n, text.p[i] - '0', &n))
-			return false;
-	}
-	*ret_seq = n;
-	return text.n > 0;
-}
-
 static enum err read_resume(
 	const struct subscribe_params *p, struct resume *ret, int64_t *ret_seq, struct refusal *why)
 {
@@ -89,7 +78,7 @@ static enum err read_resume(
 	if (!p->resume.n)
 		return ERR_OK;
 	enum err err = params_decode(p->resume, resume_fields, ret, &problem);
-	if (!err && read_seq(ret->seq, ret_seq))
+	if (!err && value_read_seq(ret->seq, ret_seq))
 		return ERR_OK;
 	why->field = STR("resume");
 	why->message = err ? "The parameter resume is not {epoch, shape, seq}."

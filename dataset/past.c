@@ -2,7 +2,6 @@
 
 #include "core/alarm.h"
 #include "core/frame.h"
-#include "core/json_scan.h"
 #include "core/mem.h"
 #include "dataset/catalog.h"
 #include "dataset/value.h"
@@ -336,7 +335,7 @@ static void dataset_changes(struct call *c)
 {
 	const struct changes_params *p = c->params;
 	int64_t since = -1;
-	if (p->since.p && (json_decode_int(p->since, &since) || since < 0)) {
+	if (p->since.p && !value_read_seq(p->since, &since)) {
 		call_refuse(c, ERR_PARAMS, .field = STR("since"),
 			.message = "The parameter since is no position: a number as a string.");
 		return;

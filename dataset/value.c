@@ -410,3 +410,14 @@ enum err value_read(struct str json, char *arena, struct value *ret, const char 
 		return no_cell(ret_why, "is an array, and no cell");
 	}
 }
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+bool value_read_seq(struct str text, int64_t *ret_seq)
+{
+	return text.n && is_digit(text.p[0]) && is_digit(text.p[text.n - 1]) &&
+		(text.n == 1 || text.p[0] != '0') && json_decode_int(text, ret_seq) == ERR_OK;
+}

@@ -39,6 +39,8 @@ void value_write_row_with(
  * with room for json.n bytes, and frees behind the value). ERR_PARAMS: it is no cell; why is a constant text that
  * goes on where a sentence has named the field ("is …"). A whole number past 64 bits is a real, as in SQLite. */
 enum err value_read(struct str json, char *arena, struct value *ret, const char **ret_why);
+/* A position as clients say it, a whole number as a string. False: it is none. */
+bool value_read_seq(struct str text, int64_t *ret_seq);
 /* As a record, and back: bytes lie in what is read, at most max of them. */
 void value_put(struct buf *b, struct value v);
 struct value value_get(struct record_reader *r, size_t max);

@@ -147,13 +147,6 @@ static enum err read_key(struct write *w, size_t op, struct str json, struct wri
 	return ERR_OK;
 }
 
-static bool read_seq(struct str text, int64_t *ret)
-{
-	if (text.n > 1 && text.p[0] == '0')
-		return false;
-	return text.p[0] >= '0' && text.p[0] <= '9' && !json_decode_int(text, ret);
-}
-
 static enum err read_condition(struct write *w, size_t op, struct str json, struct write_op *ret)
 {
 	struct condition_text text = {0};
@@ -165,7 +158,7 @@ static enum err read_condition(struct write *w, size_t op, struct str json, stru
 		return write_refuse_member(
 			w, op, ERR_PARAMS, NULL, "if", STR(""), "has either seq or old");
 	if (text.seq.p) {
-		ret->if_seq = read_seq(text.seq, &ret->seq);
+		ret->if_seq = value_read_seq(text.seq, &ret->seq);
 		return ret->if_seq ? ERR_OK
 				   : write_refuse_member(w, op, ERR_PARAMS, NULL, "if", STR("seq"),
 					     "is no position: a whole number as a string");

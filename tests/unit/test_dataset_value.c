@@ -340,6 +340,19 @@ static void rows(void **state)
 	buf_free(&b);
 }
 
+static void positions(void **state)
+{
+	(void)state;
+	int64_t seq = -1;
+	assert_true(value_read_seq(STR("0"), &seq) && seq == 0);
+	assert_true(value_read_seq(STR("9223372036854775807"), &seq) && seq == INT64_MAX);
+	static const char *const wrong[] = {
+		"", "-1", "01", "1 ", " 1", "1.0", "1e3", "9223372036854775808", "a", "+1", "1\t"};
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
+		assert_false(value_read_seq(str_of(wrong[i]), &seq));
+	assert_true(seq == INT64_MAX);
+}
+
 int main(void)
 {
 	const char *given = getenv("SEED");
@@ -355,6 +368,7 @@ int main(void)
 		cmocka_unit_test(what_clients_say),
 		cmocka_unit_test(what_is_no_cell),
 		cmocka_unit_test(rows),
+		cmocka_unit_test(positions),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
