@@ -11,25 +11,20 @@
 #include <limits.h>
 #include <stdio.h>
 
-enum { TABLES_MAX = 256, BUSY_MS = 1000 };
+enum { BUSY_MS = 1000, SHOWN_BYTES = 512 };
 
-/* Names of tables in one file, each an allocation of its own. */
+/* Names of tables in one file, each once, and an allocation of its own. */
 struct names {
-	struct str items[TABLES_MAX];
+	struct str *items;
 	size_t count;
 };
-
-static void add(struct names *n, struct str name)
-{
-	if (n->count < TABLES_MAX)
-		n->items[n->count++] = (struct str){mem_copy(name), name.n};
-}
 
 static void free_names(struct names *n)
 {
 	for (size_t i = 0; i < n->count; i++)
 		free((void *)(uintptr_t)n->items[i].p);
-	n->count = 0;
+	free(n->items);
+	*n = (struct names){0};
 }
 
 static bool has(const struct names *n, struct str name)
@@ -39,6 +34,16 @@ static bool has(const struct names *n, struct str name)
 			sqlite3_strnicmp(n->items[i].p, name.p, (int)name.n) == 0)
 			return true;
 	return false;
+}
+
+static void add(struct names *n, struct str name)
+{
+	if (has(n, name))
+		return;
+	if ((n->count & (n->count - 1)) == 0) /* full at each power of two */
+		n->items = mem_resize(
+			n->items, n->count ? 2 * n->count : 1, sizeof(*n->items));
+	n->items[n->count++] = (struct str){mem_copy(name), name.n};
 }
 
 static bool is_of(const struct definition *d, const char *path)
@@ -84,37 +89,48 @@ static enum err captured(sqlite3 *db, struct names *ret)
 	return sqlite3_finalize(s) ? ERR_OVERLOADED : ERR_OK;
 }
 
-/* What is captured and not wanted. ret_count: how many tables that were. */
-static enum err take_out(sqlite3 *db, const struct names *wanted, size_t *ret_count, char *ret_why)
+/* What is captured and not wanted: *ret_taken has it then. */
+static enum err take_out(
+	sqlite3 *db, const struct names *wanted, struct names *ret_taken, char *ret_why)
 {
 	struct names there = {.count = 0};
-	struct str spare[TABLES_MAX];
-	size_t count = 0;
 	enum err err = captured(db, &there);
 	if (err)
 		snprintf(ret_why, LEFTOVERS_WHY_MAX, "%s", sqlite3_errmsg(db));
 	for (size_t i = 0; i < there.count; i++)
 		if (!has(wanted, there.items[i]))
-			spare[count++] = there.items[i];
-	if (!err && count)
-		err = capture_drop(db, spare, count, ret_why);
+			add(ret_taken, there.items[i]);
+	if (!err && ret_taken->count)
+		err = capture_drop(db, ret_taken->items, ret_taken->count, ret_why);
 	free_names(&there);
-	*ret_count = count;
 	return err;
+}
+
+/* Whoever did not mean this is to see it. */
+static void tell_taken(const char *path, const struct names *taken)
+{
+	char text[SHOWN_BYTES] = "";
+	size_t n = 0;
+	for (size_t i = 0; i < taken->count && n < sizeof(text); i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s" STR_FMT, i ? ", " : "",
+			STR_ARG(taken->items[i]));
+	log_warn("tables are no datasets any more, neither by the configuration nor by a command: "
+		 "what captured them was taken out, with their log",
+		LOG_TEXT("database", path), LOG_TEXT("tables", text));
 }
 
 /* A real path. It is known as long as something may be in it. */
 static bool look_at(const char *path, const struct names *wanted, char *ret_why)
 {
 	sqlite3 *db = NULL;
-	size_t count = 0;
+	struct names taken = {.count = 0};
 	enum err err = ERR_OK;
 	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL)) {
 		err = ERR_OVERLOADED;
 		snprintf(ret_why, LEFTOVERS_WHY_MAX, "%s", sqlite3_errmsg(db));
 	} else {
 		sqlite3_busy_timeout(db, BUSY_MS);
-		err = take_out(db, wanted, &count, ret_why);
+		err = take_out(db, wanted, &taken, ret_why);
 	}
 	sqlite3_close(db);
 	struct known_head known = {.seq = 0};
@@ -122,9 +138,9 @@ static bool look_at(const char *path, const struct names *wanted, char *ret_why)
 		log_warn(
 			"what captures tables that are no datasets any more is still in a database",
 			LOG_TEXT("database", path), LOG_TEXT("why", ret_why));
-	else if (count)
-		log_info("tables are no datasets any more: what captured them was taken out",
-			LOG_TEXT("database", path), LOG_INT("tables", (int64_t)count));
+	else if (taken.count)
+		tell_taken(path, &taken);
+	free_names(&taken);
 	if (!err && !wanted->count)
 		heads_forget(str_of(path));
 	else if (err && !heads_known(str_of(path), &known))

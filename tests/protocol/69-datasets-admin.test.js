@@ -1,9 +1,9 @@
 // Datasets come and go: by commands, by the configuration, with the service running and without; what is wrong with one is
 // told before it is taken in; and nothing is left in a file that was let go.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { execFileSync, spawn } from "node:child_process";
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { connect } from "../support/client.mjs";
 import { ownDirectory, run, startServer as start } from "../support/server.mjs";
@@ -332,6 +332,19 @@ test("what is no dataset any more at the next start is taken out of its file the
 	assert.ok(!schemaOf(both).includes("ON members") && whole.includes('members'), "of members nothing is captured");
 	assert.equal((await second.rpc("dataset.show", { dataset: "b" })).epoch, epoch);
 	assert.equal((await second.rpc("dataset.verify", { dataset: "b" })).ok, true);
+});
+
+test("a copy of a file is cleaned by the command of the documentation", async () => {
+	const file = database();
+	const before = schemaOf(file);
+	await server.rpc("dataset.add", { dataset: "original", database: file, table: "todos", read: "1" });
+	const place = ownDirectory();
+	sqlite(file, `.backup ${join(place, "copy.db")}`);
+	await server.rpc("dataset.drop", { dataset: "original" });
+	const page = readFileSync(resolve(import.meta.dirname, "../../docs/DATASETS.md"), "utf8");
+	const [, command] = page.match(/```sh\n(sqlite3 copy\.db .*)\n```/);
+	execFileSync("sh", ["-c", command], { cwd: place });
+	assert.equal(schemaOf(join(place, "copy.db")), before);
 });
 
 test("config check holds each against its database, with line and column", async () => {
