@@ -215,6 +215,17 @@ static void detach(struct entry *e)
 	database_detach(&attached, drop, on_detached, name);
 }
 
+/* The lock is held. What the system has not got now it may have later. */
+static void attach(struct entry *e, struct definition *d)
+{
+	e->attached = database_attach(d, worker_self(), on_tidings);
+	if (e->attached)
+		e->current = definition_ref(d);
+	else
+		catalog_settle_later();
+	set_state(e, e->attached ? DATASET_STARTING : DATASET_TROUBLE);
+}
+
 static void settle(struct str name)
 {
 	pthread_mutex_lock(&lock);
@@ -224,10 +235,8 @@ static void settle(struct str name)
 		detach(e);
 		return;
 	}
-	if (e && !e->moving && !e->current && want && awake) {
-		e->current = definition_ref(want);
-		e->attached = database_attach(want, worker_self(), on_tidings);
-	}
+	if (e && !e->moving && !e->current && want && awake)
+		attach(e, want);
 	if (e && !e->moving && !e->current)
 		forget_if_empty(e);
 	pthread_mutex_unlock(&lock);
@@ -273,7 +282,8 @@ void catalog_wake(void)
 /* The lock is held. */
 static bool is_settled(const struct entry *e)
 {
-	return !e || (!e->moving && e->current == wanted(e) && e->state != DATASET_STARTING);
+	bool moves = e && (e->moving || (e->current && e->current != wanted(e)));
+	return !e || (!moves && e->state != DATASET_STARTING);
 }
 
 bool catalog_settled(struct str name)
@@ -331,6 +341,33 @@ enum err catalog_named(struct call *c, struct str name, struct definition **ret_
 	return ERR_OK;
 }
 
+/* The lock is held. */
+static struct listed list(const struct entry *e)
+{
+	struct listed l = {.definition = definition_ref(wanted(e))};
+	if (e->attached) {
+		database_status(e->attached, &l.status);
+	} else if (e->state == DATASET_TROUBLE) {
+		l.status.state = DATASET_TROUBLE;
+		snprintf(l.status.what, sizeof(l.status.what),
+			"there are no threads or open files left for it");
+		snprintf(l.status.remedy, sizeof(l.status.remedy),
+			"raise the limits of the service: LimitNOFILE, TasksMax");
+	}
+	return l;
+}
+
+bool catalog_listed(struct str name, struct listed *ret)
+{
+	pthread_mutex_lock(&lock);
+	const struct entry *e = find(name);
+	bool there = e && wanted(e);
+	if (there)
+		*ret = list(e);
+	pthread_mutex_unlock(&lock);
+	return there;
+}
+
 size_t catalog_list(struct str after, struct listed *ret_list, size_t max)
 {
 	size_t n = 0;
@@ -338,15 +375,9 @@ size_t catalog_list(struct str after, struct listed *ret_list, size_t max)
 	size_t at = place_of(after);
 	if (after.n && at < count && str_eq(name_of(entries[at]), after))
 		at++;
-	for (; at < count && n < max; at++) {
-		const struct entry *e = entries[at];
-		if (!wanted(e))
-			continue;
-		ret_list[n] = (struct listed){.definition = definition_ref(wanted(e))};
-		if (e->attached)
-			database_status(e->attached, &ret_list[n].status);
-		n++;
-	}
+	for (; at < count && n < max; at++)
+		if (wanted(entries[at]))
+			ret_list[n++] = list(entries[at]);
 	pthread_mutex_unlock(&lock);
 	return n;
 }
@@ -416,12 +447,22 @@ static bool is_among(const struct entry *e, struct definition *const *list, size
 	return false;
 }
 
+static void unconfigure(struct entry *e)
+{
+	if (!e->stored)
+		log_warn("the configuration does not name a dataset any more: what captures its "
+			 "table is taken out, with its log",
+			LOG_STR("dataset", name_of(e)),
+			LOG_STR("database", e->configured->database));
+	definition_unref(&e->configured);
+}
+
 void catalog_configure(struct definition *const *list, size_t n)
 {
 	pthread_mutex_lock(&lock);
 	for (size_t i = 0; i < count; i++)
 		if (entries[i]->configured && !is_among(entries[i], list, n))
-			definition_unref(&entries[i]->configured);
+			unconfigure(entries[i]);
 	for (size_t i = 0; i < n; i++)
 		configure_one(list[i]);
 	keep_claims();
@@ -492,7 +533,7 @@ struct pool *catalog_pool(void)
 	return pool;
 }
 
-static void settle_here(struct worker *w, void *context)
+void catalog_settle_here(struct worker *w, void *context)
 {
 	(void)context;
 	for (size_t i = 0;; i++) {
@@ -526,7 +567,7 @@ void catalog_end(void)
 {
 	running = false;
 	ending = true;
-	workers_each(settle_here, NULL);
+	workers_each(catalog_settle_here, NULL);
 	if (!workers_wait(all_detached, END_MS))
 		log_error("a database of datasets did not let go in time");
 	pool_free(&pool);

@@ -34,6 +34,8 @@ struct listed {
 	struct definition *definition;
 	struct dataset_status status;
 };
+/* False: there is no such dataset. */
+bool catalog_listed(struct str name, struct listed *ret);
 /* Those behind this name, in the order of names; how many, at most max. The caller has the references. */
 size_t catalog_list(struct str after, struct listed *ret_list, size_t max);
 

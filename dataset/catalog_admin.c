@@ -23,25 +23,14 @@ static const struct field named_fields[] = {
 	{0},
 };
 
-static void refuse_unknown(struct call *c)
-{
-	call_refuse(c, ERR_NOT_FOUND, .reason = "no_such_dataset",
-		.message = "There is no such dataset.", .field = STR("dataset"));
-}
-
 /* The dataset as it is now. False: there is none, and the call has been refused. */
 static bool find_listed(struct call *c, struct str name, struct listed *ret)
 {
-	struct attached *attached = NULL;
-	struct definition *d = catalog_find(name, &attached);
-	if (!d) {
-		refuse_unknown(c);
-		return false;
-	}
-	*ret = (struct listed){.definition = d};
-	if (attached)
-		database_status(attached, &ret->status); /* this is its home */
-	return true;
+	bool there = catalog_listed(name, ret);
+	if (!there)
+		call_refuse(c, ERR_NOT_FOUND, .reason = "no_such_dataset",
+			.message = "There is no such dataset.", .field = STR("dataset"));
+	return there;
 }
 
 /* A command's own service asks nothing of the files until it is told to. */

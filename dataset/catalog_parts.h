@@ -28,5 +28,9 @@ void catalog_look_at_waits(void);
  * name. */
 void catalog_when_settled(struct call *c, struct str name, void (*then)(struct call *c));
 
+/* Holds what is attached on this worker against what is wanted: now, or in a moment. */
+void catalog_settle_here(struct worker *w, void *unused);
+void catalog_settle_later(void);
+
 /* Threads for what opens files. NULL: not now. */
 struct pool *catalog_pool(void);

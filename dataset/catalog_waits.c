@@ -7,7 +7,7 @@
 
 #include <assert.h>
 
-enum { SETTLE_MS = 5000 };
+enum { SETTLE_MS = 5000, LATER_MS = 1000 };
 
 struct wait {
 	struct wait *next;
@@ -19,6 +19,7 @@ struct wait {
 };
 
 static _Thread_local struct wait *waits;
+static _Thread_local struct alarm later;
 static _Thread_local struct alarms alarms;
 
 static void end_wait(struct wait **at)
@@ -46,8 +47,17 @@ void catalog_look_at_waits(void)
 	look(false);
 }
 
+void catalog_settle_later(void)
+{
+	alarm_set(&alarms, &later, worker_now_ms() + LATER_MS);
+}
+
 static void on_alarm(struct alarm *a)
 {
+	if (a == &later) {
+		catalog_settle_here(worker_self(), NULL);
+		return;
+	}
 	struct wait **at = &waits;
 	while (&(*at)->alarm != a)
 		at = &(*at)->next;
