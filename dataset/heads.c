@@ -6,6 +6,7 @@
 #include "store/store.h"
 
 #include <pthread.h>
+#include <stdio.h>
 
 enum { WRITE_MS = 5000, PAGE = 500 };
 
@@ -20,6 +21,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct entry *entries[HEADS_MAX]; /* behind the lock; an entry stays until the end */
 static struct map by_path;
 static size_t count;
+static char boot[64];                  /* which start of the machine this is; empty: nobody says */
 static _Thread_local uv_timer_t timer; /* worker 0's */
 
 static struct entry *enter(struct str path)
@@ -84,13 +86,27 @@ char *heads_next(size_t *i)
 
 /* ---- the store ---- */
 
+static void read_boot(void)
+{
+	FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+	boot[0] = 0;
+	if (f && fscanf(f, "%63s", boot) != 1)
+		boot[0] = 0;
+	if (f)
+		fclose(f);
+}
+
 static void read_row(const struct store_op *op, size_t row)
 {
 	struct entry *e = enter(store_str(op, row, 0));
+	struct str written = store_str(op, row, 6); /* at which start; empty: by an end in order */
+	bool lost = written.n && !str_is(written, boot);
 	if (!e)
 		return;
+	e->unwritten = true;
 	e->gone = false;
-	snprintf(e->head.epoch, sizeof(e->head.epoch), STR_FMT, STR_ARG(store_str(op, row, 1)));
+	snprintf(e->head.epoch, sizeof(e->head.epoch), STR_FMT,
+		STR_ARG(lost ? STR("") : store_str(op, row, 1)));
 	e->head.seq = store_int(op, row, 2);
 	e->head.inode = store_int(op, row, 3);
 	snprintf(e->head.marks, sizeof(e->head.marks), STR_FMT, STR_ARG(store_str(op, row, 4)));
@@ -116,10 +132,10 @@ static struct entry *take_unwritten(struct entry *ret_copy)
 /* How the store is told of it. */
 struct message {
 	enum store_verb verb;
-	struct store_value args[7];
+	struct store_value args[8];
 };
 
-static struct message message_of(const struct entry *e, const struct entry *copy)
+static struct message message_of(const struct entry *e, const struct entry *copy, const char *start)
 {
 	struct str path = {e->path, e->n};
 	if (copy->gone)
@@ -127,7 +143,8 @@ static struct message message_of(const struct entry *e, const struct entry *copy
 	return (struct message){STORE_DATASET_HEAD_PUT,
 		{STORE_TEXT(path), STORE_TEXT(str_of(copy->head.epoch)), STORE_INT(copy->head.seq),
 			STORE_INT(copy->head.inode), STORE_TEXT(str_of(copy->head.marks)),
-			STORE_TEXT(str_of(copy->head.history)), STORE_END}};
+			STORE_TEXT(str_of(copy->head.history)), STORE_TEXT(str_of(start)),
+			STORE_END}};
 }
 
 static void wrote(struct store_op *op)
@@ -145,7 +162,7 @@ static void write_all(uv_timer_t *t)
 	struct entry copy, *e;
 	(void)t;
 	while ((e = take_unwritten(&copy))) {
-		struct message m = message_of(e, &copy);
+		struct message m = message_of(e, &copy, boot);
 		store_submit(m.verb, wrote, e, m.args);
 	}
 }
@@ -154,6 +171,7 @@ enum err heads_load(struct buf *why)
 {
 	char *after = mem_copy(STR(""));
 	enum err err = ERR_OK;
+	read_boot();
 	for (size_t rows = PAGE; rows == PAGE && !err;) {
 		struct store_op *op = store_ask_now(STORE_DATASET_HEAD_LIST,
 			STORE_TEXT(str_of(after)), STORE_INT(PAGE), STORE_END);
@@ -174,8 +192,10 @@ enum err heads_load(struct buf *why)
 void heads_save(void)
 {
 	struct entry copy, *e;
+	for (size_t i = 0; i < count; i++)
+		entries[i]->unwritten |= !entries[i]->gone;
 	while ((e = take_unwritten(&copy))) {
-		struct message m = message_of(e, &copy);
+		struct message m = message_of(e, &copy, "");
 		struct store_op *op = store_submit_now(m.verb, m.args);
 		if (op->err)
 			log_warn("where a database of datasets stands is not written down",

@@ -2,7 +2,8 @@
  * was put back from a copy is known by its head, which has gone back, by its inode, or by its last changes (history.h).
  *
  * In memory behind a lock; the store has it some seconds later, and at the end. After a crash it stands a little
- * before the truth, never behind it.
+ * before the truth, never behind it. Where the whole machine went down, a file may have lost changes that readers have
+ * seen (synchronous = NORMAL): no epoch is known of it then, so that another one begins.
  *
  * Thread: any, unless said; nothing here waits. Limit: HEADS_MAX files. */
 #pragma once
@@ -10,6 +11,7 @@
 #include "core/buf.h"
 #include "core/worker.h"
 #include "dataset/history.h"
+#include "dataset/reading.h"
 
 enum { HEADS_MAX = 1024, HEAD_MARKS_BYTES = 1024 };
 

@@ -104,8 +104,8 @@ enum err history_holds(sqlite3 *db, const struct history *h, bool *ret_holds)
 	if (!err && there)
 		err = make_hash(db, &now);
 	if (!err)
-		*ret_holds = now.begins >= h->begins &&
-			memcmp(now.hash, h->hash, sizeof(h->hash)) == 0;
+		*ret_holds =
+			now.begins >= h->begins && memcmp(now.hash, h->hash, sizeof(h->hash)) == 0;
 	return err;
 }
 
@@ -125,8 +125,8 @@ void history_read(struct history *ret, const char *text)
 	struct history h = {0};
 	int n = 0;
 	*ret = h;
-	if (sscanf(text, "%" SCNd64 ":%" SCNd64 ":%" SCNd64 ":%n", &h.begins, &h.from, &h.at,
-		    &n) != 3 ||
+	if (sscanf(text, "%" SCNd64 ":%" SCNd64 ":%" SCNd64 ":%n", &h.begins, &h.from, &h.at, &n) !=
+			3 ||
 		!n)
 		return;
 	for (size_t i = 0; i < HISTORY_HASH_BYTES; i++, n += 2)

@@ -41,8 +41,7 @@ static void add(struct names *n, struct str name)
 	if (has(n, name))
 		return;
 	if ((n->count & (n->count - 1)) == 0) /* full at each power of two */
-		n->items = mem_resize(
-			n->items, n->count ? 2 * n->count : 1, sizeof(*n->items));
+		n->items = mem_resize(n->items, n->count ? 2 * n->count : 1, sizeof(*n->items));
 	n->items[n->count++] = (struct str){mem_copy(name), name.n};
 }
 

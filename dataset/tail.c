@@ -256,8 +256,7 @@ static bool is_the_same(struct tail *t, const struct head *head, bool compare)
 	if (!t->known)
 		return true;
 	return strcmp(was->epoch, head->epoch) == 0 && head->seq >= was->seq &&
-		(was->inode == inode || was->seq == head->seq) &&
-		(!compare || is_known_history(t));
+		(was->inode == inode || was->seq == head->seq) && (!compare || is_known_history(t));
 }
 
 /* All that is or will be live stands as it was made. */

@@ -21,8 +21,8 @@
 
 enum {
 	JOBS_MAX = 1024,
-	SLICE = 1000,        /* rows of the log that one transaction prunes */
-	SLICE_PAUSE_MS = 10, /* for others, between two of them */
+	SLICE = 1000,         /* rows of the log that one transaction prunes */
+	SLICE_PAUSE_MS = 10,  /* for others, between two of them */
 	SLICE_AGAIN_MS = 100, /* behind one that was not possible */
 	PRUNE_BUSY_MS = 50,
 	MEASURE_ROWS = 1000, /* of the log, until it is measured again */

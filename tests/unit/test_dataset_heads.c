@@ -3,9 +3,12 @@
 
 #include "dataset/heads.h"
 
+#include <sqlite3.h>
+
 static struct known_head head(const char *epoch, int64_t seq, int64_t inode)
 {
-	struct known_head h = {.seq = seq, .inode = inode, .marks = "1:2 3:4", .history = "1:2:3:ff"};
+	struct known_head h = {
+		.seq = seq, .inode = inode, .marks = "1:2 3:4", .history = "1:2:3:ff"};
 	snprintf(h.epoch, sizeof(h.epoch), "%s", epoch);
 	return h;
 }
@@ -69,6 +72,40 @@ static void they_are_there_after_a_start(void **state)
 	heads_finish();
 }
 
+static void run_sql(const char *text)
+{
+	sqlite3 *db = NULL;
+	assert_int_equal(sqlite3_open(place, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_busy_timeout(db, 5000), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+/* A file may have lost then what its readers have seen. */
+static void a_machine_that_went_down_leaves_no_epoch(void **state)
+{
+	(void)state;
+	struct known_head h;
+	open_store(NULL, QUEUE_MAX);
+	load();
+	learn("/a", head("first", 7, 11));
+	heads_save();
+	heads_finish();
+	run_sql("UPDATE dataset_heads SET boot = 'of another start'");
+	load();
+	assert_true(heads_known(STR("/a"), &h));
+	assert_string_equal(h.epoch, "");
+	assert_int_equal(h.seq, 7);
+	start_again();
+	assert_true(heads_known(STR("/a"), &h));
+	assert_string_equal(h.epoch, "");
+	learn("/a", head("second", 9, 11));
+	start_again();
+	assert_true(heads_known(STR("/a"), &h));
+	assert_string_equal(h.epoch, "second");
+	heads_finish();
+}
+
 /* More than one page of them; what is past the most is not remembered, and nothing breaks. */
 static void there_is_a_most(void **state)
 {
@@ -91,6 +128,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		test(they_are_there_after_a_start),
+		test(a_machine_that_went_down_leaves_no_epoch),
 		test(there_is_a_most),
 	};
 	return cmocka_run_group_tests(tests, group_set_up, group_tear_down);

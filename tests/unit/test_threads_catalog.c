@@ -154,13 +154,12 @@ static void what_many_need_stays(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(
-			what_many_need_stays, start_workers, stop_workers),
+		cmocka_unit_test_setup_teardown(what_many_need_stays, start_workers, stop_workers),
 		cmocka_unit_test_setup_teardown(
 			one_that_cannot_be_attached_is_in_trouble_until_it_can, start_workers,
 			stop_workers),
-		cmocka_unit_test_setup_teardown(one_that_cannot_be_attached_can_be_taken_away,
-			start_workers, stop_workers),
+		cmocka_unit_test_setup_teardown(
+			one_that_cannot_be_attached_can_be_taken_away, start_workers, stop_workers),
 	};
 	return run_database_tests(tests, sizeof(tests) / sizeof(*tests));
 }
