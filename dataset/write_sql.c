@@ -29,6 +29,12 @@ static int allow_write(struct write *w, const char *table, const char *trigger)
 									    : SQLITE_OK;
 }
 
+/* What full text and other indexes that triggers keep ask their own file. */
+static bool is_asked_by_modules(const char *pragma, const char *value)
+{
+	return !value && (!strcmp(pragma, "data_version") || !strcmp(pragma, "page_size"));
+}
+
 static int authorize(void *context, int action, const char *a, const char *b, const char *database,
 	const char *trigger)
 {
@@ -47,6 +53,8 @@ static int authorize(void *context, int action, const char *a, const char *b, co
 		return allow_write(w, a, trigger);
 	case SQLITE_SAVEPOINT:
 		return SQLITE_OK;
+	case SQLITE_PRAGMA:
+		return is_asked_by_modules(a, b) ? SQLITE_OK : SQLITE_DENY;
 	default:
 		return SQLITE_DENY;
 	}
@@ -132,7 +140,7 @@ enum err write_step(struct write *w, sqlite3_stmt *stmt, bool *ret_row)
 	*ret_row = rc == SQLITE_ROW;
 	if (rc == SQLITE_ROW || rc == SQLITE_DONE)
 		return ERR_OK;
-	enum err err = write_refuse_sqlite(w);
+	enum err err = (rc & 0xff) == SQLITE_ERROR ? write_refuse_values(w) : write_refuse_sqlite(w);
 	sqlite3_reset(stmt);
 	return err;
 }

@@ -19,7 +19,28 @@ const schema = `
 	CREATE TABLE todos(id INTEGER PRIMARY KEY, owner TEXT NOT NULL, title TEXT NOT NULL UNIQUE, n INTEGER CHECK(n < 100),
 		list INTEGER REFERENCES lists(id), secret TEXT DEFAULT 's');
 	CREATE TRIGGER stop BEFORE INSERT ON todos WHEN new.title = 'never' BEGIN SELECT RAISE(ABORT, 'not that title'); END;
-	CREATE TABLE notes(id INTEGER PRIMARY KEY, text TEXT)`;
+	CREATE TABLE notes(id INTEGER PRIMARY KEY, text TEXT);
+	CREATE TABLE pages(id INTEGER PRIMARY KEY, text TEXT, more TEXT);
+	CREATE INDEX pages_tag ON pages(json_extract(more, '$.tag'));
+	CREATE TABLE tags(page, tag);
+	CREATE VIRTUAL TABLE pages_text USING fts5(text, content='pages', content_rowid='id');
+	CREATE VIRTUAL TABLE pages_words USING fts4(text);
+	CREATE VIRTUAL TABLE pages_place USING rtree(id, a, b);
+	CREATE TRIGGER pages_i AFTER INSERT ON pages BEGIN
+		INSERT INTO pages_text(rowid, text) VALUES(new.id, new.text);
+		INSERT INTO pages_words(rowid, text) VALUES(new.id, new.text);
+		INSERT INTO pages_place VALUES(new.id, new.id, new.id);
+		INSERT INTO tags SELECT new.id, value FROM json_each(new.more, '$.all');
+	END;
+	CREATE TRIGGER pages_u AFTER UPDATE ON pages BEGIN
+		INSERT INTO pages_text(pages_text, rowid, text) VALUES('delete', old.id, old.text);
+		INSERT INTO pages_text(rowid, text) VALUES(new.id, new.text);
+		UPDATE pages_words SET text = new.text WHERE rowid = new.id;
+	END;
+	CREATE TRIGGER pages_d AFTER DELETE ON pages BEGIN
+		INSERT INTO pages_text(pages_text, rowid, text) VALUES('delete', old.id, old.text);
+		DELETE FROM pages_words WHERE rowid = old.id;
+	END`;
 execFileSync("sqlite3", [file, schema]);
 
 const options = {
@@ -32,6 +53,7 @@ const options = {
 				read: "owner = :user OR n = 1", insert: "owner = :user", update: "owner = :user", delete: "owner = :user",
 			},
 			{ name: "notes", database: file, table: "notes", read: "1" },
+			{ name: "pages", database: file, table: "pages", read: "1", insert: "1", update: "1", delete: "1" },
 			{ name: "other", database: file, table: "notes", read: "1", insert: "1" },
 		],
 	},
@@ -40,6 +62,7 @@ let server = await startServer(options);
 after(() => server.stop());
 
 const db = new DatabaseSync(file);
+db.exec("PRAGMA busy_timeout = 5000");
 after(() => db.close());
 const rows = (sql) => db.prepare(sql).all().map((row) => Object.values(row));
 
@@ -85,7 +108,7 @@ test("a write is told to all who may see it, with its txn", async () => {
 	assert.deepEqual((await change(bob)).ops.map(({ op, key }) => [op, key]), [["X", [1]]]);
 	assert.deepEqual((await change(ann)).ops.map(({ op, key, txn }) => [op, key, txn]), [["U", [1], gone.txn], ["D", [10], gone.txn]]);
 	// what another program writes has no txn
-	execFileSync("sqlite3", [file, "UPDATE todos SET n = 6 WHERE id = 1"]);
+	execFileSync("sqlite3", ["-cmd", ".timeout 5000", file, "UPDATE todos SET n = 6 WHERE id = 1"]);
 	assert.deepEqual((await change(ann)).ops.map(({ op, txn }) => [op, txn]), [["U", null]]);
 });
 
@@ -133,6 +156,22 @@ test("rules, conditions and constraints refuse with what a client can act on", a
 	await refused(write(reading, [{ op: "delete", key: [20] }]), -32003, "insufficient_scope");
 	const narrow = await connect(server, { user: "ann", claim: { signalbox: { datasets: ["notes"] } } });
 	await refused(write(narrow, [{ op: "delete", key: [20] }]), -32004, "no_such_dataset");
+});
+
+test("indexes for full text, places and JSON that the table's triggers keep are kept; what they cannot take is no trouble of the database", async () => {
+	const ann = await connect(server, { user: "ann" });
+	const pages = (...ops) => write(ann, ops, { dataset: "pages" });
+	await pages({ op: "insert", key: [1], set: { text: "green tea", more: '{"all": ["a", "b"]}' } }, { op: "insert", key: [2], set: { text: "milk" } });
+	await pages({ op: "update", key: [1], set: { text: "black tea" } });
+	const found = () => ["pages_text", "pages_words"].map((table) => rows(`SELECT rowid FROM ${table} WHERE ${table} MATCH 'tea'`));
+	assert.deepEqual([found(), rows("SELECT count(*) FROM tags"), rows("SELECT count(*) FROM pages_place")], [[[[1]], [[1]]], [[2]], [[2]]]);
+	for (const set of [{ more: "no JSON" }, { id: 7, text: "x", more: "{" }]) {
+		const op = set.id ? { op: "insert", set } : { op: "update", key: [1], set };
+		assert.equal((await refused(pages(op), -32009, "constraint")).constraint, "other");
+	}
+	await pages({ op: "delete", key: [1] });
+	assert.deepEqual(found(), [[], []]);
+	db.exec("INSERT INTO pages_text(pages_text) VALUES('integrity-check')");
 });
 
 test("each op alone, over POST /v1/rpc", async () => {
