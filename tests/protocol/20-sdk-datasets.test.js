@@ -8,6 +8,7 @@ import { Datasets } from "../../web/sdk/datasets.js";
 import { SignalboxError } from "../../web/sdk/errors.js";
 import { Emitter } from "../../web/sdk/events.js";
 import { compileWhere, encodeWhere } from "../../web/sdk/filter.js";
+import { Kept } from "../../web/sdk/kept.js";
 import { View } from "../../web/sdk/rows.js";
 import { SEED, randomFrom } from "../support/random.mjs";
 import { events, within } from "../support/within.mjs";
@@ -396,6 +397,28 @@ test("a reset is obeyed when it says, and is followed by a snapshot", async () =
 	assert.equal(live.rows, before);
 });
 
+test("a list whose time to ask again comes while the connection is away asks when it is back, also in the same session", async () => {
+	const lines = new Lines();
+	await upToDate(lines);
+	lines.say("reset", { reason: "pruned" });
+	lines.lose();
+	await new Promise((done) => setTimeout(done, 1500)); // behind the longest first wait
+	lines.open({ resumed: true });
+	await lines.subscribed({}, { resume: undefined });
+});
+
+test("between a reset and its snapshot rows can be written to, and what was written stays shown", async () => {
+	const lines = new Lines();
+	const { live, dataset } = await upToDate(lines);
+	dataset.update(live.rows[0], { title: "uno" });
+	lines.say("reset", { reason: "schema" });
+	dataset.delete(live.rows[1]);
+	assert.deepEqual([titles(live), dataset.pending], [["uno"], 2]);
+	(await lines.next("dataset.schema")).reply(SCHEMA);
+	await lines.subscribed({}, { resume: undefined });
+	assert.deepEqual(titles(live), ["uno"]);
+});
+
 test("who may not see it any more is left with nothing, and told why", async () => {
 	const lines = new Lines();
 	const { live } = await upToDate(lines);
@@ -418,8 +441,10 @@ test("another user starts with nothing of the first one's", async () => {
 	const written = dataset.insert({ id: 3, title: "hers" });
 	await lines.next("dataset.write");
 	lines.lose();
+	const told = event(dataset, "error");
 	lines.open({ user: "bob" });
-	await assert.rejects(written, { reason: "signed_out" });
+	await assert.rejects(written, { reason: "signed_out", message: /not sent is lost/ }); // nothing keeps it here
+	assert.equal((await told).reason, "signed_out");
 	assert.deepEqual([live.rows.length, dataset.pending], [0, 0]);
 	(await lines.next("dataset.schema")).reply(SCHEMA);
 	await lines.subscribed({}, { resume: undefined });
@@ -517,6 +542,73 @@ test("what is written is shown at once, and stays until the server has told it, 
 	assert.deepEqual(titles(live), ["eins", "two", "tres"], "nothing lies over it any more");
 });
 
+/** Two lists of one dataset, both up to date at 7. */
+async function two(lines) {
+	const { live, dataset } = await upToDate(lines);
+	const other = dataset.live({ where: ["=", "title", "one"] }).open();
+	await lines.subscribed({ sub: "T", shape: "T" });
+	lines.say("page", { sub: "T", ...page("7", true, [1, "one"]) });
+	lines.say("uptodate", { sub: "T", seq: "7" });
+	return { live, other, dataset };
+}
+
+const done = (write, seq, id, title) =>
+	write.reply({ mutation: write.params.mutation, ...answer(seq, { key: [id], seq, row: [id, title] }) });
+
+test("a list shows what others write behind a write of its own, however far another list is", async () => {
+	const lines = new Lines();
+	const { live, other, dataset } = await two(lines);
+	const written = dataset.update(1, { title: "uno" });
+	done(await lines.next("dataset.write"), "8", 1, "uno");
+	await written;
+	lines.say("change", change("7", "9", op("U", 1, "theirs")));
+	assert.deepEqual([titles(live), titles(other)], [["theirs", "two"], []]);
+	lines.say("change", { sub: "T", ...change("7", "9", op("X", 1)) });
+	assert.deepEqual([titles(live), titles(other)], [["theirs", "two"], []]);
+});
+
+test("while a list takes a snapshot anew, what was written and answered stays in what it still shows", async () => {
+	const lines = new Lines();
+	const { live, other, dataset } = await two(lines);
+	const seen = [];
+	live.on("change", () => seen.push(titles(live)));
+	lines.say("reset", { reason: "overflow" });
+	const written = dataset.update(2, { title: "dos" });
+	done(await lines.next("dataset.write"), "8", 2, "dos");
+	await written;
+	await lines.subscribed({}, { resume: undefined });
+	lines.say("page", page("8", false, [1, "one"]));
+	lines.say("change", { sub: "T", ...change("7", "8") });
+	assert.deepEqual(titles(live), ["one", "dos"]);
+	lines.say("page", page("8", true, [2, "dos"]));
+	lines.say("uptodate", { seq: "8" });
+	assert.deepEqual([seen, live.status, other.status], [[["one", "dos"]], "live", "live"]);
+});
+
+test("in another history, as that of a backup, nothing lies over the rows that was answered in the one before", async () => {
+	const lines = new Lines();
+	const { live, dataset } = await upToDate(lines);
+	const written = dataset.update(1, { title: "uno" });
+	done(await lines.next("dataset.write"), "8", 1, "uno");
+	await written;
+	lines.say("reset", { reason: "epoch" });
+	await lines.subscribed({ epoch: "F" }, { resume: undefined });
+	lines.say("page", page("3", true, [1, "one"]));
+	assert.deepEqual(titles(live), ["one"]);
+});
+
+test("a list of which nothing is known yet shows what is written to it as rows that are whole; one that only notifies has none", async () => {
+	const lines = new Lines();
+	const { dataset } = await upToDate(lines);
+	lines.lose();
+	const [fresh, some, bare] = [{ where: ["!=", "title", "no"] }, { columns: ["title"] }, { notify: true }].map((wanted) => dataset.live(wanted).open());
+	dataset.insert({ id: 3, title: "three" });
+	dataset.insert({ id: 4, title: "no" });
+	assert.deepEqual([fresh, some, bare].map(({ rows }) => rows.map((row) => ({ ...row }))), [
+		[{ id: 3, title: "three" }], [{ title: "three", id: 3 }, { title: "no", id: 4 }], [],
+	]);
+});
+
 test("a row whose key the table makes is never there twice", async () => {
 	const lines = new Lines();
 	const { live, dataset } = await upToDate(lines);
@@ -599,6 +691,42 @@ test("a conflict goes to the page, which may write something else instead", asyn
 	assert.deepEqual([titles(live), asked.length, dataset.pending], [["one", "two"], 2, 0]);
 });
 
+test("what one tab makes of a conflict takes the place of what was written in the others, too", async () => {
+	const lines = new Lines();
+	const { dataset, live } = await upToDate(lines);
+	const written = dataset.update(1, { title: "mine" }, { if: "unchanged" });
+	const sent = await lines.next("dataset.write");
+	lines.lose();
+	sent.refuse("lost", 0);
+	const { mutation, ops } = sent.params;
+	const instead = { mutation: "another", dataset: "todos", at: 0, atomic: true, ops: [{ op: "update", key: [1], set: { title: "ours" } }] };
+	dataset.heard({ write: { ...instead, mutation, ops } }); // known already
+	dataset.heard({ write: instead, instead: mutation });
+	assert.deepEqual([titles(live), dataset.pending], [["ours", "two"], 1]);
+	dataset.heard({ settled: "another", outcome: { answer: { mutation: "another", ...answer("8", { key: [1], seq: "8", row: [1, "ours"] }) } } });
+	assert.equal((await written).mutation, "another");
+	lines.open();
+	await lines.subscribed({ mode: "tail" });
+	lines.silent("dataset.write");
+});
+
+test("a new row that was sent so long ago that the server knows no repetition of it is told, and not sent again", async (t) => {
+	const lines = new Lines();
+	const { live, dataset } = await upToDate(lines);
+	const written = [dataset.insert({ title: "once" }), dataset.update(1, { title: "uno" })];
+	const sent = await lines.next("dataset.write");
+	lines.lose();
+	sent.refuse("lost", 0);
+	t.mock.timers.enable({ apis: ["Date"], now: Date.now() + 25 * 3600_000 });
+	const told = event(dataset, "error");
+	lines.open();
+	await assert.rejects(written[0], { reason: "lost" });
+	assert.match((await told).message, /more than a day ago/);
+	done(await lines.next("dataset.write"), "8", 1, "uno");
+	await written[1];
+	assert.deepEqual([titles(live), dataset.pending], [["uno", "two"], 0]);
+});
+
 test("a page that answers each conflict with another is not asked for ever", async () => {
 	const lines = new Lines();
 	let asked = 0;
@@ -607,6 +735,30 @@ test("a page that answers each conflict with another is not asked for ever", asy
 	for (let i = 0; i < 6; i++) (await lines.next("dataset.write")).refuse("conflict", -32009, { conflicts: [] });
 	await assert.rejects(written, { reason: "conflict" });
 	assert.deepEqual([asked, dataset.pending], [5, 0]);
+});
+
+test("what a device does not keep is sent all the same, once; too many that wait are refused aloud", async (t) => {
+	const full = async () => {
+		throw new DOMException("full", "QuotaExceededError");
+	};
+	for (const method of ["saveWrite", "dropWrite"]) t.mock.method(Kept.prototype, method, full);
+	t.mock.method(console, "warn", () => {});
+	const lines = new Lines();
+	const { live, dataset } = await upToDate(lines);
+	const written = [dataset.update(1, { title: "uno" }), dataset.update(2, { title: "dos" })];
+	done(await lines.next("dataset.write"), "8", 1, "uno");
+	done(await lines.next("dataset.write"), "9", 2, "dos");
+	await Promise.all(written);
+	lines.silent("dataset.write");
+	assert.deepEqual([titles(live), dataset.pending], [["uno", "dos"], 0]);
+
+	lines.lose();
+	for (let i = 0; i < 1000; i++) dataset.update(1, { title: `${i}` });
+	const told = event(dataset, "error");
+	const oneMore = dataset.update(1, { title: "one more" });
+	await assert.rejects(oneMore, { reason: "overloaded" });
+	assert.equal((await told).reason, "overloaded");
+	assert.deepEqual([titles(live), dataset.pending], [["999", "dos"], 1000]);
 });
 
 test("what cannot be written is refused here, and what is no row of a list, too", async () => {

@@ -3,7 +3,7 @@ import { Emitter } from "./events.js";
 import { Feed, keyOf } from "./feed.js";
 import { compileWhere, encodeWhere } from "./filter.js";
 import { Live } from "./live.js";
-import { Writes } from "./writes.js";
+import { Writes, reaches } from "./writes.js";
 
 /**
  * @typedef {import("./cells.js").Row} Row
@@ -65,6 +65,8 @@ export class Dataset extends Emitter {
 	#writes;
 	/** @type {Schema | null} */
 	#schema = null;
+	/** It may be another one by now: keys are told by it until that is here. */
+	#outdated = false;
 	/** @type {Promise<Schema> | null} */
 	#asking = null;
 	#told = 0;
@@ -83,16 +85,17 @@ export class Dataset extends Emitter {
 			changed: () => this.#changed(),
 			conflict: (conflicts, write, error) => this.#resolve(conflicts, write, error),
 			failed: (error) => this.#failed(error),
-			told: (seq) => [...this.#feeds.values()].every(({ position }) => position !== null && BigInt(position) >= BigInt(seq)),
+			told: (seq) => [...this.#feeds.values()].every(({ error, shown }) => error || reaches(shown, seq)),
 		});
 		/** @type {import("./feed.js").FeedOwner} */
 		this.#owner = {
 			...server,
 			schema: () => this.#known(),
+			schemaNow: () => this.#schema,
 			forgetSchema: () => this.#forgetSchema(),
-			effects: () => this.#writes.effects(),
+			effects: (shown) => this.#writes.effects(shown),
 			holds: () => this.#writes.awaitsKey,
-			moved: () => this.#moved(),
+			moved: (anew) => this.#moved(anew),
 		};
 	}
 
@@ -170,6 +173,7 @@ export class Dataset extends Emitter {
 		/** @type {Schema} */
 		const schema = await this.#server.request("dataset.schema", { dataset: this.name });
 		this.#schema = schema;
+		this.#outdated = false;
 		this.#server.kept()?.saveSchema(this.name, schema).catch(() => {});
 		this.emit("schema", schema);
 		this.#changed();
@@ -178,12 +182,12 @@ export class Dataset extends Emitter {
 
 	/** @returns {Promise<Schema>} */
 	async #known() {
-		if (this.#schema) return this.#schema;
+		if (this.#schema && !this.#outdated) return this.#schema;
 		return (this.#asking ??= this.schema().finally(() => (this.#asking = null)));
 	}
 
 	#forgetSchema() {
-		this.#schema = null;
+		this.#outdated = true;
 	}
 
 	/* ---- writing ---- */
@@ -323,8 +327,9 @@ export class Dataset extends Emitter {
 		this.#countPending();
 	}
 
-	#moved() {
-		if (this.#writes.forget()) for (const feed of this.#feeds.values()) feed.overlay();
+	/** @param {boolean} [anew] to another history, in which no answer of before has a place */
+	#moved(anew) {
+		if (this.#writes.forget(anew)) for (const feed of this.#feeds.values()) feed.overlay();
 	}
 
 	#countPending() {

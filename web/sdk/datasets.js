@@ -69,10 +69,17 @@ export class Datasets {
 		return all;
 	}
 
+	/** How many changes wait for the server, of all datasets that this page has asked for. */
+	get pending() {
+		let pending = 0;
+		this.#each((dataset) => (pending += dataset.pending));
+		return pending;
+	}
+
 	/** Takes away what is kept on this device for this user, also what has not been sent. For a sign-out. */
 	async forget() {
 		const user = this.#user;
-		this.#end();
+		this.#end("What was not sent has been taken away from this device.");
 		if (user !== null) await forgetKept(this.#server, user);
 	}
 
@@ -91,7 +98,7 @@ export class Datasets {
 	#opened(resumed) {
 		const user = /** @type {{id: string}} */ (this.#connection.user).id;
 		if (user !== this.#user) {
-			if (this.#user !== null) this.#end();
+			if (this.#user !== null) this.#end(`Somebody else has signed in. What was not sent is ${this.#kept?.durable ? "kept for who wrote it" : "lost"}.`);
 			this.#user = user;
 		}
 		this.#wasOpen = true;
@@ -116,12 +123,12 @@ export class Datasets {
 		this.#each((dataset) => void dataset.begin(kept));
 	}
 
-	#end() {
+	/** @param {string} message what becomes of what was not sent */
+	#end(message) {
 		this.#turn++;
 		this.#begun = false;
 		this.#user = null;
-		const why = new SignalboxError("signed_out", "Somebody else has signed in. What was not sent is kept for who wrote it.");
-		this.#each((dataset) => dataset.end(why));
+		this.#each((dataset) => dataset.end(new SignalboxError("signed_out", message)));
 		this.#subs.clear();
 		this.#kept?.close();
 		this.#kept = null;

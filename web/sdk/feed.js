@@ -28,10 +28,11 @@ import { View } from "./rows.js";
  *   request: (method: string, params: object, options?: {apply?: (result: any) => void}) => Promise<any>,
  *   notify: (method: string, params: object) => void,
  *   schema: () => Promise<{schema_version: any, columns: any[]}>, forgetSchema: () => void,
+ *   schemaNow: () => {columns: any[]} | null,
  *   kept: () => import("./kept.js").Kept | null,
  *   subs: Map<string, Feed>,
- *   effects: () => import("./rows.js").Effect[],
- *   holds: () => boolean, moved: () => void,
+ *   effects: (shown: string | null) => import("./rows.js").Effect[],
+ *   holds: () => boolean, moved: (anew?: boolean) => void,
  * }} FeedOwner
  */
 
@@ -63,6 +64,8 @@ export class Feed {
 	ready = false;
 	/** All up to this one has been told. @type {string | null} */
 	position = null;
+	/** The rows are of this one, also while others are on their way. @type {string | null} */
+	shown = null;
 	epoch = "";
 	/** @type {Set<Reader>} */
 	readers = new Set();
@@ -70,6 +73,7 @@ export class Feed {
 	#owner;
 	#wish;
 	#shape = "";
+	#shownEpoch = "";
 	#sub = "";
 	#phase = /** @type {"away"|"asking"|"reading"|"live"|"waiting"|"refused"} */ ("away");
 	/** Goes up whenever what is under way is not wanted any more. */
@@ -115,7 +119,8 @@ export class Feed {
 			this.#look = { columns: feed.columns, key: feed.key };
 			this.#shape = feed.shape;
 			this.epoch = feed.epoch;
-			this.position = feed.seq;
+			this.position = this.shown = feed.seq;
+			this.#shownEpoch = feed.epoch;
 			this.#show(this.view.restart(rows));
 			this.#overlay();
 			this.#nowReady(true);
@@ -126,7 +131,7 @@ export class Feed {
 	/** A session is open. @param {boolean} resumed nothing was lost */
 	opened(resumed) {
 		if (!this.#owner.isOpen()) return this.#tellStatus();
-		if (!resumed || this.#phase === "away") {
+		if (!resumed || this.#phase === "away" || (this.#phase === "waiting" && !this.#timer)) {
 			this.#owner.subs.delete(this.#sub);
 			void this.#subscribe();
 		}
@@ -148,8 +153,8 @@ export class Feed {
 		this.#stop();
 		this.#saving.end();
 		this.ready = false;
-		this.position = null;
-		this.#shape = this.epoch = "";
+		this.position = this.shown = null;
+		this.#shape = this.epoch = this.#shownEpoch = "";
 		this.#overlay();
 		this.#show(this.view.restart([]));
 	}
@@ -165,6 +170,7 @@ export class Feed {
 	#stop() {
 		this.#turn++;
 		clearTimeout(this.#timer);
+		this.#timer = 0;
 		if (this.#owner.subs.get(this.#sub) === this) this.#owner.subs.delete(this.#sub);
 		this.#sub = "";
 		this.#phase = "away";
@@ -197,11 +203,15 @@ export class Feed {
 		}
 	}
 
+	/** Those that are asked for, with the key's and the order's. @param {{columns: any[]}} schema */
+	#columns(schema) {
+		const { columns, order = [] } = this.#wish;
+		return columns && [...new Set([...columns, ...keyOf(schema), ...order.map((term) => term.replace(/^-/, ""))])];
+	}
+
 	/** @param {{columns: any[]}} schema */
 	#asked(schema) {
-		const { columns } = this.#wish;
-		const order = (this.#wish.order ?? []).map((term) => term.replace(/^-/, ""));
-		const all = columns && [...new Set([...columns, ...keyOf(schema), ...order])];
+		const all = this.#columns(schema);
 		const known = this.position !== null && this.#shape;
 		return {
 			...this.#wish,
@@ -246,7 +256,7 @@ export class Feed {
 		this.#phase = final ? "refused" : "waiting";
 		if (NOT_FOR_US.has(error.kind)) {
 			this.#saving.drop();
-			this.position = null;
+			this.position = this.shown = null;
 			this.#show(this.view.restart([]));
 		}
 		if (!final) this.#later(error.retryAfter);
@@ -258,7 +268,10 @@ export class Feed {
 	#later(seconds) {
 		clearTimeout(this.#timer);
 		const wait = seconds * 1000 * (1 + Math.random() / 4) + this.#backoff.next();
-		this.#timer = setTimeout(() => this.#owner.isOpen() && void this.#subscribe(), wait);
+		this.#timer = setTimeout(() => {
+			this.#timer = 0;
+			if (this.#owner.isOpen()) void this.#subscribe();
+		}, wait);
 	}
 
 	/** What came does not fit to what we have. @param {boolean} whole nor can we go on from there */
@@ -313,9 +326,11 @@ export class Feed {
 		this.#snapshot = null;
 		this.view.look(this.#look.columns, this.#look.key);
 		const change = this.view.restart(snapshot.values());
+		const anew = this.#shownEpoch !== "" && this.#shownEpoch !== this.epoch;
+		this.#shownEpoch = this.epoch;
 		this.#saving.whole(this.#here());
 		this.#show(change);
-		this.#moved();
+		this.#moved(anew);
 		this.#nowReady(false);
 	}
 
@@ -377,11 +392,23 @@ export class Feed {
 	}
 
 	#overlay() {
-		this.#show(this.view.overlay(this.#owner.effects()));
+		if (this.#wish.notify || !this.#looks()) return;
+		this.#show(this.view.overlay(this.#owner.effects(this.shown)));
 	}
 
-	#moved() {
-		this.#owner.moved();
+	/** Whether it is known what rows look like: where nothing has come yet, from the schema. */
+	#looks() {
+		if (this.view.columns.length) return true;
+		const schema = this.#owner.schemaNow();
+		if (schema) this.view.look(this.#columns(schema) ?? schema.columns.map(nameOf), keyOf(schema));
+		return schema !== null;
+	}
+
+	/** The rows are of where we are. @param {boolean} [anew] */
+	#moved(anew) {
+		this.shown = this.position;
+		this.#overlay();
+		this.#owner.moved(anew);
 	}
 
 	#here() {

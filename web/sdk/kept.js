@@ -11,8 +11,9 @@
  *   columns: string[], key: string[], at: number,
  * }} KeptFeed
  * @typedef {{
- *   mutation: string, dataset: string, at: number, atomic: boolean, ops: WireOp[], again?: number,
- * }} KeptWrite `at` is their order; `again`: how often it has taken the place of one that met a conflict
+ *   mutation: string, dataset: string, at: number, atomic: boolean, ops: WireOp[], again?: number, sent?: number,
+ * }} KeptWrite `at` is their order; `again`: how often it has taken the place of one that met a conflict; `sent`: when
+ *   it was sent the first time
  * @typedef {{
  *   op: "insert"|"update"|"delete", key?: WireCell[], set?: Record<string, WireCell>, upsert?: boolean,
  *   if?: {seq: string} | {old: Record<string, WireCell>},

@@ -34,6 +34,8 @@ import { SignalboxError } from "./errors.js";
 const MOST = 1000;
 /** These are over by themselves: the write stays in the queue. */
 const LATER = new Set(["lost", "closed", "timeout", "overloaded", "rate_limited", "unauthenticated"]);
+/** So long the server knows a repetition; a little less, as clocks differ. */
+const KNOWN_MS = 23 * 3600_000;
 /** So often a write is tried that fails on the server, or is replaced by what a page makes of a conflict. */
 const MOST_TRIES = 5;
 
@@ -47,6 +49,8 @@ export class Writes {
 	#kept = null;
 	/** @type {Map<string, Pending>} */
 	#pending = new Map();
+	/** Answered, and still kept, because this device let nothing be changed. @type {Set<string>} */
+	#done = new Set();
 	#sending = false;
 	#again = false;
 	#tries = 0;
@@ -77,8 +81,10 @@ export class Writes {
 	/** @param {WireOp[]} ops @param {boolean} atomic @returns {Promise<WriteAnswer>} */
 	add(ops, atomic) {
 		if (this.waiting >= MOST) {
-			const message = "Too many changes wait to be sent. Wait until this device is connected again.";
-			return Promise.reject(new SignalboxError("overloaded", message, { code: -32030 }));
+			const message = "Too many changes wait to be sent, and this one is not kept. Wait until this device is connected again.";
+			const error = new SignalboxError("overloaded", message, { code: -32030 });
+			this.#owner.failed(error);
+			return Promise.reject(error);
 		}
 		const at = (this.#last = Math.max(Date.now(), this.#last + 0.001));
 		const write = { mutation: word(), dataset: this.#owner.name, at, atomic, ops };
@@ -102,17 +108,21 @@ export class Writes {
 
 	/** Somebody else is signed in, or nobody: what is kept stays for whose it is. @param {SignalboxError} why */
 	end(why) {
+		const { waiting } = this;
 		this.#kept = null;
 		clearTimeout(this.#timer);
 		const pending = [...this.#pending.values()];
 		this.#pending.clear();
+		this.#done.clear();
 		for (const { reject } of pending) reject(why);
+		if (waiting) this.#owner.failed(why);
 	}
 
-	/** From another tab. @param {{write?: KeptWrite, settled?: string, outcome?: Outcome}} message */
-	heard({ write, settled, outcome }) {
+	/** From another tab. @param {{write?: KeptWrite, instead?: string, settled?: string, outcome?: Outcome}} message */
+	heard({ write, instead, settled, outcome }) {
 		if (write?.dataset === this.#owner.name && !this.#pending.has(write.mutation)) {
-			this.#remember(write);
+			if (instead) this.#replace(instead, write);
+			else this.#remember(write);
 			this.#owner.changed();
 			void this.send(); // that tab may be without a connection
 		}
@@ -143,46 +153,74 @@ export class Writes {
 
 	/** @param {Kept} kept */
 	async #sendAll(kept) {
-		await this.#recall(kept);
 		while (this.#kept === kept && this.#owner.isOpen()) {
-			const [write] = await kept.writes(this.#owner.name);
-			if (!write) return;
-			const outcome = await this.#sendOne(write);
+			const write = await this.#next(kept);
+			if (!write || this.#kept !== kept) return;
+			const outcome = this.#isUnknown(write) ? { error: unknown() } : await this.#sendOne(kept, write);
 			if (this.#kept !== kept || !outcome) return;
 			this.#backoff.reset();
 			this.#tries = 0;
 			if ("error" in outcome && (await this.#resolved(kept, write, outcome.error))) continue;
-			await kept.dropWrite(write.mutation);
+			await this.#drop(kept, write.mutation);
 			this.#settle(write.mutation, outcome);
 			kept.tell({ settled: write.mutation, outcome: "error" in outcome ? { error: { ...outcome.error, message: outcome.error.message } } : outcome });
 		}
 	}
 
-	/** Another tab has sent it, and its answer has not come here: the server tells it again. @param {Kept} kept */
-	async #recall(kept) {
-		const there = new Set((await kept.writes(this.#owner.name)).map(({ mutation }) => mutation));
-		for (const { write, answer } of this.#pending.values()) {
-			if (!answer && !there.has(write.mutation)) await kept.saveWrite(write);
-		}
+	/**
+	 * The first that waits: of what is kept, of what could not be kept, and of what another tab has sent and whose answer
+	 * has not come here. (The server tells that again.)
+	 * @param {Kept} kept
+	 */
+	async #next(kept) {
+		const there = await kept.writes(this.#owner.name).catch(() => []);
+		const here = [...this.#pending.values()].map(({ write }) => write);
+		const all = new Map([...here, ...there].map((write) => [write.mutation, write]));
+		const waits = [...all.values()].filter(({ mutation }) => !this.#done.has(mutation) && !this.#pending.get(mutation)?.answer);
+		return waits.sort((a, b) => a.at - b.at)[0];
 	}
 
-	/** @param {KeptWrite} write @returns {Promise<Outcome | null>} null: later */
-	async #sendOne(write) {
+	/** It is answered. @param {Kept} kept @param {string} mutation */
+	#drop(kept, mutation) {
+		return kept.dropWrite(mutation).catch(() => void this.#done.add(mutation));
+	}
+
+	/** Nobody can say any more whether it was done, and a repetition may make a row twice. @param {KeptWrite} write */
+	#isUnknown({ sent, ops }) {
+		const key = this.#owner.keyColumns();
+		return sent !== undefined && Date.now() - sent > KNOWN_MS && ops.some((op) => op.op === "insert" && !idOf(op, key));
+	}
+
+	/** @param {Kept} kept @param {KeptWrite} write @returns {Promise<Outcome | null>} null: later */
+	async #sendOne(kept, write) {
 		const { mutation, ops, atomic } = write;
 		const pending = this.#pending.get(mutation) ?? this.#remember(write);
 		pending.sent = true;
+		if (!write.sent) {
+			write.sent = Date.now();
+			kept.saveWrite(write).catch(() => {});
+		}
 		try {
 			const params = { dataset: this.#owner.name, mutation, ops, ...(!atomic && { atomic }) };
 			return { answer: await this.#owner.request("dataset.write", params) };
 		} catch (cause) {
 			const error = cause instanceof SignalboxError ? cause : new SignalboxError("internal", String(cause), { cause });
-			if (!LATER.has(error.kind) && (error.kind !== "internal" || ++this.#tries >= MOST_TRIES)) return { error };
+			const fails = error.kind === "internal" || error.reason === "query_too_slow";
+			if (fails ? ++this.#tries >= MOST_TRIES : !LATER.has(error.kind)) return { error };
 			clearTimeout(this.#timer);
 			this.#timer = setTimeout(() => void this.send(), error.retryAfter * 1000 + this.#backoff.next());
 			pending.sent = false;
 			this.#owner.changed();
 			return null;
 		}
+	}
+
+	/** Another one takes its place, and its promise. @param {string} mutation @param {KeptWrite} instead */
+	#replace(mutation, instead) {
+		const before = this.#pending.get(mutation);
+		this.#pending.delete(mutation);
+		const now = this.#remember(instead);
+		if (before) now.promise.then(before.resolve, before.reject);
 	}
 
 	/**
@@ -199,13 +237,11 @@ export class Writes {
 		});
 		const ops = await this.#owner.conflict(told, write, error);
 		if (!ops || this.#kept !== kept) return false;
-		const before = this.#pending.get(write.mutation);
-		const instead = { ...write, mutation: word(), ops, again };
-		await kept.saveWrite(instead);
-		await kept.dropWrite(write.mutation);
-		this.#pending.delete(write.mutation);
-		const now = this.#remember(instead);
-		if (before) now.promise.then(before.resolve, before.reject);
+		const instead = { ...write, mutation: word(), ops, again, sent: undefined };
+		await kept.saveWrite(instead).catch(notKept);
+		await this.#drop(kept, write.mutation);
+		this.#replace(write.mutation, instead);
+		kept.tell({ write: instead, instead: write.mutation });
 		this.#owner.changed();
 		return true;
 	}
@@ -254,11 +290,12 @@ export class Writes {
 		return pending;
 	}
 
-	/** What all this does to the rows, in order. @returns {Effect[]} */
-	effects() {
+	/** What all this does to rows that are of this position, in order. @param {string | null} shown @returns {Effect[]} */
+	effects(shown) {
 		const key = this.#owner.keyColumns();
 		if (!key) return [];
-		const all = [...this.#pending.values()].sort((a, b) => a.write.at - b.write.at);
+		const all = [...this.#pending.values()].filter(({ answer }) => !answer || !reaches(shown, answer.seq));
+		all.sort((a, b) => a.write.at - b.write.at);
 		return all.flatMap(({ write, answer }) =>
 			write.ops.flatMap((op, at) => {
 				const id = idOf(op, key) ?? `?${write.mutation}:${at}`;
@@ -268,6 +305,11 @@ export class Writes {
 				return [effectOf(op, id)];
 			}));
 	}
+}
+
+/** Whether rows of this position have what was told up to `seq`. @param {string | null} shown @param {string} seq */
+export function reaches(shown, seq) {
+	return shown !== null && BigInt(shown) >= BigInt(seq);
 }
 
 /** @param {WireOp} op @param {string[] | null} columns of the key @returns {string | null} null: the table makes it */
@@ -304,6 +346,11 @@ function decoded(cells) {
 /** @param {any} error as it came from another tab */
 function revive({ reason, message, code, data }) {
 	return new SignalboxError(reason, message, { code, data });
+}
+
+function unknown() {
+	return new SignalboxError("lost",
+		"A new row was sent more than a day ago, and the answer never came. Look whether it is there, and write it again if not.");
 }
 
 /** Not to be guessed, not to come twice; also where there is no `crypto.randomUUID`. */
