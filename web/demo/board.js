@@ -226,10 +226,9 @@ export class Board {
 	}
 
 	/** Somebody has changed the same text meanwhile: theirs stays, ours is told. */
-	#collided({ ops, conflicts }) {
-		const [{ current }] = conflicts;
-		const [{ set }] = ops;
-		if (set?.title) notify(`${current?.editor ?? "Somebody"} changed this card at the same time, and that stays. Your text was: “${set.title}”`);
+	#collided({ ops: [{ set }], conflicts: [{ current }] }) {
+		const what = current ? `${current.editor} changed this card at the same time, and that stays.` : "This card has been deleted meanwhile.";
+		if (set?.title) notify(`${what} Your text was: “${set.title}”`);
 		return null;
 	}
 }

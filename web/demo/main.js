@@ -305,6 +305,8 @@ $("sign-out").onclick = () => {
 		leaveGuest();
 		return;
 	}
+	const waits = box?.datasets.pending;
+	if (waits && !confirm(`${waits === 1 ? "One change of a board has" : `${waits} changes of boards have`} not been sent yet, and will be lost. Sign out all the same?`)) return;
 	void box?.datasets.forget(); // the next one at this device finds nothing
 	leaveSession();
 	signOut();
