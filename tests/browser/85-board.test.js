@@ -120,7 +120,7 @@ test("two change a board at once, one without a connection for a while, and it i
 	});
 
 	await t.test("nobody else is shown what is kept, and who signs out leaves nothing", async () => {
-		assert.deepEqual(await bob.page.evaluate(unconnected, { user: "ann", room: "tea" }), null);
+		assert.deepEqual(await bob.page.evaluate(unconnected, { user: "ann", room: "tea", wait: 500 }), null);
 		await bob.the("sign-out").click();
 		await bob.shown(bob.the("sign-in"), "the welcome page");
 		await until("nothing is kept", () => bob.page.evaluate(async () =>
@@ -139,11 +139,11 @@ async function kept([store, count]) {
 }
 
 /** Runs in the page: what a page that is not connected shows to this user; null: nothing. */
-async function unconnected({ user, room }) {
+async function unconnected({ user, room, wait = 10_000 }) {
 	const { Signalbox } = await import("/sdk/signalbox.js");
 	const box = new Signalbox({ url: location.origin, token: () => null, user });
 	const live = box.dataset("demo-board").live({ where: ["=", "room", room], order: ["place"] });
-	const nothing = new Promise((done) => setTimeout(done, 500, null));
+	const nothing = new Promise((done) => setTimeout(done, wait, null));
 	const ready = await Promise.race([live.ready, nothing]);
 	const titles = live.rows.map(({ title }) => title).sort();
 	live.close();

@@ -155,6 +155,7 @@ test("what a rule, a constraint or a stranger's change is against is taken back 
 	await refused(hers.update("nothing", { title: "x" }), "no_such_row");
 
 	db.exec(`UPDATE todos SET done = 7 WHERE id = '${id}'`);
+	await until(list, (rows) => rows[0]?.done === 7, "what another program wrote");
 	const stale = hers.update(id, { done: 8 }, { if: { old: { done: 0 } } });
 	await refused(stale, "conflict");
 	ann.dataset("todos", { conflict: ({ conflicts: [{ key, seq, current }] }) => [{ op: "update", key, set: { done: current.done + 1 }, if: { seq } }] });
