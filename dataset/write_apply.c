@@ -192,6 +192,8 @@ static enum err absent(struct write *w, const struct write_op *op, const struct 
  * collation would say. */
 static bool same_cell(struct value is, struct value was)
 {
+	if (is.kind == VALUE_INT && was.kind == VALUE_REAL)
+		return same_cell(was, is);
 	if (is.kind == VALUE_REAL && was.kind == VALUE_INT) {
 		struct value real = {.kind = VALUE_REAL, .real = (double)was.number};
 		bool exact = real.real < 9.2e18 && (int64_t)real.real == was.number;

@@ -372,6 +372,7 @@ static void conditions_by_old_values(void **state)
 		 "\"twice\":14}",
 			true},
 		{"{\"score\":2}", true}, /* as JavaScript says it */
+		{"{\"n\":7.0}", true},
 		{"{}", true},
 		{"{\"owner\":\"ANN\"}", false}, /* whatever the column's collation says */
 		{"{\"n\":\"7\"}", false},
