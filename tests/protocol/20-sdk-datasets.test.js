@@ -761,6 +761,22 @@ test("what a device does not keep is sent all the same, once; too many that wait
 	assert.deepEqual([titles(live), dataset.pending], [["999", "dos"], 1000]);
 });
 
+test("a write that the server puts off again and again goes on waiting, and is spoken of once; one that always takes too long is taken back", async (t) => {
+	t.mock.method(Math, "random", () => 0); // no pauses
+	const lines = new Lines();
+	const { live, dataset } = await upToDate(lines);
+	const errors = [];
+	dataset.on("error", ({ reason }) => errors.push(reason));
+	const written = dataset.update(1, { title: "uno" });
+	for (let i = 0; i < 8; i++) (await lines.next("dataset.write")).refuse("dataset_unavailable", -32030);
+	done(await lines.next("dataset.write"), "8", 1, "uno");
+	await written;
+	const slow = dataset.update(2, { title: "dos" });
+	for (let i = 0; i < 5; i++) (await lines.next("dataset.write")).refuse("query_too_slow", -32008);
+	await assert.rejects(slow, { reason: "query_too_slow" });
+	assert.deepEqual([titles(live), errors], [["uno", "two"], ["dataset_unavailable", "query_too_slow"]]);
+});
+
 test("what cannot be written is refused here, and what is no row of a list, too", async () => {
 	const lines = new Lines();
 	const { dataset } = await upToDate(lines);

@@ -36,7 +36,7 @@ const MOST = 1000;
 const LATER = new Set(["lost", "closed", "timeout", "overloaded", "rate_limited", "unauthenticated"]);
 /** So long the server knows a repetition; a little less, as clocks differ. */
 const KNOWN_MS = 23 * 3600_000;
-/** So often a write is tried that fails on the server, or is replaced by what a page makes of a conflict. */
+/** So often a write is tried that fails on the server, or is put off by it until that is told, or is replaced by what a page makes of a conflict. */
 const MOST_TRIES = 5;
 
 /**
@@ -54,6 +54,7 @@ export class Writes {
 	#sending = false;
 	#again = false;
 	#tries = 0;
+	#refusals = 0;
 	#backoff = new Backoff();
 	/** @type {any} */
 	#timer = 0;
@@ -159,7 +160,7 @@ export class Writes {
 			const outcome = this.#isUnknown(write) ? { error: unknown() } : await this.#sendOne(kept, write);
 			if (this.#kept !== kept || !outcome) return;
 			this.#backoff.reset();
-			this.#tries = 0;
+			this.#tries = this.#refusals = 0;
 			if ("error" in outcome && (await this.#resolved(kept, write, outcome.error))) continue;
 			await this.#drop(kept, write.mutation);
 			this.#settle(write.mutation, outcome);
@@ -207,6 +208,8 @@ export class Writes {
 			const error = cause instanceof SignalboxError ? cause : new SignalboxError("internal", String(cause), { cause });
 			const fails = error.kind === "internal" || error.reason === "query_too_slow";
 			if (fails ? ++this.#tries >= MOST_TRIES : !LATER.has(error.kind)) return { error };
+			// it waits on, but not without a word
+			if (error.kind === "overloaded" && ++this.#refusals === MOST_TRIES) this.#owner.failed(error);
 			clearTimeout(this.#timer);
 			this.#timer = setTimeout(() => void this.send(), error.retryAfter * 1000 + this.#backoff.next());
 			pending.sent = false;
