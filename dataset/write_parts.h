@@ -89,7 +89,7 @@ enum err write_refuse_member(struct write *w, size_t op, enum err err, const cha
 	const char *member, struct str name, const char *message);
 /* What the last error of the connection means. */
 enum err write_refuse_sqlite(struct write *w);
-enum err write_refuse_values(struct write *w); /* a step has failed with SQLITE_ERROR */
+enum err write_refuse_values(struct write *w);      /* a step has failed with SQLITE_ERROR */
 enum err write_refuse_foreign_key(struct write *w); /* of what is only looked at in the end */
 void write_forget_refusal(struct write *w);
 

@@ -231,7 +231,8 @@ static enum err refuse_constraint(struct write *w, int code, const char *text)
 enum err write_refuse_values(struct write *w)
 {
 	log_warn("dataset_write_failed", LOG_TEXT("why", sqlite3_errmsg(w->db)));
-	return constraint(w, "other", "An expression of the table or of its rules fails with these values.");
+	return constraint(
+		w, "other", "An expression of the table or of its rules fails with these values.");
 }
 
 enum err write_refuse_sqlite(struct write *w)

@@ -23,6 +23,7 @@ const schema = `
 	CREATE TABLE pages(id INTEGER PRIMARY KEY, text TEXT, more TEXT);
 	CREATE INDEX pages_tag ON pages(json_extract(more, '$.tag'));
 	CREATE TABLE tags(page, tag);
+	CREATE TABLE elsewhere(json TEXT CHECK(json_valid(json)), kind TEXT AS (json_type(json)) UNIQUE);
 	CREATE VIRTUAL TABLE pages_text USING fts5(text, content='pages', content_rowid='id');
 	CREATE VIRTUAL TABLE pages_words USING fts4(text);
 	CREATE VIRTUAL TABLE pages_place USING rtree(id, a, b);

@@ -93,9 +93,9 @@ export class Dataset extends Emitter {
 			schema: () => this.#known(),
 			schemaNow: () => this.#schema,
 			forgetSchema: () => this.#forgetSchema(),
-			effects: (shown) => this.#writes.effects(shown),
+			effects: (/** @type {string | null} */ shown) => this.#writes.effects(shown),
 			holds: () => this.#writes.awaitsKey,
-			moved: (anew) => this.#moved(anew),
+			moved: (/** @type {boolean} */ anew) => this.#moved(anew),
 		};
 	}
 
