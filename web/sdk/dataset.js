@@ -95,7 +95,7 @@ export class Dataset extends Emitter {
 			forgetSchema: () => this.#forgetSchema(),
 			effects: (/** @type {string | null} */ shown) => this.#writes.effects(shown),
 			holds: () => this.#writes.awaitsKey,
-			moved: (/** @type {boolean} */ anew) => this.#moved(anew),
+			moved: (/** @type {boolean | undefined} */ anew) => this.#moved(anew),
 		};
 	}
 
