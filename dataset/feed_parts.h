@@ -44,8 +44,8 @@ struct outlet *outlet_find(struct addr addr);
 struct outlet *outlet_for(struct addr addr, const struct principal *who); /* found, or made */
 void outlet_gone(struct outlet *o); /* with its readers, without a word */
 void outlets_stop(void);
-/* Whether anything may be sent now. */
-bool outlet_is_open(const struct outlet *o);
+/* Whether so much may be sent now, at once. A single message may be as long as it is. */
+bool outlet_takes(const struct outlet *o, size_t messages, size_t bytes);
 /* Behind what was sent. When its client has got enough of it, and it is open again, its readers go on. */
 void outlet_sent(struct outlet *o, size_t messages, size_t bytes);
 void outlet_connected(struct addr addr, bool yes);
@@ -146,7 +146,7 @@ struct reader {
 	uint64_t credit, sent; /* messages since subscribe */
 	bool snapshot;         /* so it was answered */
 	struct step_result *held;
-	size_t held_next, held_bytes;
+	size_t held_next;
 	struct stepping *stepping;
 	struct reader *next_stepping;
 };
@@ -168,8 +168,8 @@ void reader_free(struct reader **r);
 struct reader *reader_find(const struct outlet *o, struct str sub);
 /* Sends what waits, or takes the next step, if it may. */
 void reader_go(struct reader *r);
-/* Whether so many messages may be sent. */
-bool reader_may(const struct reader *r, size_t messages);
+/* Whether so many messages, of so many bytes together, may be sent at once. */
+bool reader_may(const struct reader *r, size_t messages, size_t bytes);
 void reader_sent(struct reader *r, size_t messages, size_t bytes); /* they have been */
 void reader_stand(struct reader *r, const struct standing_at *at); /* copies */
 /* What it cannot be sent yet. False: too much is held already, and it was reset and freed. */

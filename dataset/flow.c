@@ -76,12 +76,12 @@ void flow_left(struct flow *w)
 		part(w);
 }
 
-/* Who cannot be sent so many messages falls behind. */
-static void thin_out(struct flow *w, size_t messages)
+/* Who cannot be sent so much at once falls behind. */
+static void thin_out(struct flow *w, size_t messages, size_t bytes)
 {
 	for (struct reader *r = w->readers, *next; r; r = next) {
 		next = r->next;
-		if (r->state == READER_LIVE && !reader_may(r, messages))
+		if (r->state == READER_LIVE && !reader_may(r, messages, bytes))
 			reader_behind(r);
 	}
 }
@@ -145,12 +145,20 @@ static void leave(struct flow *w)
 	flow_free_if_unused(w);
 }
 
+static size_t bytes_of(const struct told *told)
+{
+	size_t bytes = 0;
+	for (size_t i = 0; i < told->part_count; i++)
+		bytes += told->parts[i].n;
+	return bytes;
+}
+
 void flow_told(struct flow *w, const struct told *told, int64_t at)
 {
 	bool notify = w->shape->notify;
 	size_t messages = notify ? 1 : told->part_count, bytes = 0;
 	enter(w);
-	thin_out(w, messages);
+	thin_out(w, messages, bytes_of(told));
 	if (w->live_count && notify)
 		bytes = tell(w, frame_of_uptodate(w, at));
 	for (size_t i = 0; w->live_count && !notify && i < told->part_count; i++)
@@ -166,7 +174,7 @@ void flow_told(struct flow *w, const struct told *told, int64_t at)
 /* No ops, but the next message begins there. */
 static void skip_to(struct flow *w, int64_t at)
 {
-	thin_out(w, 2);
+	thin_out(w, 2, 0);
 	if (w->live_count)
 		count(w, 1, tell(w, frame_of_ops(w, w->told, at, 0, true, STR(""))));
 	w->told = at;
@@ -309,13 +317,13 @@ void flow_step(struct reader *r)
 	wait_for(s, r);
 }
 
-/* The readers that a step was for: those who can be sent all of it come first in the list. */
+/* The readers that a step was for: those who can be sent all of it at once come first in the list. */
 struct party {
 	struct reader **list;
 	size_t count, able;
 };
 
-static struct party party_of(struct stepping *s, size_t messages)
+static struct party party_of(struct stepping *s, size_t messages, size_t bytes)
 {
 	struct party p = {.list = mem_alloc((s->flow->count + 1) * sizeof(struct reader *))};
 	for (struct reader *r = s->first; r; r = r->next_stepping)
@@ -325,7 +333,7 @@ static struct party party_of(struct stepping *s, size_t messages)
 		struct reader *r = p.list[i];
 		r->state = READER_FAR;
 		r->stepping = NULL;
-		if (!reader_may(r, messages))
+		if (!reader_may(r, messages, bytes))
 			continue;
 		p.list[i] = p.list[p.able];
 		p.list[p.able++] = r;
@@ -393,7 +401,8 @@ static void joined(struct stepping *s)
 	struct flow *w = s->flow;
 	struct feed *f = w->feed;
 	struct step_result *result = s->job.result;
-	struct party p = party_of(s, (w->shape->notify ? 0 : result->count) + 1);
+	struct party p = party_of(
+		s, (w->shape->notify ? 0 : result->count) + 1, step_result_bytes(result));
 	if (!f->attached)
 		; /* dropped meanwhile: nobody waits for it */
 	else if (w->joined)
@@ -414,7 +423,8 @@ static void stepped(struct stepping *s)
 {
 	struct flow *w = s->flow;
 	struct step_result *result = s->job.result;
-	struct party p = party_of(s, w->shape->notify ? 0 : result->count);
+	struct party p = party_of(
+		s, w->shape->notify ? 0 : result->count, step_result_bytes(result));
 	if (p.able)
 		deliver(w, &p, result, -1);
 	for (size_t i = 0; i < p.able; i++)
@@ -440,7 +450,7 @@ static bool is_hopeless(struct flow *w)
 /* Not now, or never again. */
 static void failed(struct stepping *s, enum step_reset reset)
 {
-	struct party p = party_of(s, 0);
+	struct party p = party_of(s, 0, 0);
 	if (!reset && is_hopeless(s->flow))
 		reset = RESET_OVERFLOW;
 	for (size_t i = 0; i < p.count; i++)

@@ -69,7 +69,8 @@ void outlets_stop(void)
 	map_free(&outlets);
 }
 
-bool outlet_is_open(const struct outlet *o)
+/* What is left of the window. */
+static size_t room(const struct outlet *o, size_t *ret_bytes)
 {
 	static _Thread_local struct {
 		unsigned of;
@@ -80,12 +81,21 @@ bool outlet_is_open(const struct outlet *o)
 		here.messages = window(kept_messages_max, WINDOW_MESSAGES, WINDOW_MESSAGES_MAX);
 		here.bytes = window(kept_bytes_max, WINDOW_BYTES, WINDOW_BYTES_MAX);
 	}
-	return !o->away && o->messages < here.messages && o->bytes < here.bytes;
+	*ret_bytes = o->bytes < here.bytes ? here.bytes - o->bytes : 0;
+	return o->away || o->messages >= here.messages ? 0 : here.messages - o->messages;
+}
+
+bool outlet_takes(const struct outlet *o, size_t messages, size_t bytes)
+{
+	size_t bytes_left, left = room(o, &bytes_left);
+	if (messages <= 1)
+		return left && bytes_left;
+	return messages <= left && bytes <= bytes_left;
 }
 
 static void go_on(struct outlet *o)
 {
-	for (struct reader *r = o->readers, *next; r && outlet_is_open(o); r = next) {
+	for (struct reader *r = o->readers, *next; r && outlet_takes(o, 1, 0); r = next) {
 		next = r->next_of_outlet;
 		reader_go(r);
 	}

@@ -55,13 +55,14 @@ struct reader *reader_new(struct flow *w, struct outlet *o, const struct standin
 	return r;
 }
 
-/* What all readers of this worker hold, counted for each of them. */
+/* The results that readers of this worker hold, each counted once however many hold it. */
 static _Thread_local size_t all_held;
 
 static void let_go(struct reader *r)
 {
-	all_held -= r->held_bytes;
-	r->held_bytes = r->held_next = 0;
+	if (r->held && --r->held->holders == 0)
+		all_held -= step_result_bytes(r->held);
+	r->held_next = 0;
 	step_result_unref(&r->held);
 }
 
@@ -96,9 +97,9 @@ struct reader *reader_find(const struct outlet *o, struct str sub)
 	return r;
 }
 
-bool reader_may(const struct reader *r, size_t messages)
+bool reader_may(const struct reader *r, size_t messages, size_t bytes)
 {
-	return r->credit >= r->sent + messages && outlet_is_open(r->outlet);
+	return r->credit >= r->sent + messages && outlet_takes(r->outlet, messages, bytes);
 }
 
 void reader_sent(struct reader *r, size_t messages, size_t bytes)
@@ -111,16 +112,14 @@ void reader_sent(struct reader *r, size_t messages, size_t bytes)
 
 bool reader_hold(struct reader *r, struct step_result *result)
 {
-	size_t bytes = 0;
-	for (size_t i = 0; i < result->count; i++)
-		bytes += result->messages[i].body.n;
+	size_t bytes = result->holders ? 0 : step_result_bytes(result);
 	if (all_held + bytes > HELD_BYTES_MAX) {
 		reader_reset(r, RESET_OVERFLOW);
 		return false;
 	}
 	r->held = step_result_ref(result);
 	r->held_next = 0;
-	r->held_bytes = bytes;
+	result->holders++;
 	all_held += bytes;
 	r->state = READER_HOLDING;
 	return true;
@@ -146,7 +145,7 @@ static void group_told(struct reader *r)
 static void send_held(struct reader *r)
 {
 	const struct step_result *held = r->held;
-	while (r->held_next < held->count && reader_may(r, 1)) {
+	while (r->held_next < held->count && reader_may(r, 1, 0)) {
 		size_t i = r->held_next++;
 		bool change = held->messages[i].kind == STEP_CHANGE;
 		struct frame *f = frame_of_step(r->flow, &held->messages[i]);
@@ -168,7 +167,7 @@ void reader_go(struct reader *r)
 {
 	if (r->state == READER_HOLDING)
 		send_held(r);
-	if (r->state == READER_FAR && r->flow->feed->state == FEED_LIVE && reader_may(r, 1))
+	if (r->state == READER_FAR && r->flow->feed->state == FEED_LIVE && reader_may(r, 1, 0))
 		flow_step(r);
 }
 

@@ -42,7 +42,8 @@ struct step_result {
 	int refs; /* atomic */
 	enum step_reset reset;
 	struct standing_at next;
-	bool at_head; /* nothing was left to read when it was read */
+	bool at_head;   /* nothing was left to read when it was read */
+	size_t holders; /* readers that keep it to be sent; their home's */
 	size_t count;
 	struct step_message {
 		enum step_kind { STEP_PAGE, STEP_CHANGE } kind;
@@ -51,6 +52,15 @@ struct step_result {
 };
 struct step_result *step_result_ref(struct step_result *r);
 void step_result_unref(struct step_result **r);
+
+/* Of all bodies. */
+static inline size_t step_result_bytes(const struct step_result *r)
+{
+	size_t bytes = 0;
+	for (size_t i = 0; i < r->count; i++)
+		bytes += r->messages[i].body.n;
+	return bytes;
+}
 
 /* Between reading_begin() and reading_end(). ERR_OK with a result (also for a reset). ERR_OVERLOADED: the database is in
  * trouble (reading_trouble()), or it took longer than it may. ERR_TOO_LARGE, which is final: a view with more rows than a

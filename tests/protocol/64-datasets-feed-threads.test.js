@@ -264,6 +264,49 @@ describe("one service", () => {
 		await client.close();
 	});
 
+	/** 60 rows of 60 KB in one transaction: less than one change may have, more than a connection may have waiting. */
+	const heavy = "INSERT INTO todos (title) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 60) SELECT hex(randomblob(30000)) FROM n";
+
+	test("a transaction of megabytes, and a window of them, over one connection that is no wider", async () => {
+		const file = database(many(3));
+		await server.rpc("dataset.add", { dataset: "heavy", database: file, table: "todos", read: "1" });
+		const client = await connect(server, { user: "ann" });
+		const one = await (await reader(client, { dataset: "heavy" })).whole();
+		sqlite(file, heavy);
+		await one.sees(file);
+		const window = await (await reader(client, { dataset: "heavy", order: ["-id"], limit: 1000 })).whole();
+		await window.sees(file);
+		sqlite(file, "UPDATE todos SET title = lower(title)");
+		await Promise.all([one.sees(file), window.sees(file)]);
+		assert.equal(client.end, undefined);
+		assert.deepEqual([...one.resets, ...window.resets], []);
+		await client.close();
+		await server.rpc("dataset.drop", { dataset: "heavy" });
+	});
+
+	test("what many wait for is kept once; each something else: only as much as may be kept", async () => {
+		const file = database(many(3));
+		await server.rpc("dataset.add", { dataset: "held", database: file, table: "todos", read: "1" });
+		const clients = await Promise.all(Array.from({ length: 24 }, () => connect(server, { user: "ann" })));
+		const waiting = async (wish) => {
+			const readers = clients.map((client, i) => new Reader(client, wish(i), { acks: false }));
+			await Promise.all(readers.map(async (one) => (await one.subscribe({ ...one.view.params, credit: 3 })).whole()));
+			sqlite(file, heavy);
+			const came = await Promise.all(readers.map((one) => one.next()));
+			await Promise.all(clients.map((client) => settled(client, "held")));
+			return { readers, resets: [...came, ...readers.flatMap(({ unread }) => unread)].filter(({ method }) => method === "dataset.reset") };
+		};
+		const same = await waiting(() => ({ dataset: "held", where: [">", "id", 3] }));
+		assert.deepEqual(same.resets, []);
+		for (const one of same.readers) await one.client.call("dataset.unsubscribe", { sub: one.view.sub });
+		sqlite(file, "DELETE FROM todos WHERE id > 3");
+		const each = await waiting((i) => ({ dataset: "held", where: ["!=", "id", 1000 + i] }));
+		assert.ok(each.resets.length > 0 && each.resets.length < 12, `${each.resets.length} resets`);
+		for (const { params } of each.resets) assert.equal(params.reason, "overflow");
+		await Promise.all(clients.map((client) => client.close()));
+		await server.rpc("dataset.drop", { dataset: "held" });
+	});
+
 	test("behind by too much: reset, overflow, and from anew", async () => {
 		const client = await connect(server, { user: "ann" });
 		const wish = { dataset: "wide", where: ["<", "id", 10] };

@@ -5,7 +5,7 @@ import { execFileSync } from "node:child_process";
 export function sqlite(file, sql, ...options) {
 	const { path, under = [] } = typeof file === "string" ? { path: file } : file;
 	const [command, ...words] = [...under, "sqlite3", "-bail", ...options, path];
-	return execFileSync(command, words, { input: `.timeout 5000\n${sql}\n`, encoding: "utf8" });
+	return execFileSync(command, words, { input: `.timeout 5000\n${sql}\n`, encoding: "utf8", maxBuffer: 16 << 20 });
 }
 
 /** Rows as objects. */
