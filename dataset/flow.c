@@ -153,11 +153,33 @@ static size_t bytes_of(const struct told *told)
 	return bytes;
 }
 
+/* All that are live. */
+static void all_behind(struct flow *w)
+{
+	for (struct reader *r = w->readers, *next; r; r = next) {
+		next = r->next;
+		if (r->state == READER_LIVE)
+			reader_behind(r);
+	}
+}
+
+/* Of a window that is too slow for the live feed: only that there is something. */
+static bool is_slow(const struct flow *w, const struct told *told)
+{
+	return w->have && !told->have;
+}
+
 void flow_told(struct flow *w, const struct told *told, int64_t at)
 {
 	bool notify = w->shape->notify;
 	size_t messages = notify ? 1 : told->part_count, bytes = 0;
 	enter(w);
+	if (is_slow(w, told)) {
+		all_behind(w);
+		flow_go(w);
+		leave(w);
+		return;
+	}
 	thin_out(w, messages, bytes_of(told));
 	if (w->live_count && notify)
 		bytes = tell(w, frame_of_uptodate(w, at));
@@ -200,11 +222,7 @@ void flow_parted(struct flow *w)
 {
 	w->joined = false;
 	enter(w);
-	for (struct reader *r = w->readers, *next; r; r = next) {
-		next = r->next;
-		if (r->state == READER_LIVE)
-			reader_behind(r);
-	}
+	all_behind(w);
 	leave(w);
 }
 
@@ -302,7 +320,8 @@ void flow_step(struct reader *r)
 	struct flow *w = r->flow;
 	if (resting || w->feed->state != FEED_LIVE)
 		return;
-	bool join = r->at.whole && w->feed->at - r->at.seq <= JOIN_CHANGES_MAX;
+	int64_t most = window_is_slow(r->at.have) ? 0 : JOIN_CHANGES_MAX;
+	bool join = r->at.whole && w->feed->at - r->at.seq <= most;
 	struct stepping *s = w->steps;
 	while (s && (s->over || s->join != join || !same_place(&s->at, &r->at)))
 		s = s->next;
@@ -423,10 +442,12 @@ static void stepped(struct stepping *s)
 {
 	struct flow *w = s->flow;
 	struct step_result *result = s->job.result;
-	struct party p = party_of(
-		s, w->shape->notify ? 0 : result->count, step_result_bytes(result));
+	/* a slow window may come to nothing but such steps, as long as others write */
+	bool now = result->at_head && window_is_slow(result->next.have);
+	size_t messages = (w->shape->notify ? 0 : result->count) + now;
+	struct party p = party_of(s, messages, step_result_bytes(result));
 	if (p.able)
-		deliver(w, &p, result, -1);
+		deliver(w, &p, result, now ? result->next.seq : -1);
 	for (size_t i = 0; i < p.able; i++)
 		reader_stand(p.list[i], &result->next);
 	for (size_t i = 0; i < p.able; i++)

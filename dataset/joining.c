@@ -134,12 +134,14 @@ void end_life(struct tail *t, struct attached *a)
 	}
 }
 
-/* Its step comes from the file as the asker knows it: what has become of that since, other tidings say. */
+/* Its step comes from the file as the asker knows it: what has become of that since, other tidings say. And what is slow
+ * is not read here. */
 static void join(struct tail *t, struct step_job *s, const struct head *head)
 {
 	struct attached *a = s->attached;
 	bool right = a->live && strcmp(s->epoch, head->epoch) == 0 &&
-		s->shape->layout->version == a->version;
+		s->shape->layout->version == a->version &&
+		(s->at.seq == head->seq || !window_is_slow(s->at.have));
 	metric_add(METRIC_DATASET_STEPS, 1);
 	enum err err = right ? step_take(t->reading, s->shape, &s->at, &s->result) : ERR_OVERLOADED;
 	if (!err && s->result->at_head && s->life != a->life)

@@ -390,7 +390,8 @@ static void tell(struct live_shape *s,
 	struct str *parts = mem_alloc((s->ops.part_count + 1) * sizeof(*parts));
 	for (size_t i = 0; i < s->ops.part_count; i++)
 		parts[i] = ops_part(&s->ops, i);
-	told(context, s->s, parts, s->ops.part_count, s->now ? s->now : s->have);
+	const struct window *have = s->now ? s->now : s->have;
+	told(context, s->s, parts, s->ops.part_count, s->parted ? NULL : have);
 	free(parts);
 }
 
@@ -402,9 +403,11 @@ static void finish_shape(struct live_shape *s, bool good)
 		s->have = s->now;
 		s->now = NULL;
 	}
+	if (good && s->parted)
+		window_unref(&s->have);
 	window_unref(&s->now);
 	ops_free(&s->ops);
-	s->concerned = s->told = false;
+	s->concerned = s->told = s->parted = false;
 	s->touched = 0;
 }
 

@@ -24,7 +24,8 @@ void live_remove(struct live *l, const struct shape *s); /* one that is not ther
 
 /* The changes of (from, upto] in the transaction that is open. told() is called for each shape that they concern, with
  * the ops of its message ("{…},{…}"; several parts when they are large; no part for notify), and, of a window, what its
- * readers have behind them. ret_leap: too much at once, or it took too long, or one of the shapes cannot be read (any
+ * readers have behind them: NULL for a slow one, which is not read here; what it has
+ * is unknown then, and its readers are no longer in step. ret_leap: too much at once, or it took too long, or one of the shapes cannot be read (any
  * more); nothing was told, readers catch up by steps, each for itself, and what windows have is unknown until live_add()
  * says it anew. ERR_OVERLOADED: the database is in trouble; nothing was told, the same range can be tried again. */
 enum err live_step(struct live *l, int64_t from, int64_t upto,

@@ -64,7 +64,7 @@ struct live_shape {
 	uint32_t touched; /* deltas */
 	struct window *now;
 	struct ops ops;
-	bool told;
+	bool told, parted; /* parted: a slow window, which is not read */
 };
 
 /* What a step means to the shape: into its ops, `now` and `told`. ERR_TOO_LARGE: too much. */

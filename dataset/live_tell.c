@@ -191,8 +191,9 @@ enum err live_tell(
 	if (s->notify || window) {
 		if (!seen->count && !shape->touched)
 			return ERR_OK;
-		shape->told = s->notify;
-		return window ? tell_window(r, shape, upto) : ERR_OK;
+		shape->parted = window && window_is_slow(shape->have);
+		shape->told = s->notify || shape->parted;
+		return window && !shape->parted ? tell_window(r, shape, upto) : ERR_OK;
 	}
 	struct telling t = {r, shape, seen, from, slots};
 	if (shape->touched)

@@ -22,6 +22,8 @@ enum {
 struct window;
 struct window *window_ref(const struct window *w);
 void window_unref(struct window **w);
+/* It takes so long to read that the live feed does not wait for it: its readers take steps. NULL: no. */
+bool window_is_slow(const struct window *w);
 
 enum step_reset { RESET_NONE, RESET_PRUNED, RESET_EPOCH, RESET_SCHEMA, RESET_AUTH, RESET_OVERFLOW };
 

@@ -6,7 +6,12 @@
 #include <openssl/sha.h>
 #include <stdatomic.h>
 
-enum { SQL_MAX = 256 * 1024, HASH_BYTES = 16, WINDOW_BYTES_MAX = STEP_GROUP_BYTES };
+enum {
+	SQL_MAX = 256 * 1024,
+	HASH_BYTES = 16,
+	WINDOW_BYTES_MAX = STEP_GROUP_BYTES,
+	SLOW_STEPS = 500000, /* of SQLite's machine: some ten thousand rows, or 10 ms */
+};
 
 /* Of each row its key, and a hash of its JSON which nobody can find a second row for. */
 struct entry {
@@ -16,6 +21,7 @@ struct entry {
 
 struct window {
 	atomic_int refs;
+	bool slow;
 	size_t count;
 	struct entry *entries;
 	struct buf keys;
@@ -38,6 +44,11 @@ void window_unref(struct window **ret)
 	free(w->entries);
 	buf_free(&w->keys);
 	free(w);
+}
+
+bool window_is_slow(const struct window *w)
+{
+	return w && w->slow;
 }
 
 bool window_is(const struct shape *s)
@@ -124,6 +135,7 @@ enum err window_read(struct reading *r, const struct shape *s, struct fresh *ret
 	f.window->entries = mem_alloc((limit + 1) * sizeof(*f.window->entries));
 	f.window->keys = BUF_INIT(WINDOW_BYTES_MAX);
 	err = read_rows(r, s, stmt, &f);
+	f.window->slow = sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_VM_STEP, 1) > SLOW_STEPS;
 	reading_release(stmt);
 	if (err)
 		fresh_free(&f);

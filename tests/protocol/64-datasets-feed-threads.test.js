@@ -264,6 +264,33 @@ describe("one service", () => {
 		await client.close();
 	});
 
+	test("a window that goes through a whole table: nobody waits for it, and it stays right, also while others write", async () => {
+		const file = database(many(100_000, "hex(randomblob(4))"), "CREATE TABLE notes (id INTEGER PRIMARY KEY)");
+		const both = ["todos", "notes"].map((table) => ({ dataset: `slow-${table}`, database: file, table, read: "1" }));
+		for (const one of both) await server.rpc("dataset.add", one);
+		const client = await connect(server, { user: "ann" });
+		const slow = await (await reader(client, { dataset: "slow-todos", order: ["-title"], limit: 3 })).whole();
+		const top = () =>
+			textOf(
+				rows(file, "SELECT id, title, owner FROM todos ORDER BY title DESC, id LIMIT 3").map((row) => [
+					`[${row.id}]`,
+					JSON.stringify(Object.values(row)),
+				]),
+			);
+		for (let i = 0; i < 3; i++) {
+			sqlite(file, `INSERT INTO todos (title) VALUES ('z${i}')`);
+			await slow.until(({ rows: have }) => textOf(have) === top(), "the window");
+		}
+		const writing = writer(file, (i) => (i % 50 ? "INSERT INTO notes DEFAULT VALUES" : `INSERT INTO todos (title) VALUES ('zz${i}')`));
+		const { told } = slow.view;
+		await slow.until((view) => view.told > told + 3, "to be up to date while others write");
+		await writing.stop();
+		await slow.until(({ rows: have }) => textOf(have) === top(), "the window");
+		assert.deepEqual(slow.resets, []);
+		await client.close();
+		for (const { dataset: name } of both) await server.rpc("dataset.drop", { dataset: name });
+	});
+
 	/** 60 rows of 60 KB in one transaction: less than one change may have, more than a connection may have waiting. */
 	const heavy = "INSERT INTO todos (title) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 60) SELECT hex(randomblob(30000)) FROM n";
 
