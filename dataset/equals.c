@@ -75,6 +75,17 @@ enum err equals_make(struct reading *r, const struct equals *e)
 	return reading_make(r, e->make);
 }
 
+void equals_unmake(struct reading *r, const struct equals *e)
+{
+	struct buf b = BUF_INIT(IMAGES_SQL_MAX);
+	buf_addf(&b,
+		"DROP TABLE IF EXISTS temp.\"_sb_e%" PRId64
+		"\"; DROP INDEX IF EXISTS temp.\"_sb_x%" PRId64 "\"",
+		e->number, e->number);
+	(void)reading_make(r, buf_str(&b)); /* what stays is in nobody's way but ours */
+	buf_free(&b);
+}
+
 enum err equals_put(struct reading *r, const struct equals *e, int64_t who, struct value v)
 {
 	sqlite3_stmt *stmt = NULL;

@@ -85,6 +85,7 @@ static void drop_source(struct live *l, struct source *s)
 	while (s->equals) {
 		struct equals *e = s->equals;
 		s->equals = e->next;
+		equals_unmake(l->r, e);
 		equals_free(&e);
 	}
 	forget_step(s);

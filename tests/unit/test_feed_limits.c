@@ -262,6 +262,47 @@ static void who_wants_no_rows_gets_none(void **state)
 	reading_close(&reading);
 }
 
+/* ---- what stays ---- */
+
+static int64_t temporary(struct reading *reading)
+{
+	sqlite3_stmt *stmt = NULL;
+	begin(reading);
+	assert_int_equal(reading_statement(reading,
+				 STR("SELECT count(*) FROM sqlite_temp_schema"), &stmt),
+		ERR_OK);
+	assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+	int64_t n = sqlite3_column_int64(stmt, 0);
+	reading_release(stmt);
+	reading_end(reading);
+	return n;
+}
+
+/* Each time that the first comes there is an index for it, which goes with the last. */
+static void who_has_gone_leaves_no_index(void **state)
+{
+	(void)state;
+	const struct wish wish = {.table = "todos",
+		.read = "owner = :user",
+		.user = "ann",
+		.oracle = "owner = 'ann'"};
+	struct reading *reading = open_reading();
+	struct live *live = live_new(reading);
+	struct shape *s = make_shape(&wish, 0);
+	int64_t first = 0;
+	for (int i = 0; i < 20; i++) {
+		begin(reading);
+		assert_int_equal(live_add(live, s, NULL), ERR_OK);
+		reading_end(reading);
+		live_remove(live, s);
+		first = first ? first : temporary(reading);
+	}
+	assert_int_equal(temporary(reading), first);
+	shape_unref(&s);
+	live_free(&live);
+	reading_close(&reading);
+}
+
 /* ---- what may not be ---- */
 
 static void nothing_but_reading_is_allowed(void **state)
@@ -377,6 +418,7 @@ int main(void)
 		test(a_slow_rule_comes_to_its_end),
 		test(who_comes_too_late_begins_anew),
 		test(who_wants_no_rows_gets_none),
+		test(who_has_gone_leaves_no_index),
 		test(nothing_but_reading_is_allowed),
 		test(what_takes_too_long_is_stopped),
 		test(a_row_that_a_rule_fails_for_is_not_seen),
