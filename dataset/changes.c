@@ -5,7 +5,7 @@
 
 #include <inttypes.h>
 
-enum { SQL_MAX = 4096, FIRST_KEY = 3 };
+enum { SQL_MAX = 64 * 1024, FIRST_SIZE = 3, FIRST_KEY = 5 };
 
 struct str key_write(struct buf *b, sqlite3_stmt *stmt, int first, size_t count)
 {
@@ -29,9 +29,19 @@ struct str key_write(struct buf *b, sqlite3_stmt *stmt, int first, size_t count)
 	return (struct str){b->p + start, b->n - start};
 }
 
+/* How long the values of an image are together. */
+static void add_size(struct buf *b, const struct layout *l, char side)
+{
+	buf_adds(b, STR(", 0"));
+	for (size_t i = 1; i <= l->count; i++)
+		buf_addf(b, "+ifnull(length(%c%zu),0)", side, i);
+}
+
 static void log_sql(struct buf *b, const struct layout *l)
 {
 	buf_adds(b, STR("SELECT seq, txn, op"));
+	add_size(b, l, 'o');
+	add_size(b, l, 'n');
 	for (const char *side = "on"; *side; side++)
 		for (size_t i = 0; i < l->key_count; i++)
 			buf_addf(b, ", %c%zu", *side, l->key[i] + 1);
@@ -54,7 +64,9 @@ static void read_change(sqlite3_stmt *stmt, size_t key_count, struct buf *keys, 
 	const char *op = (const char *)sqlite3_column_text(stmt, 2);
 	*ret = (struct change){.seq = sqlite3_column_int64(stmt, 0),
 		.txn = sqlite3_column_int64(stmt, 1),
-		.op = op ? *op : 'U'};
+		.op = op ? *op : 'U',
+		.old_bytes = sqlite3_column_int64(stmt, FIRST_SIZE),
+		.new_bytes = sqlite3_column_int64(stmt, FIRST_SIZE + 1)};
 	if (ret->op != 'I')
 		ret->old_key = placed_key(keys, stmt, FIRST_KEY, key_count);
 	if (ret->op != 'D')
@@ -82,7 +94,9 @@ static enum err read_all(
 			room = room ? room * 2 : 4;
 			c->list = mem_resize(c->list, room, sizeof(*c->list));
 		}
-		read_change(stmt, key_count, &c->keys, &c->list[c->count++]);
+		struct change *one = &c->list[c->count++];
+		read_change(stmt, key_count, &c->keys, one);
+		c->bytes += one->old_bytes + one->new_bytes;
 		if (c->keys.err)
 			return ERR_TOO_LARGE;
 	}
@@ -123,13 +137,18 @@ void changes_free(struct changes *c)
 
 /* ---- merging ---- */
 
-static struct merged *of_key(struct merging *m, struct str key, int64_t before)
+static struct merged *of_key(
+	struct merging *m, struct str key, const struct change *c, bool was_there)
 {
 	struct merged *found = map_get(&m->by_key, key);
 	if (found)
 		return found;
 	found = &m->list[m->count++];
-	*found = (struct merged){.key = key, .before = before};
+	*found = (struct merged){.key = key};
+	if (was_there) {
+		found->before = c->seq;
+		found->before_bytes = c->old_bytes;
+	}
 	map_put(&m->by_key, found->key, found);
 	return found;
 }
@@ -139,8 +158,9 @@ static void touch(
 {
 	if (key.n == 0)
 		return;
-	struct merged *one = of_key(m, key, was_there ? c->seq : 0);
+	struct merged *one = of_key(m, key, c, was_there);
 	one->behind = is_there ? c->seq : 0;
+	one->behind_bytes = is_there ? c->new_bytes : 0;
 	one->seq = c->seq;
 	one->txn = c->txn;
 }

@@ -20,11 +20,13 @@ struct change {
 	int64_t txn;                 /* of a write of ours; 0: somebody else's */
 	char op;                     /* I, U, D */
 	struct str old_key, new_key; /* n 0: none */
+	int64_t old_bytes, new_bytes; /* of the images, about */
 };
 
 struct changes {
 	size_t count;
 	struct change *list;
+	int64_t bytes; /* of all images */
 	struct buf keys;
 };
 
@@ -44,6 +46,7 @@ struct merged {
 	int64_t before,
 		behind; /* the changes with the old image of then, and the new one of now; 0: no row */
 	int64_t seq, txn; /* of the last change */
+	int64_t before_bytes, behind_bytes;
 };
 
 struct merging {

@@ -340,26 +340,27 @@ enum err images_clear(struct reading *r, struct images *i)
 	return run(r, i->clear, 0, 0);
 }
 
-enum err images_fill(struct reading *r, struct images *i, int64_t from, int64_t upto, bool *ret_any)
+enum err images_fill(struct reading *r, struct images *i, int64_t from, int64_t upto,
+	const struct changes *changes)
 {
-	bool any = false;
 	enum err err = images_clear(r, i);
-	if (!err)
-		err = images_any(r, i, from, upto, &any);
-	if (!err && any) {
-		i->filled = true;
-		err = run(r, i->fill_old, from, upto);
-	}
-	if (!err && any)
-		err = run(r, i->fill_new, from, upto);
-	if (!err)
-		*ret_any = any;
-	return err;
+	if (err || !changes->count)
+		return err;
+	if (changes->bytes > IMAGES_BYTES_MAX)
+		return ERR_TOO_LARGE;
+	i->filled = true;
+	err = run(r, i->fill_old, from, upto);
+	return err ? err : run(r, i->fill_new, from, upto);
 }
 
 enum err images_put(struct reading *r, struct images *i, const struct merging *m)
 {
+	int64_t bytes = 0;
 	enum err err = images_clear(r, i);
+	for (size_t k = 0; k < m->count; k++)
+		bytes += m->list[k].before_bytes + m->list[k].behind_bytes;
+	if (!err && bytes > IMAGES_BYTES_MAX)
+		return ERR_TOO_LARGE;
 	i->filled = i->filled || m->count;
 	for (size_t k = 0; k < m->count && !err; k++) {
 		if (m->list[k].before)

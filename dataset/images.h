@@ -28,7 +28,10 @@ struct images {
 	struct str log;                /* main."_sb_cN" */
 };
 
-enum { IMAGES_SQL_MAX = 256 * 1024 }; /* of one statement's text */
+enum {
+	IMAGES_SQL_MAX = 256 * 1024, /* of one statement's text */
+	IMAGES_BYTES_MAX = 48 << 20  /* of one table's images: they lie in memory */
+};
 
 /* The temporary table for a layout, empty; made where it is not there. The pointer is good until reading_end(). */
 enum err images_of(struct reading *r, const struct layout *l, struct images **ret);
@@ -39,12 +42,13 @@ bool images_serve(const struct layout *a, const struct layout *b);
 void images_forget(struct images **list); /* all; the tables are made anew then */
 
 enum err images_clear(struct reading *r, struct images *i);
-/* All of (from, upto]; the change of `from` + 1 has number 0. ret_any: there were some. */
-enum err images_fill(
-	struct reading *r, struct images *i, int64_t from, int64_t upto, bool *ret_any);
-/* Of each key, by its number: what it was, and what it is. */
+/* All of (from, upto], which the changes are of; the change of `from` + 1 has number 0. ERR_TOO_LARGE: more than
+ * IMAGES_BYTES_MAX. */
+enum err images_fill(struct reading *r, struct images *i, int64_t from, int64_t upto,
+	const struct changes *changes);
+/* Of each key, by its number: what it was, and what it is. ERR_TOO_LARGE: the same. */
 enum err images_put(struct reading *r, struct images *i, const struct merging *m);
-/* The same out of the log, of a table that rules look into. ERR_TOO_LARGE: more than max changes. */
+/* The same out of the log, of a table that rules look into. ERR_TOO_LARGE: also more than max changes. */
 enum err images_fill_depend(
 	struct reading *r, struct images *i, int64_t from, int64_t upto, size_t max, bool *ret_any);
 /* How the views of all such tables are from here on. */

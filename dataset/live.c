@@ -362,9 +362,11 @@ static enum err load(struct live *l, struct source *s, int64_t from, int64_t upt
 	if (!err && s->of_depend)
 		err = images_fill_depend(l->r, images, from, upto, LIVE_CHANGES_MAX, &s->any);
 	else if (!err)
-		err = images_fill(l->r, images, from, upto, &s->any);
-	if (!err && s->any && !s->of_depend)
 		err = changes_read(l->r, s->layout, from, upto, LIVE_CHANGES_MAX, &s->changes);
+	if (!err && !s->of_depend) {
+		s->any = s->changes.count > 0;
+		err = images_fill(l->r, images, from, upto, &s->changes);
+	}
 	if (!err && s->any)
 		err = concern_watches(l, s);
 	return err;

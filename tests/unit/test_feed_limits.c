@@ -98,6 +98,45 @@ static void a_large_transaction_is_merged(void **state)
 	reading_close(&reading);
 }
 
+/* Rows as they were and as they are lie in memory while it is looked who sees them: not more than some. */
+static void images_have_a_limit(void **state)
+{
+	(void)state;
+	struct reading *reading = open_reading();
+	struct live *live = live_new(reading);
+	const struct wish wish = {
+		.table = "todos", .read = "n = 7", .user = "x", .oracle = "n = 7"};
+	struct reader *r = new_reader(&wish, 0);
+	run("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30) "
+	    "INSERT INTO todos(id, n, v) SELECT i, 0, zeroblob(1000000) FROM n");
+	note(r);
+	step(reading, r);
+	int64_t from = begin(reading).seq;
+	assert_int_equal(live_add(live, r->s, NULL), ERR_OK);
+	reading_end(reading);
+	run("UPDATE todos SET n = 1");
+	sqlite3_memory_highwater(1);
+	int64_t before = sqlite3_memory_used();
+	bool leap = false;
+	size_t told[2] = {0};
+	int64_t upto = begin(reading).seq;
+	assert_int_equal(live_step(live, from, upto, tell_sizes, told, &leap), ERR_OK);
+	reading_end(reading);
+	assert_true(leap);
+	step(reading, r);
+	assert_int_equal(r->resets, 1);
+	assert_true(sqlite3_memory_highwater(0) - before < 16 << 20);
+	step(reading, r);
+	run("UPDATE todos SET n = 2 WHERE id = 1");
+	for (int i = 0; i < 30; i++) /* of one row only the first and the last */
+		run("UPDATE todos SET n = n + 1 WHERE id = 1");
+	step(reading, r);
+	assert_int_equal(r->resets, 1);
+	free_reader(r);
+	live_free(&live);
+	reading_close(&reading);
+}
+
 /* However large the table is, a step reads and holds one page of it. */
 static void a_large_table_comes_in_pages(void **state)
 {
@@ -414,6 +453,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		test(a_large_row_has_large_cells_apart),
 		test(a_large_transaction_is_merged),
+		test(images_have_a_limit),
 		test(a_large_table_comes_in_pages),
 		test(a_slow_rule_comes_to_its_end),
 		test(who_comes_too_late_begins_anew),
