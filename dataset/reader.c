@@ -125,10 +125,12 @@ bool reader_hold(struct reader *r, struct step_result *result)
 	return true;
 }
 
-/* Its session is away: it takes the step again when it is back, from where it stands. */
+/* Its session is away: it takes the step again when it is back, from where it stands. Not so where a window's first pages
+ * have been sent: the others have to be of the same moment. */
 void reader_put_down(struct reader *r)
 {
-	if (r->state != READER_HOLDING)
+	bool begun = r->at.seq < 0 && r->held_next > 0;
+	if (r->state != READER_HOLDING || begun)
 		return;
 	let_go(r);
 	r->state = READER_FAR;

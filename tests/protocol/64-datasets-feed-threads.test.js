@@ -311,6 +311,28 @@ describe("one service", () => {
 		await server.rpc("dataset.drop", { dataset: "heavy" });
 	});
 
+	test("a session that was away in the middle of a window's pages gets the others as they were then, and what has changed", async () => {
+		const file = database(many(3), heavy);
+		await server.rpc("dataset.add", { dataset: "halves", database: file, table: "todos", read: "1" });
+		const client = await connect(server, { user: "ann" });
+		const wish = { dataset: "halves", order: ["id"], limit: 40 };
+		const window = new Reader(client, wish, { acks: false });
+		await window.subscribe({ ...wish, credit: 2 });
+		await window.next();
+		await window.next();
+		client.socket.terminate();
+		await client.closed;
+		sqlite(file, "DELETE FROM todos WHERE id < 4");
+		window.client = await connect(server, { user: "ann", params: { resume: { session: client.id, received: client.received } } });
+		assert.equal(window.client.session.resumed, true);
+		window.client.received = client.received;
+		window.acks = true;
+		window.grant(1000);
+		await window.until(({ rows: have }) => textOf(have) === table(file, "id <= 43"), "the window");
+		await window.client.close();
+		await server.rpc("dataset.drop", { dataset: "halves" });
+	});
+
 	test("what many wait for is kept once; each something else: only as much as may be kept", async () => {
 		const file = database(many(3));
 		await server.rpc("dataset.add", { dataset: "held", database: file, table: "todos", read: "1" });
