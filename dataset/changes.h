@@ -17,9 +17,9 @@ enum {
 
 struct change {
 	int64_t seq;
-	int64_t txn;                 /* of a write of ours; 0: somebody else's */
-	char op;                     /* I, U, D */
-	struct str old_key, new_key; /* n 0: none */
+	int64_t txn;                  /* of a write of ours; 0: somebody else's */
+	char op;                      /* I, U, D */
+	struct str old_key, new_key;  /* n 0: none */
 	int64_t old_bytes, new_bytes; /* of the images, about */
 };
 

@@ -18,7 +18,7 @@ struct equals {
 struct equals *equals_new(const struct images *i, size_t column, int64_t number);
 void equals_free(struct equals **e);
 enum err equals_make(struct reading *r, const struct equals *e); /* its table, empty */
-void equals_unmake(struct reading *r, const struct equals *e); /* nobody waits any more */
+void equals_unmake(struct reading *r, const struct equals *e);   /* nobody waits any more */
 enum err equals_put(struct reading *r, const struct equals *e, int64_t who, struct value v);
 enum err equals_drop(struct reading *r, const struct equals *e, int64_t who);
 enum err equals_match(struct reading *r, const struct equals *e,

@@ -420,8 +420,8 @@ static void joined(struct stepping *s)
 	struct flow *w = s->flow;
 	struct feed *f = w->feed;
 	struct step_result *result = s->job.result;
-	struct party p = party_of(
-		s, (w->shape->notify ? 0 : result->count) + 1, step_result_bytes(result));
+	struct party p =
+		party_of(s, (w->shape->notify ? 0 : result->count) + 1, step_result_bytes(result));
 	if (!f->attached)
 		; /* dropped meanwhile: nobody waits for it */
 	else if (w->joined)

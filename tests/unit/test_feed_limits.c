@@ -307,8 +307,8 @@ static int64_t temporary(struct reading *reading)
 {
 	sqlite3_stmt *stmt = NULL;
 	begin(reading);
-	assert_int_equal(reading_statement(reading,
-				 STR("SELECT count(*) FROM sqlite_temp_schema"), &stmt),
+	assert_int_equal(
+		reading_statement(reading, STR("SELECT count(*) FROM sqlite_temp_schema"), &stmt),
 		ERR_OK);
 	assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
 	int64_t n = sqlite3_column_int64(stmt, 0);

@@ -132,10 +132,12 @@ static void a_slow_window_is_not_read_live(void **state)
 	add_stepped(reading, live, fast);
 	assert_true(window_is_slow(slow->at.have) && !window_is_slow(fast->at.have));
 	int64_t from = head_seq();
-	run("BEGIN; UPDATE large SET n = 5000 WHERE id = 7; INSERT INTO todos(id) VALUES(1); COMMIT");
+	run("BEGIN; UPDATE large SET n = 5000 WHERE id = 7; INSERT INTO todos(id) VALUES(1); "
+	    "COMMIT");
 	live_until_head(reading, live, &from, &heard);
 	assert_true(heard.slow_told == 1 && heard.unknown == 1 && heard.others == 1);
-	run("BEGIN; UPDATE large SET n = 6000 WHERE id = 8; INSERT INTO todos(id) VALUES(2); COMMIT");
+	run("BEGIN; UPDATE large SET n = 6000 WHERE id = 8; INSERT INTO todos(id) VALUES(2); "
+	    "COMMIT");
 	live_until_head(reading, live, &from, &heard);
 	assert_true(heard.slow_told == 1 && heard.others == 2);
 	note_visible(&slow, 1);
