@@ -119,6 +119,24 @@ test("two change a board at once, one without a connection for a while, and it i
 		await tab.close();
 	});
 
+	await t.test("where the browser keeps nothing any more, it is sent all the same; and who signs out while it waits is asked", async () => {
+		await bob.page.evaluate(async () => {
+			for (const { name } of await indexedDB.databases())
+				if (name.endsWith(" bob")) await new Promise((done) => (indexedDB.deleteDatabase(name).onsuccess = done));
+		});
+		await add(bob, "doing", "not kept");
+		await ann.shown(card(ann, "not kept"));
+		assert.ok(bob.console.some((line) => line.includes("could not be kept on this device")), "it was not kept");
+		await bob.hold();
+		await add(bob, "doing", "waits");
+		const asked = new Promise((done) => bob.page.once("dialog", (dialog) => done(dialog.message()) || dialog.dismiss()));
+		await bob.the("sign-out").click();
+		assert.match(await asked, /One change of a board has not been sent yet/);
+		await bob.release();
+		await ann.shown(card(ann, "waits"));
+		await state(bob, "live");
+	});
+
 	await t.test("nobody else is shown what is kept, and who signs out leaves nothing", async () => {
 		assert.deepEqual(await bob.page.evaluate(unconnected, { user: "ann", room: "tea", wait: 500 }), null);
 		await bob.the("sign-out").click();
