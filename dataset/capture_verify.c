@@ -11,7 +11,8 @@
  *
  * Where other triggers have changed a row before ours came to it (capture_sql.c), an image is told late: an entry may
  * begin from another image than the last when it ends where the row is already, and one that begins from an image that
- * nobody told owes us one that begins where we were and ends where we are. */
+ * nobody told owes us one that begins where we were and ends where we are. Where the table itself has triggers of others
+ * they may change a row again and again before we are told: then only what the log comes to is held against the rows. */
 
 enum { KEYS_MAX = 1 << 22, ROW_MAX = 64 << 20 };
 
@@ -29,6 +30,7 @@ struct replay {
 	struct buf row;
 	const struct layout *layout;
 	int64_t changes, rows, met;
+	bool others; /* have triggers on this table */
 	char *why;
 };
 
@@ -114,7 +116,7 @@ static enum err move(struct replay *r, int64_t seq, uint64_t key, uint64_t from,
 		return ERR_TOO_LARGE;
 	}
 	struct state *s = state_of(r, key, from);
-	if (s->image != from && s->image != to) {
+	if (s->image != from && s->image != to && !r->others) {
 		if (s->owes)
 			return differ(r, seq, "a row was another before than the log says");
 		s->owes = true;
@@ -143,6 +145,19 @@ static enum err replay_change(struct replay *r, sqlite3_stmt *s)
 		return move(r, seq, gone, from, to);
 	enum err err = gone ? move(r, seq, gone, from, ABSENT) : ERR_OK;
 	return err || !come ? err : move(r, seq, come, ABSENT, to);
+}
+
+static enum err find_others(struct replay *r, sqlite3 *db)
+{
+	sqlite3_stmt *s = sql_ask(db,
+		"SELECT 1 FROM main.sqlite_master WHERE type = 'trigger' AND tbl_name = ?1 COLLATE "
+		"NOCASE "
+		"AND name NOT GLOB '_sb_*'",
+		r->layout->table, r->why);
+	if (!s)
+		return ERR_INTERNAL;
+	r->others = sqlite3_step(s) == SQLITE_ROW;
+	return sqlite3_finalize(s) == SQLITE_OK ? ERR_OK : sql_failed(db, r->why);
 }
 
 static enum err check_row(struct replay *r, sqlite3_stmt *s)
@@ -269,6 +284,8 @@ static enum err verify(
 	}
 	if (!err)
 		err = check_whole(db, ret_why);
+	if (!err)
+		err = find_others(&r, db);
 	if (!err)
 		err = replay_log(&r, db);
 	if (!err)

@@ -104,6 +104,7 @@ test(`${SECONDS} seconds of coming, talking, losing connections and going: nothi
 	proxy = await startProxy(server, { plan: () => (chance(0.5) ? harm() : {}), post: harmToPost });
 	proxy.url = `http://127.0.0.1:${proxy.port}`;
 	proxy.wsUrl = `ws://127.0.0.1:${proxy.port}/ws`;
+	await server.logged("dataset live"); // the demo's board has its file open, too
 	const idle = descriptors();
 	t.after(async () => {
 		await proxy.close();
