@@ -1,6 +1,7 @@
 /* audit.list, and what is too old. */
 #include "auth/audit.h"
 
+#include "core/chore.h"
 #include "core/log.h"
 #include "store/page.h"
 #include "store/users.h"
@@ -10,8 +11,7 @@
 enum { ACTION_MAX = 64, CURSOR_MAX = 20 };
 enum { SLICE = 1000, SLICE_EVERY_MS = 1000, LOOK_EVERY_MS = 3600 * 1000 };
 
-static int64_t keep;                   /* seconds */
-static _Thread_local uv_timer_t timer; /* worker 0's */
+static int64_t keep; /* seconds */
 
 void audit_configure(int64_t seconds)
 {
@@ -78,20 +78,19 @@ const struct method audit_methods[] = {
 
 /* ---- what is too old ---- */
 
-static void look(uv_timer_t *t);
+static void look(void);
+
+static struct chore pruning = {.run = look, .first_ms = SLICE_EVERY_MS, .every_ms = LOOK_EVERY_MS};
 
 static void pruned(struct store_op *op)
 {
 	if (op->rows)
 		log_info("audit entries are too old and gone", LOG_INT("entries", op->rows));
-	if (!uv_is_closing((uv_handle_t *)&timer) && uv_is_active((uv_handle_t *)&timer))
-		uv_timer_start(&timer, look, op->rows == SLICE ? SLICE_EVERY_MS : LOOK_EVERY_MS,
-			LOOK_EVERY_MS);
+	chore_again(&pruning, op->rows == SLICE ? SLICE_EVERY_MS : LOOK_EVERY_MS);
 }
 
-static void look(uv_timer_t *t)
+static void look(void)
 {
-	(void)t;
 	if (keep)
 		store_ask(STORE_AUDIT_PRUNE, pruned, NULL, STORE_INT(time(NULL) - keep),
 			STORE_INT(SLICE), STORE_END);
@@ -99,23 +98,18 @@ static void look(uv_timer_t *t)
 
 static enum err start(struct worker *w)
 {
-	if (w->index)
-		return ERR_OK;
-	uv_timer_init(&w->loop, &timer);
-	uv_timer_start(&timer, look, SLICE_EVERY_MS, LOOK_EVERY_MS);
+	chore_start(&pruning, w);
 	return ERR_OK;
 }
 
 static void drain(struct worker *w)
 {
-	if (!w->index)
-		uv_timer_stop(&timer);
+	chore_drain(&pruning, w);
 }
 
 static void stop(struct worker *w)
 {
-	if (!w->index)
-		uv_close((uv_handle_t *)&timer, NULL);
+	chore_stop(&pruning, w);
 }
 
 const struct worker_part audit_part = {

@@ -92,8 +92,9 @@ static bool has_default(sqlite3_stmt *s)
 		strcasecmp(text_of(s, INFO_DEFAULT).p, "NULL") != 0;
 }
 
-static enum err read_column(sqlite3 *db, sqlite3_stmt *s, struct captured *c, char *ret_why)
+static enum err read_column(void *captured, sqlite3_stmt *s, char *ret_why)
 {
+	struct captured *c = captured;
 	struct layout *l = c->layout;
 	if (l->count == LAYOUT_COLUMNS_MAX)
 		return refuse(ret_why, l->table, "has more than 256 columns");
@@ -113,25 +114,15 @@ static enum err read_column(sqlite3 *db, sqlite3_stmt *s, struct captured *c, ch
 		c->null_keys = true;
 	if (column->key)
 		l->key_count++;
-	return read_collation(db, l, column, ret_why);
+	return read_collation(sqlite3_db_handle(s), l, column, ret_why);
 }
 
 static enum err read_columns(sqlite3 *db, struct captured *c, char *ret_why)
 {
-	sqlite3_stmt *s = sql_ask(db,
+	return sql_each(db,
 		"SELECT name, type, \"notnull\", dflt_value, pk, hidden "
 		"FROM pragma_table_xinfo(?1, 'main') ORDER BY cid",
-		c->layout->table, ret_why);
-	if (!s)
-		return ERR_INTERNAL;
-	enum err err = ERR_OK;
-	int rc = SQLITE_DONE;
-	while (!err && (rc = sqlite3_step(s)) == SQLITE_ROW)
-		err = read_column(db, s, c, ret_why);
-	if (!err && rc != SQLITE_DONE)
-		err = sql_failed(db, ret_why);
-	sqlite3_finalize(s);
-	return err;
+		c->layout->table, read_column, c, ret_why);
 }
 
 /* ---- its key ---- */

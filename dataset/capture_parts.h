@@ -71,6 +71,10 @@ enum err sql_run(sqlite3 *db, const char *sql, char *ret_why);
 enum err sql_run_buf(sqlite3 *db, struct buf *b, char *ret_why); /* frees it */
 /* A statement to be finalized; numbers or texts for its parameters. NULL: failed, and said why. */
 sqlite3_stmt *sql_ask(sqlite3 *db, const char *sql, struct str text, char *ret_why);
+/* Calls row() for each of its rows, until one fails. */
+enum err sql_each(sqlite3 *db, const char *sql, struct str text,
+	enum err (*row)(void *context, sqlite3_stmt *s, char *ret_why), void *context,
+	char *ret_why);
 /* The first column of its first row. absent: what it is without one. */
 enum err sql_number(sqlite3 *db, const char *sql, int64_t absent, int64_t *ret, char *ret_why);
 struct str text_of(sqlite3_stmt *s, int column); /* until its next step */

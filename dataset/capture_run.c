@@ -41,6 +41,23 @@ sqlite3_stmt *sql_ask(sqlite3 *db, const char *sql, struct str text, char *ret_w
 	return NULL;
 }
 
+enum err sql_each(sqlite3 *db, const char *sql, struct str text,
+	enum err (*row)(void *context, sqlite3_stmt *s, char *ret_why), void *context,
+	char *ret_why)
+{
+	sqlite3_stmt *s = sql_ask(db, sql, text, ret_why);
+	if (!s)
+		return ERR_INTERNAL;
+	enum err err = ERR_OK;
+	int rc = SQLITE_DONE;
+	while (!err && (rc = sqlite3_step(s)) == SQLITE_ROW)
+		err = row(context, s, ret_why);
+	if (!err && rc != SQLITE_DONE)
+		err = sql_failed(db, ret_why);
+	sqlite3_finalize(s);
+	return err;
+}
+
 enum err sql_number(sqlite3 *db, const char *sql, int64_t absent, int64_t *ret, char *ret_why)
 {
 	sqlite3_stmt *s = sql_ask(db, sql, (struct str){0}, ret_why);

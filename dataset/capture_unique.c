@@ -177,8 +177,10 @@ static enum err read_parts(
 	return err;
 }
 
-static enum err read_index(sqlite3 *db, sqlite3_stmt *list, struct captured *c, char *ret_why)
+static enum err read_index(void *captured, sqlite3_stmt *list, char *ret_why)
 {
+	sqlite3 *db = sqlite3_db_handle(list);
+	struct captured *c = captured;
 	const char *name = text_of(list, 0).p;
 	if (c->unique_count == UNIQUES_MAX) {
 		snprintf(ret_why, CAPTURE_WHY_MAX, STR_FMT " has more than %d UNIQUE indexes",
@@ -211,19 +213,10 @@ enum err uniques_read(sqlite3 *db, struct captured *c, char *ret_why)
 {
 	if (c->layout->key_is_rowid)
 		add_rowid(c);
-	sqlite3_stmt *s = sql_ask(db,
+	enum err err = sql_each(db,
 		"SELECT name, origin, partial FROM pragma_index_list(?1, 'main') WHERE \"unique\" "
 		"ORDER BY origin <> 'pk', name",
-		c->layout->table, ret_why);
-	if (!s)
-		return ERR_INTERNAL;
-	enum err err = ERR_OK;
-	int rc = SQLITE_DONE;
-	while (!err && (rc = sqlite3_step(s)) == SQLITE_ROW)
-		err = read_index(db, s, c, ret_why);
-	if (!err && rc != SQLITE_DONE)
-		err = sql_failed(db, ret_why);
-	sqlite3_finalize(s);
+		c->layout->table, read_index, c, ret_why);
 	if (!err && !c->layout->key_is_rowid && c->unique_count < UNIQUES_MAX)
 		add_rowid(c);
 	return err;

@@ -129,8 +129,10 @@ static enum err move(struct replay *r, int64_t seq, uint64_t key, uint64_t from,
 }
 
 /* seq, op, the old row, the new row */
-static enum err replay_change(struct replay *r, sqlite3_stmt *s)
+static enum err replay_change(void *replay, sqlite3_stmt *s, char *ret_why)
 {
+	(void)ret_why; /* is r->why */
+	struct replay *r = replay;
 	int64_t seq = sqlite3_column_int64(s, 0);
 	char op = *text_of(s, 1).p;
 	int old = 2, new = old + (int)r->layout->count;
@@ -160,8 +162,10 @@ static enum err find_others(struct replay *r, sqlite3 *db)
 	return sqlite3_finalize(s) == SQLITE_OK ? ERR_OK : sql_failed(db, r->why);
 }
 
-static enum err check_row(struct replay *r, sqlite3_stmt *s)
+static enum err check_row(void *replay, sqlite3_stmt *s, char *ret_why)
 {
+	(void)ret_why; /* is r->why */
+	struct replay *r = replay;
 	r->rows++;
 	if (!r->size)
 		return ERR_OK;
@@ -197,19 +201,10 @@ static enum err check_rest(struct replay *r)
 }
 
 static enum err each(struct replay *r, sqlite3 *db, struct buf *b,
-	enum err (*take)(struct replay *r, sqlite3_stmt *s))
+	enum err (*take)(void *replay, sqlite3_stmt *s, char *ret_why))
 {
-	sqlite3_stmt *s = b->err ? NULL : sql_ask(db, b->p, (struct str){0}, r->why);
+	enum err err = b->err ? ERR_INTERNAL : sql_each(db, b->p, (struct str){0}, take, r, r->why);
 	buf_free(b);
-	if (!s)
-		return ERR_INTERNAL;
-	enum err err = ERR_OK;
-	int rc = SQLITE_DONE;
-	while (!err && (rc = sqlite3_step(s)) == SQLITE_ROW)
-		err = take(r, s);
-	if (!err && rc != SQLITE_DONE)
-		err = sql_failed(db, r->why);
-	sqlite3_finalize(s);
 	return err;
 }
 

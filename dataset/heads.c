@@ -1,5 +1,6 @@
 #include "dataset/heads.h"
 
+#include "core/chore.h"
 #include "core/log.h"
 #include "core/map.h"
 #include "core/mem.h"
@@ -21,8 +22,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct entry *entries[HEADS_MAX]; /* behind the lock; an entry stays until the end */
 static struct map by_path;
 static size_t count;
-static char boot[64];                  /* which start of the machine this is; empty: nobody says */
-static _Thread_local uv_timer_t timer; /* worker 0's */
+static char boot[64]; /* which start of the machine this is; empty: nobody says */
 
 static struct entry *enter(struct str path)
 {
@@ -157,10 +157,9 @@ static void wrote(struct store_op *op)
 	pthread_mutex_unlock(&lock);
 }
 
-static void write_all(uv_timer_t *t)
+static void write_all(void)
 {
 	struct entry copy, *e;
-	(void)t;
 	while ((e = take_unwritten(&copy))) {
 		struct message m = message_of(e, &copy, boot);
 		store_submit(m.verb, wrote, e, m.args);
@@ -214,25 +213,22 @@ void heads_finish(void)
 	count = 0;
 }
 
+static struct chore writing = {.run = write_all, .first_ms = WRITE_MS, .every_ms = WRITE_MS};
+
 static enum err start(struct worker *w)
 {
-	if (w->index)
-		return ERR_OK;
-	uv_timer_init(&w->loop, &timer);
-	uv_timer_start(&timer, write_all, WRITE_MS, WRITE_MS);
+	chore_start(&writing, w);
 	return ERR_OK;
 }
 
 static void drain(struct worker *w)
 {
-	if (!w->index)
-		uv_timer_stop(&timer);
+	chore_drain(&writing, w);
 }
 
 static void stop(struct worker *w)
 {
-	if (!w->index)
-		uv_close((uv_handle_t *)&timer, NULL);
+	chore_stop(&writing, w);
 }
 
 const struct worker_part heads_part = {

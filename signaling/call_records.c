@@ -1,5 +1,6 @@
 #include "signaling/call_records.h"
 
+#include "core/chore.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -22,7 +23,6 @@ enum {
 };
 
 static _Thread_local int asked;
-static uv_timer_t timer; /* on the first worker */
 
 int call_records_asked(void)
 {
@@ -353,18 +353,17 @@ void call_seen_run(struct call *c)
 
 /* ---- what is too old ---- */
 
-static void look(uv_timer_t *t);
+static void look(void);
+
+static struct chore pruning = {.run = look, .first_ms = SLICE_EVERY_MS, .every_ms = LOOK_EVERY_MS};
 
 static void pruned(struct store_op *op)
 {
-	if (!uv_is_closing((uv_handle_t *)&timer) && uv_is_active((uv_handle_t *)&timer))
-		uv_timer_start(&timer, look, op->rows == SLICE ? SLICE_EVERY_MS : LOOK_EVERY_MS,
-			LOOK_EVERY_MS);
+	chore_again(&pruning, op->rows == SLICE ? SLICE_EVERY_MS : LOOK_EVERY_MS);
 }
 
-static void look(uv_timer_t *t)
+static void look(void)
 {
-	(void)t;
 	if (options()->calls_history_s)
 		store_ask(STORE_CALLS_PRUNE, pruned, NULL,
 			STORE_INT(clock_unix_ms() / 1000 - options()->calls_history_s),
@@ -373,22 +372,17 @@ static void look(uv_timer_t *t)
 
 void call_records_start(struct worker *w)
 {
-	if (w->index)
-		return;
-	uv_timer_init(&w->loop, &timer);
-	uv_timer_start(&timer, look, SLICE_EVERY_MS, LOOK_EVERY_MS);
+	chore_start(&pruning, w);
 }
 
 void call_records_drain(struct worker *w)
 {
-	if (!w->index)
-		uv_timer_stop(&timer);
+	chore_drain(&pruning, w);
 }
 
 void call_records_stop(struct worker *w)
 {
-	if (!w->index)
-		uv_close((uv_handle_t *)&timer, NULL);
+	chore_stop(&pruning, w);
 	asked = 0;
 }
 

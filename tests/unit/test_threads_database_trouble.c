@@ -116,6 +116,16 @@ static void put_copy_back(void)
 	assert_int_equal(rename(copy_path, path), 0);
 }
 
+/* A dataset that is live, and the epoch that it has. */
+static struct subject *begin_with(char ret_epoch[EPOCH_BYTES + 1])
+{
+	make_file("PRAGMA journal_mode = WAL");
+	struct subject *s = subject_attach("todos", "t");
+	wait_until(s->count[TIDINGS_LIVE] == 1);
+	memcpy(ret_epoch, s->epoch, EPOCH_BYTES + 1);
+	return s;
+}
+
 static void is_another_epoch(struct subject *s, const char *before, size_t lives)
 {
 	wait_until(s->count[TIDINGS_LIVE] == lives);
@@ -129,11 +139,8 @@ static void is_another_epoch(struct subject *s, const char *before, size_t lives
 static void an_older_copy_is_another_epoch(void **state)
 {
 	(void)state;
-	make_file("PRAGMA journal_mode = WAL");
-	struct subject *s = subject_attach("todos", "t");
-	wait_until(s->count[TIDINGS_LIVE] == 1);
 	char before[EPOCH_BYTES + 1];
-	memcpy(before, s->epoch, sizeof(before));
+	struct subject *s = begin_with(before);
 	begin_readers(s, 2, "[\">\",\"v\",1]", all_hear);
 	wait_until(all_are_there());
 	foreign_sql("INSERT INTO t VALUES (1, 1), (2, 2)");
@@ -161,10 +168,7 @@ static void an_older_copy_is_found_out_later(void **state)
 {
 	(void)state;
 	char before[EPOCH_BYTES + 1];
-	make_file("PRAGMA journal_mode = WAL");
-	struct subject *s = subject_attach("todos", "t");
-	wait_until(s->count[TIDINGS_LIVE] == 1);
-	memcpy(before, s->epoch, sizeof(before));
+	struct subject *s = begin_with(before);
 	copy_file();
 	foreign_sql("INSERT INTO t VALUES (1, 1)");
 	wait_until(s->at == 1);
@@ -186,10 +190,7 @@ static void an_older_copy_that_went_on_is_found_out_later(void **state)
 {
 	(void)state;
 	char before[EPOCH_BYTES + 1], command[2 * PATH_BYTES + 20];
-	make_file("PRAGMA journal_mode = WAL");
-	struct subject *s = subject_attach("todos", "t");
-	wait_until(s->count[TIDINGS_LIVE] == 1);
-	memcpy(before, s->epoch, sizeof(before));
+	struct subject *s = begin_with(before);
 	foreign_sql("INSERT INTO t VALUES (1, 1)");
 	copy_file();
 	foreign_sql("INSERT INTO t VALUES (2, 2)");
@@ -220,10 +221,7 @@ static void a_history_that_is_another_is_another_epoch(void **state)
 	(void)state;
 	char before[EPOCH_BYTES + 1];
 	struct known_head known;
-	make_file("PRAGMA journal_mode = WAL");
-	struct subject *s = subject_attach("todos", "t");
-	wait_until(s->count[TIDINGS_LIVE] == 1);
-	memcpy(before, s->epoch, sizeof(before));
+	struct subject *s = begin_with(before);
 	foreign_sql("INSERT INTO t VALUES (1, 1), (2, 2)");
 	while (!heads_known(str_of(path), &known) || known.seq < 2)
 		sched_yield();
@@ -240,10 +238,7 @@ static void a_head_that_goes_back_is_another_epoch(void **state)
 {
 	(void)state;
 	char before[EPOCH_BYTES + 1];
-	make_file("PRAGMA journal_mode = WAL");
-	struct subject *s = subject_attach("todos", "t");
-	wait_until(s->count[TIDINGS_LIVE] == 1);
-	memcpy(before, s->epoch, sizeof(before));
+	struct subject *s = begin_with(before);
 	foreign_sql("INSERT INTO t VALUES (1, 1), (2, 2)");
 	wait_until(s->at == 2);
 	foreign_sql("BEGIN; DELETE FROM t WHERE id = 2; DELETE FROM _sb_c1 WHERE seq > 1; UPDATE "
