@@ -32,8 +32,8 @@ struct subject {
 	enum tidings_kind last;
 	enum step_reset reset;
 	char epoch[EPOCH_BYTES + 1];
-	int64_t at;
-	size_t changes; /* shapes that were told something */
+	int64_t at, version;     /* of the layout */
+	size_t columns, changes; /* shapes that were told something */
 	bool detached;
 	void (*heard)(struct subject *s, const struct tidings *t);
 };
@@ -149,6 +149,8 @@ static inline void hear(struct post *p)
 		memcpy(s->epoch, t->epoch, sizeof(s->epoch));
 		layout_unref(&s->layout);
 		s->layout = layout_ref(t->layout);
+		s->version = t->layout->version;
+		s->columns = t->layout->count;
 	}
 	s->changes += t->told_count;
 	if (s->heard)
@@ -156,6 +158,16 @@ static inline void hear(struct post *p)
 	tidings_free(&t);
 	pthread_cond_broadcast(&seen);
 	pthread_mutex_unlock(&seen_lock);
+}
+
+/* What it has heard so far: it may hear more meanwhile, with a new layout. */
+static inline struct subject subject_now(const struct subject *s)
+{
+	pthread_mutex_lock(&seen_lock);
+	struct subject now = *s;
+	pthread_mutex_unlock(&seen_lock);
+	now.layout = NULL;
+	return now;
 }
 
 static inline void attach_at_home(void *context)
@@ -483,14 +495,16 @@ static inline bool view_is_right(const struct reader *r, const char *where)
 	snprintf(text, sizeof(text), "SELECT id, v FROM t WHERE %s", where);
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
 	assert_int_equal(sqlite3_prepare_v2(db, text, -1, &stmt, NULL), SQLITE_OK);
+	pthread_mutex_lock(&seen_lock);
 	while (sqlite3_step(stmt) == SQLITE_ROW) {
 		rows++;
 		right &= r->view[sqlite3_column_int(stmt, 0)] == sqlite3_column_int64(stmt, 1) + 1;
 	}
-	sqlite3_finalize(stmt);
-	sqlite3_close(db);
 	for (size_t i = 0; i < IDS; i++)
 		have += r->view[i] != 0;
+	pthread_mutex_unlock(&seen_lock);
+	sqlite3_finalize(stmt);
+	sqlite3_close(db);
 	return right && rows == have;
 }
 

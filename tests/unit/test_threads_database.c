@@ -13,7 +13,7 @@ static void foreign_writes_come_as_tidings(const char *pragmas)
 	struct subject *s = subject_attach("todos", "t");
 	wait_until(s->count[TIDINGS_LIVE] == 1);
 	assert_int_equal(status_of(s).state, DATASET_LIVE);
-	assert_int_equal(s->layout->count, 2);
+	assert_int_equal(subject_now(s).columns, 2);
 	begin_readers(s, 2, "[\">\",\"v\",15]", all_hear);
 	wait_until(all_are_there());
 	foreign_sql("INSERT INTO t VALUES (3, 30)");
@@ -23,8 +23,9 @@ static void foreign_writes_come_as_tidings(const char *pragmas)
 	wait_until(readers[0].ops == 4 && readers[1].ops == 2);
 	assert_true(view_is_right(&readers[0], "1"));
 	assert_true(view_is_right(&readers[1], "v > 15"));
-	assert_int_equal(s->at, number("SELECT seq FROM _sb_ctx"));
-	assert_int_equal(s->count[TIDINGS_LEAP] + s->count[TIDINGS_TROUBLE], 0);
+	assert_int_equal(subject_now(s).at, number("SELECT seq FROM _sb_ctx"));
+	assert_int_equal(
+		subject_now(s).count[TIDINGS_LEAP] + subject_now(s).count[TIDINGS_TROUBLE], 0);
 	nothing_is_wrong();
 	subject_end(&s, false);
 	end_readers();
@@ -260,6 +261,12 @@ static void ask_much_and_detach(void *context)
 {
 	static unsigned drops;
 	struct subject *s = context;
+	if (!s->layout) /* is not live yet */
+		s->layout = layout_new(&(struct layout){.table = STR("t"),
+			.count = 1,
+			.key_count = 1,
+			.columns = &(struct column){.name = STR("id"), .key = 1},
+			.key = &(size_t){0}});
 	for (int i = 0; i < 4; i++) {
 		ask_step(s, false);
 		ask_step(s, true);
@@ -288,12 +295,6 @@ static void detaching_waits_for_what_is_under_way(void **state)
 		struct subject *s = subject_attach("todos", "t");
 		if (i % 4)
 			wait_until(s->count[TIDINGS_LIVE] == 1);
-		else
-			s->layout = layout_new(&(struct layout){.table = STR("t"),
-				.count = 1,
-				.key_count = 1,
-				.columns = &(struct column){.name = STR("id"), .key = 1},
-				.key = &(size_t){0}});
 		at_home(ask_much_and_detach, s);
 		wait_until(s->detached);
 		assert_int_equal(atomic_load(&under_way), 0);
@@ -322,7 +323,7 @@ static void detaching_leaves_no_trace(void **state)
 	foreign_sql("INSERT INTO t VALUES (2, 1)");
 	foreign_sql("INSERT INTO u VALUES (1, 1)");
 	wait_until(other->at == 2);
-	assert_int_equal(other->count[TIDINGS_RESET], 0);
+	assert_int_equal(subject_now(other).count[TIDINGS_RESET], 0);
 	subject_end(&other, true);
 	assert_int_equal(number(ours), 0);
 	foreign_sql("INSERT INTO t VALUES (3, 1)");
