@@ -94,9 +94,9 @@ includes() {
 libwebsockets() {
 	awk -F: '
 		$3 ~ /^[ \t]*#[ \t]*include[ \t]*[<"]libwebsockets/ &&
-		$1 !~ /^(service\/(listener|conn_ws|conn_http|conn_http_request)\.c|core\/worker\.c|client\/.*|tests\/.*)$/ {
+		$1 !~ /^(service\/(listener|conn_ws|conn_http|conn_http_request)\.c|core\/worker\.c|tests\/.*)$/ {
 			print $1 ":" $2 ": includes libwebsockets, which stays in service/listener.c, conn_ws.c," \
-				" conn_http.c, conn_http_request.c, core/worker.c and client/; go through their headers"
+				" conn_http.c, conn_http_request.c and core/worker.c; go through their headers"
 		}' "$bare"
 }
 
