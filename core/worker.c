@@ -3,6 +3,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/metrics.h"
+#include "core/slab.h"
 
 #include <assert.h>
 #include <libwebsockets.h>
@@ -218,6 +219,7 @@ static void *worker_main(void *argument)
 {
 	struct worker *w = argument;
 	self = w;
+	slab_thread_start();
 	addr_thread_start();
 	enum err err = start_parts(w);
 	if (err) {
@@ -239,6 +241,7 @@ static void *worker_main(void *argument)
 	run_inbox(w);
 	addr_thread_stop();
 	close_loop(w);
+	slab_thread_stop();
 	return NULL;
 }
 
