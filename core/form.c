@@ -1,5 +1,16 @@
 #include "core/form.h"
 
+#include <strings.h>
+
+bool form_is(struct str content_type)
+{
+	static const struct str form = {"application/x-www-form-urlencoded", 33};
+	if (content_type.n < form.n || strncasecmp(content_type.p, form.p, form.n) != 0)
+		return false;
+	char behind = content_type.n > form.n ? content_type.p[form.n] : ';';
+	return behind == ';' || behind == ' ' || behind == '\t';
+}
+
 static int hex(char c)
 {
 	if (c >= '0' && c <= '9')

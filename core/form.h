@@ -4,6 +4,9 @@
 
 #include "core/buf.h"
 
+/* Whether a Content-Type says that the body is one, with parameters or without (RFC 9110, section 8.3.1). */
+bool form_is(struct str content_type);
+
 /* The value of a name, decoded into out (room for form.n bytes). ERR_OK; ERR_NOT_FOUND; ERR_PARAMS
  * when it is there twice, badly escaped, not UTF-8, or holds a NUL. *ret_value points into out. */
 enum err form_get(struct str form, const char *name, char *out, struct str *ret_value);

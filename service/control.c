@@ -14,7 +14,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { LINE_MAX_BYTES = 256 * 1024, ANSWER_MAX = 32 << 20, READ_BYTES = 16384, BACKLOG = 16 };
+enum {
+	LINE_MAX_BYTES = 256 * 1024,
+	ANSWER_MAX = 32 << 20,
+	READ_BYTES = 16384,
+	UNREAD_MAX =
+		1 << 20, /* answers that wait for the other side; past it no more is taken in */
+	BACKLOG = 16
+};
 
 static const char *path;
 static _Thread_local uv_pipe_t listener;
@@ -28,6 +35,7 @@ struct control {
 	uv_pipe_t pipe;
 	struct buf line;
 	bool closing;
+	bool waits; /* nothing is read from it until it has read */
 	char chunk[READ_BYTES];
 };
 
@@ -60,12 +68,29 @@ struct reply {
 	struct buf bytes;
 };
 
-static void on_written(uv_write_t *request, int status)
+static void reply_free(struct reply *r)
 {
-	(void)status;
-	struct reply *r = (struct reply *)(void *)request;
 	buf_free(&r->bytes);
 	free(r);
+}
+
+static bool is_behind(const struct control *c)
+{
+	return uv_stream_get_write_queue_size((const uv_stream_t *)&c->pipe) > UNREAD_MAX;
+}
+
+static void go_on(struct control *c);
+
+static void on_written(uv_write_t *request, int status)
+{
+	struct control *c = request->handle->data;
+	reply_free((struct reply *)(void *)request);
+	if (c->closing)
+		return;
+	if (status)
+		close_control(c); /* it has left, which is not read from it while it waits */
+	else if (c->waits && !is_behind(c))
+		go_on(c);
 }
 
 /* An answer is a line, but JSON that is passed on as it came (metadata, the description of the
@@ -94,7 +119,7 @@ static void on_answers(struct caller *caller, struct answer *list, size_t count,
 	buf_addc(&r->bytes, '\n');
 	uv_buf_t out = uv_buf_init(r->bytes.p, (unsigned)r->bytes.n);
 	if (!count || uv_write(&r->request, (uv_stream_t *)&c->pipe, &out, 1, on_written))
-		on_written(&r->request, 0);
+		reply_free(r);
 }
 
 static void on_event(struct caller *c, struct frame *f)
@@ -234,7 +259,8 @@ static bool is_successor(struct control *c, struct str line)
 static void take_lines(struct control *c)
 {
 	char *newline;
-	while (!c->line.err && c->line.n && (newline = memchr(c->line.p, '\n', c->line.n))) {
+	while (!is_behind(c) && !c->line.err && c->line.n &&
+		(newline = memchr(c->line.p, '\n', c->line.n))) {
 		size_t n = (size_t)(newline - c->line.p);
 		struct str line = {c->line.p, n};
 		if (!is_successor(c, line))
@@ -254,6 +280,20 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *in)
 		take_lines(c);
 	}
 	if (n < 0 || c->line.err)
+		close_control(c);
+	else if (!c->closing && is_behind(c)) {
+		c->waits = true;
+		uv_read_stop(stream);
+	}
+}
+
+static void go_on(struct control *c)
+{
+	take_lines(c);
+	if (c->closing || is_behind(c))
+		return;
+	c->waits = false;
+	if (uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read))
 		close_control(c);
 }
 

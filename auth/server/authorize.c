@@ -200,8 +200,8 @@ static void look_for_login(struct authorize *a)
  * the address that it would have been: a page of ours has its request in the query. */
 static void to_query(struct http_exchange *x)
 {
-	struct str type = STR("application/x-www-form-urlencoded"), body = x->in.body;
-	bool plain = str_starts(x->in.content_type, type) && body.n && body.n <= QUERY_MAX;
+	struct str body = x->in.body;
+	bool plain = form_is(x->in.content_type) && body.n && body.n <= QUERY_MAX;
 	for (size_t i = 0; plain && i < body.n; i++)
 		plain = body.p[i] > ' ' && body.p[i] < 0x7f && body.p[i] != '#';
 	if (!plain) {

@@ -214,7 +214,6 @@ static bool read_assertion(struct client_request *r, const char **ret_why)
 void client_request_begin(struct http_exchange *x, void (*next)(struct client_request *r))
 {
 	struct client_request *r = mem_new(struct client_request);
-	struct str type = STR("application/x-www-form-urlencoded");
 	const char *wrong, *why;
 	r->x = x;
 	r->next = next;
@@ -223,7 +222,7 @@ void client_request_begin(struct http_exchange *x, void (*next)(struct client_re
 	r->text_n = 2 * (x->in.body.n + BASIC_MAX) + 1;
 	r->text = mem_alloc(r->text_n);
 	r->fields = (struct form_fields){x->in.body, r->text, false};
-	if (!str_starts(x->in.content_type, type))
+	if (!form_is(x->in.content_type))
 		client_request_refuse(r, 400, "invalid_request",
 			"The body must be application/x-www-form-urlencoded.");
 	else if (!read_basic(r))

@@ -27,9 +27,7 @@ bool posted_read(
 	for (size_t i = 0; names[i]; i++)
 		ret_fields[i] = form_take(&fields, names[i]);
 	wipe_body(x);
-	return !fields.broken &&
-		str_starts(x->in.content_type, STR("application/x-www-form-urlencoded")) &&
-		page_csrf_fits(x, csrf);
+	return !fields.broken && form_is(x->in.content_type) && page_csrf_fits(x, csrf);
 }
 
 void posted_finish(struct posted *p)

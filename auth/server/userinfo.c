@@ -85,8 +85,7 @@ static void answer(struct http_exchange *x, struct str text)
 /* The token in the form of a POST. ERR_NOT_FOUND: there is none. */
 static enum err read_form(const struct http_request *in, char *out, struct str *ret_token)
 {
-	if (in->verb != HTTP_POST ||
-		!str_starts(in->content_type, STR("application/x-www-form-urlencoded")))
+	if (in->verb != HTTP_POST || !form_is(in->content_type))
 		return ERR_NOT_FOUND;
 	return form_get(in->body, "access_token", out, ret_token);
 }

@@ -1,7 +1,11 @@
 // Everything that administers, in both ways in: as the operator does at the control socket (and the command line by
 // it), and over /v1/rpc by a token with the scope admin. It takes effect in the service that runs.
 import assert from "node:assert/strict";
+import { createConnection } from "node:net";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { after, describe, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { request } from "../support/raw.mjs";
 import { run, startServer } from "../support/server.mjs";
 
@@ -108,4 +112,22 @@ test("at the command line: readable, and JSON for programs", async () => {
 	const help = (await run(["help"])).stdout;
 	for (const line of help.split("\n").filter((text) => /^ {2}\w/.test(text)))
 		assert.match(line, /^ {2}[\w -]{18} \S/, `not in a column: ${line}`);
+});
+
+test("an operator who asks much and reads nothing is no longer heard, and has every answer when reading again", async () => {
+	const asked = 300; // of 150 KB each
+	const socket = createConnection(join(server.data, "control.sock"));
+	const before = (await server.metrics()).signalbox_calls_total;
+	const request = (id) => `${JSON.stringify({ jsonrpc: "2.0", id, method: "rpc.discover", params: {} })}\n`;
+	socket.write(Array.from({ length: asked }, (_, id) => request(id)).join(""));
+	let answered = 0;
+	for (let last = -1; !answered || answered !== last; await pause(100)) [last, answered] = [answered, (await server.metrics()).signalbox_calls_total - before];
+	assert.ok(answered < 40, `${answered} answers wait`);
+	const ids = [];
+	for await (const line of createInterface({ input: socket })) {
+		ids.push(JSON.parse(line).id);
+		if (ids.length === asked) break;
+	}
+	assert.deepEqual(ids, Array.from({ length: asked }, (_, id) => id));
+	socket.destroy();
 });

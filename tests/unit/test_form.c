@@ -120,6 +120,19 @@ static void cookies(void **state)
 	assert_int_equal(cookie_get(STR("a"), "a").n, 0);
 }
 
+static void a_content_type_is_compared_whole(void **state)
+{
+	(void)state;
+	assert_true(form_is(STR("application/x-www-form-urlencoded")));
+	assert_true(form_is(STR("Application/X-WWW-Form-Urlencoded")));
+	assert_true(form_is(STR("application/x-www-form-urlencoded;charset=UTF-8")));
+	assert_true(form_is(STR("application/x-www-form-urlencoded ; charset=UTF-8")));
+	assert_false(form_is(STR("application/x-www-form-urlencoded2")));
+	assert_false(form_is(STR("application/x-www-form-urlencode")));
+	assert_false(form_is(STR("text/plain; application/x-www-form-urlencoded")));
+	assert_false(form_is((struct str){0}));
+}
+
 static void only_known_names(void **state)
 {
 	(void)state;
@@ -146,6 +159,7 @@ int main(void)
 		cmocka_unit_test(comes_back),
 		cmocka_unit_test(one_after_another),
 		cmocka_unit_test(cookies),
+		cmocka_unit_test(a_content_type_is_compared_whole),
 		cmocka_unit_test(only_known_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
