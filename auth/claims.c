@@ -26,6 +26,18 @@ bool claims_peek_issuer(struct str payload, struct str *ret_iss)
 	return true;
 }
 
+/* What the payload says, noted once when it is begun: each claim is then looked for among the names. */
+static bool said(const struct claims *c, const char *name, struct str *ret_value)
+{
+	for (size_t i = 0; i < c->said_count; i++) {
+		if (!json_string_is(c->said[i].name, name))
+			continue;
+		*ret_value = c->said[i].json;
+		return true;
+	}
+	return false;
+}
+
 /* Dates. */
 
 /* What a JSON number is made of: sign, digits, and where the point is among the digits. */
@@ -81,20 +93,20 @@ enum err claims_date(struct str number, int64_t *ret_seconds)
 	return ERR_OK;
 }
 
-static bool optional_date(struct str payload, const char *name, int64_t *ret)
+static bool optional_date(const struct claims *c, const char *name, int64_t *ret)
 {
 	struct str value;
 	*ret = 0;
-	return !json_get(payload, name, &value) || claims_date(value, ret) == ERR_OK;
+	return !said(c, name, &value) || claims_date(value, ret) == ERR_OK;
 }
 
-static enum err read_dates(struct str payload, int64_t now, struct claims *c, const char **ret_why)
+static enum err read_dates(int64_t now, struct claims *c, const char **ret_why)
 {
 	struct str value;
 	c->step = CHECK_TIMES;
-	if (!json_get(payload, "exp", &value) || claims_date(value, &c->exp))
+	if (!said(c, "exp", &value) || claims_date(value, &c->exp))
 		return refuse("the token has no exp, or it is not a number of seconds", ret_why);
-	if (!optional_date(payload, "nbf", &c->nbf) || !optional_date(payload, "iat", &c->iat))
+	if (!optional_date(c, "nbf", &c->nbf) || !optional_date(c, "iat", &c->iat))
 		return refuse("the token's nbf or iat is not a number of seconds", ret_why);
 	if (now >= c->exp)
 		return refuse("the token has expired", ret_why);
@@ -122,11 +134,11 @@ static bool decode(struct claims *c, struct str value, size_t max, struct str *r
 }
 
 /* A name: absent is fine and empty; otherwise a string without control characters. */
-static bool take_name(struct claims *c, struct str payload, const char *name, struct str *ret)
+static bool take_name(struct claims *c, const char *name, struct str *ret)
 {
 	struct str value;
 	*ret = (struct str){c->text, 0};
-	return !json_get(payload, name, &value) ||
+	return !said(c, name, &value) ||
 		(decode(c, value, CLAIM_TEXT_MAX, ret) && !str_has_control(*ret));
 }
 
@@ -139,8 +151,8 @@ static void read_name(struct str payload, const struct issuer_rule *rule, struct
 		(claim_at(payload, path, &value) || !decode(c, value, CLAIM_TEXT_MAX, &c->name) ||
 			str_has_control(c->name)))
 		c->name.n = 0;
-	if (!path.n && (!take_name(c, payload, "name", &c->name) || !c->name.n) &&
-		!take_name(c, payload, "preferred_username", &c->name))
+	if (!path.n && (!take_name(c, "name", &c->name) || !c->name.n) &&
+		!take_name(c, "preferred_username", &c->name))
 		c->name.n = 0;
 	if (!c->name.n)
 		c->name = c->sub;
@@ -151,13 +163,13 @@ static enum err read_names(
 {
 	struct str azp;
 	c->step = CHECK_SUBJECT;
-	if (!take_name(c, payload, "sub", &c->sub) || !c->sub.n)
+	if (!take_name(c, "sub", &c->sub) || !c->sub.n)
 		return refuse("the token has no sub, or one that cannot name a user", ret_why);
-	if (!take_name(c, payload, "jti", &c->jti))
+	if (!take_name(c, "jti", &c->jti))
 		return refuse("the token's jti is no string of at most 255 bytes", ret_why);
-	if (!rule->alias.n && !take_name(c, payload, "sid", &c->sid))
+	if (!rule->alias.n && !take_name(c, "sid", &c->sid))
 		return refuse("the token's sid is no string of at most 255 bytes", ret_why);
-	if (!take_name(c, payload, "client_id", &c->client) || !take_name(c, payload, "azp", &azp))
+	if (!take_name(c, "client_id", &c->client) || !take_name(c, "azp", &azp))
 		return refuse(
 			"the token's client_id or azp is no string of at most 255 bytes", ret_why);
 	if (!c->client.n)
@@ -177,11 +189,11 @@ static bool is_ours(struct str value, const struct issuer_rule *rule)
 }
 
 /* `aud` is a string, or an array of strings. */
-static bool audience_fits(struct str payload, const struct issuer_rule *rule)
+static bool audience_fits(const struct claims *c, const struct issuer_rule *rule)
 {
 	struct str aud, item;
 	bool ours = false;
-	if (!json_get(payload, "aud", &aud))
+	if (!said(c, "aud", &aud))
 		return false;
 	if (json_kind(aud) == JSON_STRING)
 		return is_ours(aud, rule);
@@ -200,8 +212,8 @@ static bool typ_is(struct str typ, const char *word)
 	return typ.n == strlen(word) && strncasecmp(typ.p, word, typ.n) == 0;
 }
 
-static enum err check_typ(struct str payload, struct str typ, const struct issuer_rule *rule,
-	struct claims *c, const char **ret_why)
+static enum err check_typ(
+	struct str typ, const struct issuer_rule *rule, struct claims *c, const char **ret_why)
 {
 	struct str value;
 	c->step = CHECK_TYPE;
@@ -211,31 +223,29 @@ static enum err check_typ(struct str payload, struct str typ, const struct issue
 		return refuse("the header's typ is not at+jwt: this is no access token", ret_why);
 	if (typ.n && !typ_is(typ, "JWT"))
 		return refuse("the header's typ is neither at+jwt nor JWT", ret_why);
-	if (json_get(payload, "nonce", &value) || json_get(payload, "at_hash", &value) ||
-		json_get(payload, "c_hash", &value))
+	if (said(c, "nonce", &value) || said(c, "at_hash", &value) || said(c, "c_hash", &value))
 		return refuse("this is an ID token, not an access token", ret_why);
-	if (json_get(payload, "typ", &value) &&
+	if (said(c, "typ", &value) &&
 		(json_kind(value) != JSON_STRING || !typ_is(inner(value), "Bearer")))
 		return refuse("the claim typ says that this is no access token", ret_why);
 	return ERR_OK;
 }
 
-static bool issuer_fits(struct str payload, const struct issuer_rule *rule)
+static bool issuer_fits(const struct claims *c, const struct issuer_rule *rule)
 {
 	struct str iss;
-	return json_get(payload, "iss", &iss) && json_kind(iss) == JSON_STRING &&
+	return said(c, "iss", &iss) && json_kind(iss) == JSON_STRING &&
 		json_string_eq(inner(iss), rule->issuer);
 }
 
-static enum err check_for_us(
-	struct str payload, const struct issuer_rule *rule, struct claims *c, const char **ret_why)
+static enum err check_for_us(const struct issuer_rule *rule, struct claims *c, const char **ret_why)
 {
 	struct str value;
 	c->step = CHECK_AUDIENCE;
-	if (!audience_fits(payload, rule))
+	if (!audience_fits(c, rule))
 		return refuse("the token's aud does not name this service", ret_why);
 	c->step = CHECK_BINDING;
-	if (json_get(payload, "cnf", &value))
+	if (said(c, "cnf", &value))
 		return refuse("the token is bound to a key (cnf), which is not supported", ret_why);
 	return ERR_OK;
 }
@@ -271,7 +281,7 @@ static bool read_scopes(struct str payload, const struct issuer_rule *rule, stru
 	const struct claim_mapping *m = &rule->mapping;
 	struct str value;
 	if (!m->scope_count)
-		return (!json_get(payload, "scope", &value) && !json_get(payload, "scp", &value)) ||
+		return (!said(c, "scope", &value) && !said(c, "scp", &value)) ||
 			read_scope(c, value);
 	for (size_t i = 0; i < m->scope_count; i++) {
 		enum err err = claim_at(payload, m->scopes[i], &value);
@@ -334,10 +344,10 @@ static bool read_room_roles(struct claims *c, struct str object)
 }
 
 /* The claim `signalbox` narrows what the token may do, so what is not understood in it refuses. */
-static bool read_limits(struct str payload, struct claims *c)
+static bool read_limits(struct claims *c)
 {
 	struct str limits, key, value;
-	if (!json_get(payload, "signalbox", &limits))
+	if (!said(c, "signalbox", &limits))
 		return true;
 	if (json_kind(limits) != JSON_OBJECT || json_once(limits))
 		return false;
@@ -403,7 +413,7 @@ static enum err read_grant(
 		return refuse("the token's roles are no list of names", ret_why);
 	if (!c->has_grant && rule->alias.n)
 		c->scopes = rule->default_scopes;
-	if (!read_limits(payload, c))
+	if (!read_limits(c))
 		return refuse("the token's claim signalbox is not {rooms: [...], datasets: [...], "
 			      "roles: {name: role}}",
 			ret_why);
@@ -429,6 +439,13 @@ static enum err check_account(
 	return ERR_OK;
 }
 
+static void note(struct str payload, struct claims *c)
+{
+	struct json_walk w = json_walk(payload);
+	while (json_next(&w, &c->said[c->said_count].name, &c->said[c->said_count].json))
+		c->said_count++;
+}
+
 static enum err begin(struct str payload, struct claims *c, const char **ret_why)
 {
 	memset(c, 0, offsetof(struct claims, rooms));
@@ -440,6 +457,7 @@ static enum err begin(struct str payload, struct claims *c, const char **ret_why
 		return refuse("the payload is not a JSON object", ret_why);
 	if (json_once(payload))
 		return refuse("the payload has a doubled claim, or too many claims", ret_why);
+	note(payload, c);
 	return ERR_OK;
 }
 
@@ -447,7 +465,7 @@ static enum err begin(struct str payload, struct claims *c, const char **ret_why
 static enum err read_rest(struct str payload, const struct issuer_rule *rule, int64_t now,
 	struct claims *c, const char **ret_why)
 {
-	enum err err = read_dates(payload, now, c, ret_why);
+	enum err err = read_dates(now, c, ret_why);
 	err = err ? err : read_names(payload, rule, c, ret_why);
 	err = err ? err : check_account(c, rule, ret_why);
 	err = err ? err : read_grant(payload, rule, c, ret_why);
@@ -461,24 +479,24 @@ enum err claims_read(struct str payload, struct str typ, const struct issuer_rul
 {
 	struct claims *c = ret_claims;
 	enum err err = begin(payload, c, ret_why);
-	if (!err && !issuer_fits(payload, rule)) {
+	if (!err && !issuer_fits(c, rule)) {
 		c->step = CHECK_ISSUER;
 		return refuse("the token's iss is not the issuer's", ret_why);
 	}
-	err = err ? err : check_for_us(payload, rule, c, ret_why);
-	err = err ? err : check_typ(payload, typ, rule, c, ret_why);
+	err = err ? err : check_for_us(rule, c, ret_why);
+	err = err ? err : check_typ(typ, rule, c, ret_why);
 	return err ? err : read_rest(payload, rule, now, c, ret_why);
 }
 
 /* An issuer may also be asked about its refresh tokens, which are nothing to be let in with: the
  * type, where it is said, is Bearer. Keycloak says it in `typ`. */
-static enum err check_answer_type(struct str answer, struct claims *c, const char **ret_why)
+static enum err check_answer_type(struct claims *c, const char **ret_why)
 {
 	static const char *const names[] = {"token_type", "typ"};
 	c->step = CHECK_TYPE;
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		struct str value;
-		if (json_get(answer, names[i], &value) &&
+		if (said(c, names[i], &value) &&
 			(json_kind(value) != JSON_STRING || !typ_is(inner(value), "Bearer")))
 			return refuse("the issuer calls it no Bearer token", ret_why);
 	}
@@ -494,14 +512,14 @@ enum err claims_read_answer(struct str answer, const struct issuer_rule *rule, i
 	if (err)
 		return err;
 	c->step = CHECK_ACTIVE;
-	if (!json_get(answer, "active", &value) || json_kind(value) != JSON_TRUE)
+	if (!said(c, "active", &value) || json_kind(value) != JSON_TRUE)
 		return refuse("the issuer says that the token is not in force", ret_why);
-	if (json_get(answer, "iss", &value) && !issuer_fits(answer, rule)) {
+	if (said(c, "iss", &value) && !issuer_fits(c, rule)) {
 		c->step = CHECK_ISSUER;
 		return refuse("the answer's iss is not the issuer's", ret_why);
 	}
-	err = check_for_us(answer, rule, c, ret_why);
-	err = err ? err : check_answer_type(answer, c, ret_why);
+	err = check_for_us(rule, c, ret_why);
+	err = err ? err : check_answer_type(c, ret_why);
 	return err ? err : read_rest(answer, rule, now, c, ret_why);
 }
 

@@ -1,7 +1,7 @@
 /* claims.h: what a token whose signature is right says (RFC 7519, RFC 9068), held against what its
  * issuer is configured to say. The last step of the check; before the signature only
  * claims_peek_issuer() may look, to find out whose keys to use.
- * Any thread; allocates nothing; struct claims is the caller's own, about 15 KiB.
+ * Any thread; allocates nothing; struct claims is the caller's own, about 25 KiB.
  * Limits: JSON_ONCE_MAX claims, CLAIM_TEXT_MAX bytes in a name, CLAIM_GLOBS_MAX globs in a list. */
 #pragma once
 
@@ -9,6 +9,7 @@
 #include "auth/claims_kept.h"
 #include "auth/jws.h"
 #include "auth/mapping.h"
+#include "core/json_scan.h"
 #include "core/principal.h"
 
 enum { CLAIM_TEXT_MAX = 255, CLAIM_GLOBS_MAX = 128, CLAIM_SKEW = 30 };
@@ -37,10 +38,12 @@ struct claims {
 	bool has_grant;        /* something was said of scopes or roles */
 	uint32_t scopes;
 	bool rooms_limited, datasets_limited;
-	size_t room_count, dataset_count, room_role_count, kept_count;
+	size_t room_count, dataset_count, room_role_count, kept_count, said_count;
+	/* from here on nothing is cleared before it is used */
 	struct str rooms[CLAIM_GLOBS_MAX], datasets[CLAIM_GLOBS_MAX];
 	struct room_role room_roles[CLAIM_GLOBS_MAX];
 	struct principal_claim kept[CLAIMS_KEPT_MAX];
+	struct principal_claim said[JSON_ONCE_MAX + 1]; /* all, as they stand in the payload */
 	char kept_names[CLAIMS_KEPT_MAX * CLAIM_NAME_MAX];
 	size_t used;
 	char text[B64URL_BYTES(JWS_MAX)];

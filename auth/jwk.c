@@ -134,6 +134,13 @@ static enum err read_rsa(struct str key, struct jwk *jwk)
 	return err;
 }
 
+/* A key for ECDSA: what each check would have to find out again is found once. */
+static enum err make_ready(struct jwk *jwk)
+{
+	jwk->ready = EVP_PKEY_CTX_new(jwk->pkey, NULL);
+	return jwk->ready && EVP_PKEY_verify_init(jwk->ready) == 1 ? ERR_OK : openssl_said();
+}
+
 /* Both coordinates have exactly the field's size (RFC 7518 section 6.2.1.2); that the point is on
  * the curve is checked when the key is made of it. */
 static enum err read_ec(struct str key, struct jwk *jwk)
@@ -160,7 +167,8 @@ static enum err read_ec(struct str key, struct jwk *jwk)
 				OSSL_PKEY_PARAM_PUB_KEY, point, 1 + 2 * field),
 			OSSL_PARAM_construct_end(),
 		};
-		return from_params("EC", params, &jwk->pkey);
+		enum err err = from_params("EC", params, &jwk->pkey);
+		return err ? err : make_ready(jwk);
 	}
 	return UNUSABLE;
 }
@@ -237,6 +245,7 @@ static enum err read_key(struct str key, struct slot *slot)
 
 static void drop_key(struct slot *slot)
 {
+	EVP_PKEY_CTX_free(slot->jwk.ready);
 	EVP_PKEY_free(slot->jwk.pkey);
 	if (slot->jwk.secret.p)
 		OPENSSL_cleanse((char *)(uintptr_t)slot->jwk.secret.p, slot->jwk.secret.n);

@@ -20,8 +20,10 @@ enum {
 struct jwk {
 	struct str kid; /* empty: it has none */
 	enum jwk_kind kind;
-	uint32_t algs;     /* what it may verify: by its kind and curve, and by its own `alg` */
-	EVP_PKEY *pkey;    /* the public key; NULL for JWK_OCT */
+	uint32_t algs;  /* what it may verify: by its kind and curve, and by its own `alg` */
+	EVP_PKEY *pkey; /* the public key; NULL for JWK_OCT */
+	EVP_PKEY_CTX *
+		ready; /* of curves: what a check of an ECDSA signature begins with, to be copied */
 	struct str secret; /* JWK_OCT only */
 };
 

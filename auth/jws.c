@@ -210,8 +210,7 @@ static bool use_pss(EVP_PKEY_CTX *ctx)
 		EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST) == 1;
 }
 
-static enum err verify_with(
-	const struct jws *jws, EVP_PKEY *pkey, struct str signature, const char **ret_why)
+static enum err verify_with(const struct jws *jws, EVP_PKEY *pkey, const char **ret_why)
 {
 	const struct jwa_info *alg = jwa_info(jws->alg);
 	EVP_PKEY_CTX *pkey_ctx; /* belongs to ctx */
@@ -220,7 +219,7 @@ static enum err verify_with(
 	*ret_why = "OpenSSL could not begin to check the signature";
 	if (ctx && EVP_DigestVerifyInit(ctx, &pkey_ctx, digest_of(alg), NULL, pkey) == 1 &&
 		(alg->scheme != JWA_PSS || use_pss(pkey_ctx)))
-		err = EVP_DigestVerify(ctx, (const unsigned char *)signature.p, signature.n,
+		err = EVP_DigestVerify(ctx, jws->signature_bytes, jws->signature.n,
 			      (const unsigned char *)jws->signed_part.p, jws->signed_part.n) == 1
 			? ERR_OK
 			: refuse("the signature is wrong", ret_why);
@@ -229,14 +228,27 @@ static enum err verify_with(
 	return err;
 }
 
+/* With a copy of what the key keeps ready: to begin anew, OpenSSL would look up each part by its name. */
 static enum err verify_ecdsa(const struct jws *jws, const struct jwk *key, const char **ret_why)
 {
-	unsigned char der[DER_MAX];
+	unsigned char der[DER_MAX], digest[EVP_MAX_MD_SIZE];
+	unsigned digest_n;
 	size_t field = field_of(key->kind);
 	if (jws->signature.n != 2 * field)
 		return refuse("the signature has not the size that its alg has", ret_why);
 	size_t n = der_signature(jws->signature_bytes, field, der);
-	return verify_with(jws, key->pkey, (struct str){(char *)der, n}, ret_why);
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_dup(key->ready);
+	enum err err = ERR_NOMEM;
+	*ret_why = "OpenSSL could not begin to check the signature";
+	if (ctx &&
+		EVP_Digest(jws->signed_part.p, jws->signed_part.n, digest, &digest_n,
+			digest_of(jwa_info(jws->alg)), NULL) == 1)
+		err = EVP_PKEY_verify(ctx, der, n, digest, digest_n) == 1
+			? ERR_OK
+			: refuse("the signature is wrong", ret_why);
+	EVP_PKEY_CTX_free(ctx);
+	ERR_clear_error();
+	return err;
 }
 
 static enum err verify_hmac(const struct jws *jws, const struct jwk *key, const char **ret_why)
@@ -267,7 +279,7 @@ enum err jws_verify(
 	case JWA_HMAC:
 		return verify_hmac(jws, key, ret_why);
 	default:
-		return verify_with(jws, key->pkey, jws->signature, ret_why);
+		return verify_with(jws, key->pkey, ret_why);
 	}
 }
 

@@ -323,11 +323,10 @@ enum err authn_bearer_token(struct str header, struct str *ret_token)
 	struct str token = {header.p + n, header.n - n};
 	while (token.n && *token.p == ' ')
 		token.p++, token.n--;
-	for (size_t i = 0; i < token.n; i++)
-		if (token.p[i] == ' ' || token.p[i] == ',') /* several headers come joined */
-			return ERR_PARAMS;
+	if (!token.n || memchr(token.p, ' ', token.n) || memchr(token.p, ',', token.n))
+		return ERR_PARAMS; /* several headers come joined */
 	*ret_token = token;
-	return token.n ? ERR_OK : ERR_PARAMS;
+	return ERR_OK;
 }
 
 /* ---- the worker's part ---- */
