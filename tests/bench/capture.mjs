@@ -4,6 +4,8 @@ import { execFileSync } from "node:child_process";
 import { copyFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { median } from "./numbers.mjs";
+import { control, scratch, startServer, stopServer } from "./service.mjs";
 
 const KINDS = [
 	{ op: "insert", each: 1, rows: 10_000, least: 0.33 },
@@ -13,10 +15,9 @@ const KINDS = [
 ];
 const FULL = 100_000; // rows of the table that is updated
 
-const median = (list) => list.toSorted((a, b) => a - b)[list.length >> 1];
 const sqlite = (file, sql) => execFileSync("sqlite3", ["-bail", file], { input: sql });
 
-function tables(scratch) {
+function tables() {
 	const files = {};
 	for (const [op, rows] of [["insert", 0], ["update", FULL]]) {
 		files[op] = { without: join(scratch, `${op}.db`), with: join(scratch, `${op}-captured.db`) };
@@ -33,7 +34,7 @@ function tables(scratch) {
 	return files;
 }
 
-async function capture({ startServer, stopServer, control, scratch }, files) {
+async function capture(files) {
 	const server = await startServer(join(scratch, "capture"));
 	for (const [op, { with: database }] of Object.entries(files)) {
 		await control(server, "dataset.add", { dataset: op, database, table: "todos", read: "1" });
@@ -53,14 +54,13 @@ function rate(program, file, { op, rows, each }, count) {
 }
 
 /** [{op, each, least, without, ratio}]: medians of pairs by turns. */
-export async function captureCosts(tools) {
-	const { scratch, quick } = tools;
+export async function captureCosts({ quick }) {
 	const program = join(scratch, "writer");
 	execFileSync("cc", ["-O2", "-o", program, join(import.meta.dirname, "writer.c"), "-lsqlite3"]);
-	const files = tables(scratch);
-	await capture(tools, files);
+	const files = tables();
+	await capture(files);
 	return KINDS.map((kind) => {
-		const pairs = Array.from({ length: quick ? 1 : 9 }, () => {
+		const pairs = Array.from({ length: quick ? 1 : 5 }, () => {
 			const [without, captured] = ["without", "with"].map((which) => rate(program, files[kind.op][which], kind, quick ? 1000 : undefined));
 			return { without, ratio: captured / without };
 		});

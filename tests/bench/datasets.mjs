@@ -3,24 +3,17 @@
 // takes while somebody reads all of it. Processor time is that of the whole process, as the kernel counts it.
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import WebSocket from "ws";
+import { memory, processorTime } from "./machine.mjs";
+import { limited, median, percentile } from "./numbers.mjs";
+import { control, scratch, startServer, stopServer } from "./service.mjs";
 
 const ACK_EVERY = 64;
 const ACK_BYTES = 64 * 1024;
 const CREDIT = 1 << 30;
-
-const median = (list) => list.toSorted((a, b) => a - b)[list.length >> 1];
-const percentile = (list, part) => list.toSorted((a, b) => a - b)[Math.min(list.length - 1, Math.floor(list.length * part))];
-
-/** Microseconds that all threads of the process have run. */
-function processorTime(pid) {
-	const tasks = readdirSync(`/proc/${pid}/task`);
-	const run = (id) => Number(readFileSync(`/proc/${pid}/task/${id}/schedstat`, "utf8").split(" ")[0]);
-	return tasks.reduce((sum, id) => sum + run(id), 0) / 1000;
-}
 
 const sqlite = (file, sql) => execFileSync("sqlite3", ["-bail", file], { input: `.timeout 10000\n${sql}\n`, encoding: "utf8" });
 
@@ -167,8 +160,7 @@ async function subscribe(client, params) {
 	return sub;
 }
 
-async function begin(tools, name, tables) {
-	const { startServer, control, scratch } = tools;
+async function begin(name, tables) {
 	const server = await startServer(join(scratch, name));
 	server.file = join(scratch, `${name}.db`);
 	sqlite(server.file, `PRAGMA journal_mode=WAL; ${tables}`);
@@ -177,20 +169,20 @@ async function begin(tools, name, tables) {
 	return server;
 }
 
-async function add(tools, server, dataset, table, more = {}) {
-	await tools.control(server, "dataset.add", { dataset, database: server.file, table, read: "1", ...more });
+async function add(server, dataset, table, more = {}) {
+	await control(server, "dataset.add", { dataset, database: server.file, table, read: "1", ...more });
 	for (;;) {
-		const { state } = await tools.control(server, "dataset.show", { dataset });
+		const { state } = await control(server, "dataset.show", { dataset });
 		if (state === "live") return;
 	}
 }
 
 // ---- from a foreign commit to the wire ----
 
-async function wire(tools) {
-	const count = tools.quick ? 50 : 1000;
-	const server = await begin(tools, "wire", "CREATE TABLE t(id INTEGER PRIMARY KEY, at INTEGER, title TEXT)");
-	await add(tools, server, "t", "t");
+async function wire({ quick }) {
+	const count = quick ? 50 : 1000;
+	const server = await begin("wire", "CREATE TABLE t(id INTEGER PRIMARY KEY, at INTEGER, title TEXT)");
+	await add(server, "t", "t");
 	const client = await Client.open(server, server.token);
 	await subscribe(client, { dataset: "t" });
 	const writer = new Writer(server.file);
@@ -207,12 +199,12 @@ async function wire(tools) {
 		waits.push(Number(wait) / 1e6);
 	}
 	const before = processorTime(server.child.pid);
-	const idle = tools.quick ? 500 : 5000;
+	const idle = quick ? 500 : 5000;
 	await new Promise((done) => setTimeout(done, idle));
-	const used = (processorTime(server.child.pid) - before) / 10 / idle;
+	const used = (processorTime(server.child.pid) - before) / 10_000 / idle;
 	await writer.end();
 	client.ws.terminate();
-	await tools.stopServer(server);
+	await stopServer(server);
 	return { p50: percentile(waits, 0.5), p95: percentile(waits, 0.95), idlePercent: used };
 }
 
@@ -222,21 +214,20 @@ async function wire(tools) {
 async function cost(server, count, operate) {
 	const before = processorTime(server.child.pid);
 	for (let i = 0; i < count; i++) await operate(i);
-	return (processorTime(server.child.pid) - before) / count;
+	return (processorTime(server.child.pid) - before) / 1000 / count;
 }
 
-async function fanOut(tools) {
-	const many = tools.quick ? 50 : 1000;
-	const each = tools.quick ? 5 : 40;
-	const rounds = tools.quick ? 1 : 7;
+async function fanOut({ quick }) {
+	const many = quick ? 50 : 1000;
+	const each = quick ? 5 : 40;
+	const rounds = quick ? 1 : 7;
 	const server = await begin(
-		tools,
 		"fan",
 		"CREATE TABLE one(id INTEGER PRIMARY KEY, title TEXT); INSERT INTO one VALUES (1, '');" +
 			"CREATE TABLE all_(id INTEGER PRIMARY KEY, owner TEXT, title TEXT); INSERT INTO all_ VALUES (1, 'u7', '');" +
 			"CREATE TABLE few(id INTEGER PRIMARY KEY, owner TEXT, title TEXT); INSERT INTO few VALUES (1, 'u7', '')",
 	);
-	for (const table of ["one", "all_", "few"]) await add(tools, server, table, table);
+	for (const table of ["one", "all_", "few"]) await add(server, table, table);
 	const text = "x".repeat(128);
 	const writer = new Writer(server.file);
 	const room = await Crowd.open(server, server.token, many);
@@ -267,7 +258,7 @@ async function fanOut(tools) {
 		}
 	await writer.end();
 	for (const [crowd] of Object.values(kinds)) crowd.close();
-	await tools.stopServer(server);
+	await stopServer(server);
 	const ratios = (a, b) => median(costs[a].map((value, i) => value / costs[b][i]));
 	return {
 		many,
@@ -282,26 +273,23 @@ async function fanOut(tools) {
 
 // ---- a million rows ----
 
-const status = (pid, what) => Number(new RegExp(`${what}:\\s+(\\d+) kB`).exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]) / 1024;
-
-async function large(tools) {
+async function large() {
 	const rows = 1_000_000;
 	const server = await begin(
-		tools,
 		"large",
 		`CREATE TABLE big(id INTEGER PRIMARY KEY, owner TEXT, title TEXT);
 		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${rows})
 		INSERT INTO big SELECT i, 'u' || (i % 1000), 'something to do, number ' || i FROM n;
 		CREATE TABLE small(id INTEGER PRIMARY KEY, at INTEGER)`,
 	);
-	await add(tools, server, "big", "big");
-	await add(tools, server, "small", "small");
+	await add(server, "big", "big");
+	await add(server, "small", "small");
 	const other = await Client.open(server, server.token);
 	await subscribe(other, { dataset: "small" });
 	const reader = await Client.open(server, server.token);
 	const writer = new Writer(server.file);
 	const { pid } = server.child;
-	const idle = status(pid, "VmRSS");
+	const idle = memory(pid, "VmRSS");
 	writeFileSync(`/proc/${pid}/clear_refs`, "5"); // the peak is counted from here
 
 	let messages = 0;
@@ -330,43 +318,40 @@ async function large(tools) {
 		await new Promise((resolve) => setTimeout(resolve, 5));
 	}
 	const seconds = (performance.now() - began) / 1000;
-	const peak = status(pid, "VmHWM");
+	const peak = memory(pid, "VmHWM");
 	await writer.end();
 	for (const client of [reader, other]) client.ws.terminate();
-	await tools.stopServer(server);
+	await stopServer(server);
 	if (seen < rows) throw new Error(`${seen} of ${rows} rows came`);
 	return { rows, seconds, above: peak - idle, write: percentile(writes, 0.95), wait: percentile(waits, 0.95) };
 }
 
-const MEMORY = ["a million rows: memory above idle", ({ big }) => big.above, 64, "MiB"];
+const MEMORY = { what: "a million rows: memory above idle", of: ({ big }) => big.above, most: 64, unit: "MiB" };
 const BUDGETS = [
-	["foreign commit to the wire, 95th percentile", ({ wire: { p95 } }) => p95, 10, "ms"],
-	["one change to 1,000 of one shape", ({ fan }) => fan.shapeToRoom, 1.3, "times a room's message"],
-	["1,000 shapes, one matching", ({ fan }) => fan.shapesToSingle, 2, "times one shape"],
+	{ what: "foreign commit to the wire, 95th percentile", of: ({ wire: { p95 } }) => p95, most: 10, unit: "ms" },
+	{ what: "one change to 1,000 of one shape, to a room's message", of: ({ fan }) => fan.shapeToRoom, most: 1.3, unit: "times" },
+	{ what: "1,000 shapes, one matching, to one shape", of: ({ fan }) => fan.shapesToSingle, most: 2, unit: "times" },
 	MEMORY,
 ];
 
-/** {wire, fan, big, rows: for people, beyond: what is over its budget}. Of a few operations times say nothing: then memory alone counts. */
-export async function datasetCosts(tools) {
-	const costs = { wire: await wire(tools), fan: await fanOut(tools), big: await large(tools) };
+/** {figures, targets}. Of a few operations times say nothing: then memory alone counts. */
+export async function datasetCosts({ quick }) {
+	const costs = { wire: await wire({ quick }), fan: await fanOut({ quick }), big: await large() };
 	const { wire: soon, fan, big } = costs;
 	const many = fan.many.toLocaleString("en");
-	const over = (tools.quick ? [MEMORY] : BUDGETS).filter(([, value, most]) => value(costs) > most);
-	return {
-		...costs,
-		beyond: over.map(([what, value, most, unit]) => `${what}: ${value(costs).toFixed(2)} ${unit}, at most ${most}`),
-		rows: [
-			["foreign commit to the wire", soon.p50.toFixed(2), "ms (median)"],
-			["  of that, the slowest twentieth", soon.p95.toFixed(2), "ms (95th percentile)"],
-			["a dataset where nothing happens", soon.idlePercent.toFixed(2), "% of a processor"],
-			[`one message to a room of ${many}`, (fan.room / 1000).toFixed(1), "ms of processor time"],
-			[`one change to ${many} of one shape`, fan.shapeToRoom.toFixed(2), "times"],
-			["one change to the one of one shape", fan.single.toFixed(0), "µs of processor time"],
-			[`  to the one of ${many} shapes`, fan.shapesToSingle.toFixed(2), "times"],
-			[`${big.rows.toLocaleString("en")} rows to a new reader`, big.seconds.toFixed(1), "s"],
-			["  memory above idle, at most", big.above.toFixed(1), "MiB"],
-			["  meanwhile, a foreign write", big.write.toFixed(2), "ms (95th percentile)"],
-			["  meanwhile, another reader's change", big.wait.toFixed(2), "ms (95th percentile)"],
-		],
-	};
+	const figures = [
+		["foreign commit to the wire", soon.p50, "ms (median)"],
+		["  of that, the slowest twentieth", soon.p95, "ms (95th percentile)"],
+		["a dataset where nothing happens", soon.idlePercent, "% of a processor"],
+		[`one message to a room of ${many}`, fan.room / 1000, "ms of processor time"],
+		[`  one change to ${many} of one shape`, fan.shapeToRoom, "times"],
+		["one change to the one of one shape", fan.single, "µs of processor time"],
+		[`  to the one of ${many} shapes`, fan.shapesToSingle, "times"],
+		[`${big.rows.toLocaleString("en")} rows to a new reader`, big.seconds, "s"],
+		["  memory above idle, at most", big.above, "MiB"],
+		["  meanwhile, a foreign write", big.write, "ms (95th percentile)"],
+		["  meanwhile, another reader's change", big.wait, "ms (95th percentile)"],
+	].map(([what, value, unit]) => ({ what, value, unit }));
+	const targets = (quick ? [MEMORY] : BUDGETS).map(({ what, of, most, unit }) => limited({ what, value: of(costs), unit }, { most }));
+	return { figures, targets };
 }

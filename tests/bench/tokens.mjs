@@ -1,28 +1,20 @@
 // What tokens and passwords cost the service: processor time of a handshake with each kind of token, and how
 // long others wait while many people sign in.
 import { createConnection } from "node:net";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { startCrowd } from "../support/crowd.mjs";
 import { Browser } from "../support/page.mjs";
+import { Foreign } from "./foreign.mjs";
+import { processorTime } from "./machine.mjs";
+import { median } from "./numbers.mjs";
+import { control, scratch, startServer, stopServer } from "./service.mjs";
 
-const ISSUER = "https://bench.example";
-const AUDIENCE = "bench";
 const PASSWORD = "correct horse battery";
 const ALGORITHMS = ["ES256", "RS256"];
 const SIGN_INS_A_MINUTE = 1000;
 const PEOPLE = 20;
 const AT_ONCE = 8;
-
-const median = (list) => list.toSorted((a, b) => a - b)[list.length >> 1];
-
-/** Nanoseconds that all threads of the process have run, as the kernel counts them. */
-function processorTime(pid) {
-	const tasks = readdirSync(`/proc/${pid}/task`);
-	return tasks.reduce((sum, id) => sum + Number(readFileSync(`/proc/${pid}/task/${id}/schedstat`, "utf8").split(" ")[0]), 0);
-}
 
 /** One handshake to the end of its answer. */
 function handshake(port, token) {
@@ -54,30 +46,17 @@ async function handshakes(server, tokens) {
 }
 
 /** {none, ES256: {distinct, repeated}, RS256: …}: microseconds, medians of rounds by turns. */
-export async function handshakeCosts({ startServer, stopServer, scratch, quick }) {
-	const count = quick ? 32 : 1000;
+export async function handshakeCosts({ quick }) {
+	const count = quick ? 32 : 300;
 	const rounds = quick ? 1 : 5;
-	const keys = {};
-	for (const alg of ALGORITHMS) keys[alg] = await generateKeyPair(alg);
-	const jwks = await Promise.all(ALGORITHMS.map(async (alg) => ({ ...(await exportJWK(keys[alg].publicKey)), kid: alg, alg, use: "sig" })));
-	writeFileSync(join(scratch, "jwks.json"), JSON.stringify({ keys: jwks }));
-	const config = join(scratch, "tokens.yaml");
-	const issuers = [{ issuer: ISSUER, alias: "bench", audiences: [AUDIENCE], jwks_file: join(scratch, "jwks.json") }];
-	writeFileSync(config, JSON.stringify({ issuers }));
-	const server = await startServer(join(scratch, "tokens"), [], ["--config", config]);
-	const sign = (alg, jti) =>
-		new SignJWT({ iss: ISSUER, aud: AUDIENCE, sub: "ann", jti, scope: "rooms:join" })
-			.setIssuedAt()
-			.setExpirationTime("1h")
-			.setProtectedHeader({ alg, kid: alg, typ: "at+jwt" })
-			.sign(keys[alg].privateKey);
+	const foreign = new Foreign(scratch);
+	const server = await startServer(join(scratch, "tokens"), [], ["--config", foreign.config]);
 	const costs = { none: [], ...Object.fromEntries(ALGORITHMS.map((alg) => [alg, { distinct: [], repeated: [] }])) };
 	await handshakes(server, Array(count).fill("")); // warm
 	for (let round = 0; round < rounds; round++) {
 		costs.none.push(await handshakes(server, Array(count).fill("")));
 		for (const alg of ALGORITHMS) {
-			const tokens = [];
-			for (let i = 0; i < count; i++) tokens.push(await sign(alg, `${round}-${i}`));
+			const tokens = foreign.tokens(count, alg);
 			costs[alg].distinct.push(await handshakes(server, tokens));
 			costs[alg].repeated.push(await handshakes(server, Array(count).fill(tokens[0])));
 		}
@@ -112,8 +91,8 @@ function signIns(forms) {
 }
 
 /** How long members of rooms wait for a message while people sign in, as a ratio to when nobody does. */
-export async function signInCosts({ startServer, stopServer, control, scratch, quick }) {
-	const crowd = { connections: 200, rooms: 2, deaf: 0, bytes: 512, rate: 20, messages: quick ? 20 : 100 };
+export async function signInCosts({ quick }) {
+	const crowd = { connections: 200, rooms: 2, deaf: 0, bytes: 512, rate: 20, messages: quick ? 20 : 40 };
 	const rounds = quick ? 1 : 5;
 	const server = await startServer(join(scratch, "sign-ins"));
 	const forms = [];

@@ -54,7 +54,7 @@ const stages = [
 				command: [file],
 				read: readLines(/: warning: /),
 			})),
-			...files("tests/support/*.test.js").map((file) => nodeTest(file)),
+			...files("tests/{support,bench}/*.test.js").map((file) => nodeTest(file)),
 		],
 	},
 	{
