@@ -101,13 +101,19 @@ const stages = [
 	{
 		name: "bench",
 		build: "release",
+		targets: () => [...server(), "bench_guard"],
 		programs: () =>
-			files("tests/bench/run").map((file) => ({
-				name: "bench",
-				command: [file, "--quick"],
-				env: configurations.release,
-				read: readLines(/./),
-			})),
+			[
+				["guard", []],
+				["run", ["--quick"]],
+			].flatMap(([name, words]) =>
+				files(`tests/bench/${name}`).map((file) => ({
+					name,
+					command: [file, ...words],
+					env: configurations.release,
+					read: readLines(/./),
+				})),
+			),
 	},
 	{
 		name: "soak",
