@@ -9,9 +9,10 @@
 struct bench_host {
 	const char *command; /* "signalbox bench", for what is said to people */
 	const char *usage;   /* further options, as lines of --help; NULL: none */
-	/* Tokens for so many users, a line each, when no --tokens FILE was given; NULL: links have none.
-	 * False: that failed, and has been said. */
-	bool (*tokens)(void *context, unsigned users, struct buf *ret);
+	int pid;             /* of the server, when it is known without --pid; 0: it is not */
+	/* Adds tokens of so many users, a line each: asked for when there is no --tokens FILE. NULL: links have none. False:
+	 * that failed, and has been said. */
+	bool (*tokens)(void *context, unsigned users, struct buf *tokens);
 	void *context;
 };
 

@@ -43,7 +43,7 @@ struct link {
 	unsigned index; /* of all links of the run */
 	enum part part;
 	bool batch;  /* asks for several messages in one frame, where there is such a thing */
-	bool counts; /* others who come are to be told to link_knows() */
+	bool counts; /* waits for join(), and tells link_knows() of everybody in the room */
 	char room[LINK_ROOM_MAX]; /* always of the same length: bench-0123abcd-00001 */
 	const char *token;        /* NULL: none */
 	struct link *other;       /* of a pair; else NULL */
@@ -51,7 +51,7 @@ struct link {
 	/* The dialect's own, zero at first. */
 	char id[LINK_ID_MAX]; /* what others reach it by */
 	unsigned step;
-	uint64_t said, heard, acked;
+	uint64_t said, heard, acked, bytes;
 };
 
 struct dialect {
@@ -80,7 +80,11 @@ struct dialect {
 	void (*publish)(struct link *l, struct str payload);
 	/* To l->other, and nobody else. */
 	void (*signal)(struct link *l, enum signal_kind kind, struct str payload);
-	/* What somebody can do about a refusal; NULL: nothing is known. status: of HTTP, or 0. */
+	/* About once a second, while it is open; NULL: there is nothing to do. */
+	void (*tick)(struct link *l);
+	/* Goes into its room: of links that count. NULL: there is no scenario join. */
+	void (*join)(struct link *l);
+	/* What somebody can do about a refusal; NULL: nothing is known. status: of HTTP, a close code, or 0. */
 	const char *(*advice)(int status, struct str text);
 };
 
@@ -95,7 +99,7 @@ void link_ready(struct link *l);
 /* A payload has come, from its MARK on to anywhere behind its end. Returns how many bytes of it there are for
  * certain, at least 1: where to go on looking for the next one. */
 size_t link_delivered(struct link *l, const char *payload, size_t n);
-/* A link that counts has heard of so many in its room by now, itself included. */
-void link_knows(struct link *l, unsigned members);
+/* A link that counts has heard that the link of this index is in its room. */
+void link_knows(struct link *l, unsigned index);
 /* The server does not let it: why, in the server's words. */
 void link_refused(struct link *l, int status, struct str text);

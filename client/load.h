@@ -25,9 +25,9 @@ struct load_target {
 /* What a scenario hears. Either may be NULL. */
 struct load_events {
 	void (*ready)(void *context, struct link *l);
-	/* n: of payload, at least LOAD_MARK; returns how long it is. Runs for each delivery. */
+	/* Returns how much of payload there is for certain. Runs for each delivery. */
 	size_t (*delivered)(void *context, struct link *l, const char *payload, size_t n);
-	void (*knows)(void *context, struct link *l, unsigned members);
+	void (*knows)(void *context, struct link *l, unsigned index);
 	/* A PART_GUEST has got its 101, and is gone. */
 	void (*greeted)(void *context, struct link *l);
 };
@@ -63,7 +63,9 @@ bool load_turn(struct load *load, int64_t wait_ns);
 struct link *load_link(struct load *load, unsigned index);
 unsigned load_count(const struct load *load);
 unsigned load_ready_count(const struct load *load);
+unsigned load_open_count(const struct load *load); /* those that are connected, or about to be */
 bool load_tls(const struct load *load);
+unsigned load_resumed(const struct load *load); /* TLS handshakes that used a session again */
 /* What ended it, as a sentence or two for people; NULL: nothing has. */
 const char *load_fault(const struct load *load);
 void load_fail(struct load *load, const char *format, ...) __attribute__((format(printf, 2, 3)));

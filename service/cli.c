@@ -31,6 +31,7 @@ static const struct {
 	{"config", "check, show or explain the configuration", config},
 	{"token inspect", "show what a token says, without checking it", cli_token_inspect},
 	{"jws verify", "check a signature against a file of keys (--jwks FILE)", cli_jws_verify},
+	{"bench", "measure a running service: signalbox bench URL", cli_bench},
 	{"version", "say which version this is", version},
 	{"--version", NULL, version},
 	{"help", NULL, help},

@@ -18,6 +18,9 @@ const char *cli_admin_words(unsigned index); /* "user add", …; NULL: no more *
 int cli_token_inspect(int argc, char **argv);
 int cli_jws_verify(int argc, char **argv);
 
+/* The load generator (client/bench.h) against a service: cli_bench.c. */
+int cli_bench(int argc, char **argv);
+
 /* The result of token.verify {explain: true}, for people. */
 void cli_print_steps(const json_t *result);
 

@@ -42,7 +42,7 @@ const commands = [
 	"invitation list", "invitation remove", "client add", "client list", "client remove",
 	"room list", "room show", "room update", "room close", "room roles", "room grant", "audit list",
 	"user show", "client show", "client update", "client secret", "key list", "key rotate", "key remove", "token mint", "token inspect", "token verify", "token revoke", "revocation list", "session list", "session end", "jws verify", "config check", "config show",
-	"config reference",
+	"config reference", "bench",
 ];
 
 test("serve --lan wants an address of this machine", async () => {

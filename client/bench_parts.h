@@ -1,0 +1,94 @@
+/* bench_parts.h: what the files of client/bench_*.c share. */
+#pragma once
+
+#include "client/bench.h"
+#include "client/histogram.h"
+#include "client/load.h"
+
+enum {
+	OUTSTANDING_MAX = 16, /* values of one command line */
+	SCENARIOS = 5,
+	PAYLOAD_MIN = 16,    /* MARK and a number have to fit */
+	PATIENCE_MS = 20000, /* until the next connection is ready */
+	DRAIN_MS = 10000,    /* until what is on its way has come */
+	TURN_NS = 100000000,
+	SECOND_NS = 1000000000,
+};
+
+struct bench_options {
+	struct load_target target;
+	bool wanted[SCENARIOS];
+	unsigned members, rooms, publishers, bytes, pairs, rate, connections, users;
+	unsigned outstanding[OUTSTANDING_MAX], outstandings;
+	double seconds, warm, hold;
+	bool no_batch, json, no_auth, help;
+	const char *tokens, *cores;
+	int pid;
+};
+
+struct bench {
+	struct bench_options options;
+	const struct dialect *dialect;
+	const struct bench_host *host;
+	struct buf tokens; /* lines, each ended by NUL */
+	const char **token;
+	unsigned token_count;
+	enum scenario titled; /* whose columns were named last */
+	bool any_title;
+};
+
+/* What one measured run came to. What a scenario has nothing of stays 0. */
+struct result {
+	enum scenario scenario;
+	unsigned members, rooms, publishers, outstanding, bytes, rate, connections, pairs;
+	bool batch, tls;
+	uint64_t messages, deliveries, handshakes, resumed;
+	double seconds;
+	uint64_t cpu_ns;
+	uint64_t lost, wrong, late; /* late: could not even be sent in time, or at all */
+	uint64_t rss_before, rss_joined, rss_held;
+	double all_joined_s;
+	struct histogram latency;
+};
+
+/* ---- bench_args.c ---- */
+extern const char *const scenario_names[SCENARIOS];
+/* False: a usage error, which has been said. */
+bool bench_read(const struct bench_host *host, const struct dialect *dialect, int argc, char **argv,
+	struct bench_options *ret);
+void bench_usage(const struct bench_host *host, const struct dialect *dialect, FILE *out);
+
+/* ---- bench_report.c ---- */
+/* Prints one run; false: something was lost or wrong. */
+bool bench_report(struct bench *b, const struct result *r);
+
+/* ---- bench.c ---- */
+const char *bench_token(const struct bench *b, unsigned index); /* NULL: none is needed */
+/* Says why a run ended; always false. */
+bool bench_failed(const struct bench *b, const struct load *load);
+
+/* ---- bench_fanout.c, bench_signal.c, bench_shake.c, bench_idle.c: false: it failed, and has been said ---- */
+bool bench_fanout(struct bench *b);
+bool bench_signal(struct bench *b);
+bool bench_handshake(struct bench *b);
+bool bench_idle(struct bench *b);
+bool bench_join(struct bench *b);
+
+/* ---- bench_window.c: the part of a run that is measured ---- */
+struct window {
+	uint64_t begins, ends; /* by the clock of load.h */
+	uint64_t cpu_before, cpu_after, real_begin, real_end;
+	bool open, over;
+	int pid;
+};
+void window_plan(struct window *w, const struct bench *b);
+/* Opens and closes it as time goes by. True while it is open; counts made meanwhile are of the window. */
+bool window_look(struct window *w);
+void window_tell(const struct window *w, struct result *r);
+/* When the next of so many a second is due; how long to wait for it. */
+uint64_t window_due(uint64_t began, uint64_t index, unsigned rate);
+int64_t window_wait(uint64_t due);
+
+/* MARK and eight hexadecimal digits. */
+void payload_number(char *payload, uint32_t number);
+bool payload_read(const char *payload, size_t n, uint32_t *ret);
