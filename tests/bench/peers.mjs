@@ -2,7 +2,7 @@
 // in a directory of its own, with what its manual recommends for speed, and ends by its pid.
 //   const peer = await startPeer("nchan", { core: 0 });  →  { name, url, pid, stop() }
 // pid is the process that does the work. The names are those of bench_peers' dialects, and "floor".
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createConnection, createServer } from "node:net";
@@ -76,6 +76,23 @@ const peers = {
 };
 
 export const peerNames = Object.keys(peers);
+
+const debian = (...packages) =>
+	execFileSync("dpkg-query", ["-W", "-f", "${Package} ${Version}, ", ...packages], { encoding: "utf8" })
+		.replaceAll(/[-+]\S*(?=, )|(?<= )\d+:/g, "")
+		.slice(0, -2);
+const npm = (name) =>
+	`${name} ${JSON.parse(readFileSync(resolve(root, "tests/node_modules", name, "package.json"), "utf8")).version}, Node.js ${process.versions.node}`;
+
+/** What a peer is, for a report: names and versions. */
+export const peerVersion = {
+	floor: () => "the floor",
+	nchan: () => debian("nginx", "libnginx-mod-nchan"),
+	mosquitto: () => debian("mosquitto"),
+	ws: () => npm("ws"),
+	socketio: () => npm("socket.io"),
+	peerjs: () => npm("peer"),
+};
 
 const node = (script, port) => [process.execPath, join(import.meta.dirname, "peers", script), String(port)];
 
