@@ -112,11 +112,7 @@ const connects = (port) =>
 		socket.once("connect", () => socket.destroy());
 	});
 
-/** nginx: its one worker; the others are what was started. */
-function workerOf(pid) {
-	const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").trim();
-	return children ? Number(children.split(" ")[0]) : pid;
-}
+const childrenOf = (pid) => readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").trim();
 
 export async function startPeer(name, { core = 0 } = {}) {
 	const dir = mkdtempSync(join(tmpdir(), "sb-peer-"));
@@ -134,7 +130,9 @@ export async function startPeer(name, { core = 0 } = {}) {
 		rmSync(dir, { recursive: true, force: true });
 	});
 	const deadline = Date.now() + START_MS;
-	while (!(await connects(port))) { // none of them says in one way that it listens
+	// None of them says in one way that it is there. nginx' work is done by its one worker, which comes later.
+	const there = async () => (await connects(port)) && (name !== "nchan" || childrenOf(child.pid) !== "");
+	while (!(await there())) {
 		if (child.exitCode !== null || child.signalCode) throw new Error(`${name} ended: ${said}`);
 		if (Date.now() > deadline) throw new Error(`${name} does not listen: ${said}`);
 		await new Promise((done) => setTimeout(done, 10));
@@ -142,7 +140,7 @@ export async function startPeer(name, { core = 0 } = {}) {
 	return {
 		name,
 		url: `http://127.0.0.1:${port}`,
-		pid: name === "nchan" ? workerOf(child.pid) : child.pid,
+		pid: name === "nchan" ? Number(childrenOf(child.pid).split(" ")[0]) : child.pid,
 		async stop() {
 			child.kill("SIGTERM");
 			await ended;

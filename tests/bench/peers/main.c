@@ -23,7 +23,7 @@ int main(int argc, char **argv)
 		char command[64];
 		snprintf(command, sizeof(command), "bench_peers %s", dialects[i]->name);
 		const struct bench_host host = {.command = command};
-		return bench_main(argc - 1, argv + 1, dialects[i], &host);
+		return bench_main(argc - 2, argv + 2, dialects[i], &host);
 	}
 	fprintf(stderr, "usage: bench_peers DIALECT URL SCENARIO...; DIALECT is one of");
 	for (size_t i = 0; i < n; i++)
