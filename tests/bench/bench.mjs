@@ -47,14 +47,8 @@ const OWN = {
 		return { figures, targets: how.quick ? [] : figures.map((one) => limited(one, { most: 50 })) };
 	},
 	instructions: async (how) => {
-		const { members, message, signal } = await instructions(how);
-		return {
-			figures: [
-				{ what: `one message to ${members} members`, value: message, unit: "instructions" },
-				{ what: "  of that, each delivery", value: message / members, unit: "instructions" },
-				{ what: "one directed signal", value: signal, unit: "instructions" },
-			],
-		};
+		if (how.quick) return { figures: [] }; // the guard counts them beside this
+		return { figures: (await instructions()).map(([what, value]) => ({ what, value, unit: "instructions" })) };
 	},
 	slow: async (how) => {
 		const { p50, p99 } = await slowReaders(how);
