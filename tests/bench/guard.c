@@ -173,7 +173,7 @@ static void count_heard(struct client *c, struct str text)
 	c->answers += count_of(text, STR("\"result\":")) - idle;
 }
 
-/* The next message, which is good until the one behind it. Pings are left unanswered: none comes so soon. */
+/* The next message, which is good until the one behind it. */
 static struct str hear(struct client *c)
 {
 	static char text[TEXT_MAX + 1];

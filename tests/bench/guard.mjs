@@ -68,6 +68,8 @@ async function begin(name, issuer) {
 			server: { listen: ["127.0.0.1:0"], workers: 1, demo: false },
 			log: { level: "warn" },
 			issuer: { enabled: false },
+			auth: { session_open_timeout: "1m" }, // however slow this machine is
+			session: { ping_interval: "10m" },
 			issuers: [issuer.config({ jwks_file: file("jwks.json", issuer.jwks) })],
 			limits: {
 				requests_per_second: 1_000_000, requests_burst: 1_000_000, joins_per_second: 1_000_000, joins_burst: 1_000_000,
