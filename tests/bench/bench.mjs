@@ -14,7 +14,8 @@ import { machine, requireCores } from "./machine.mjs";
 import { briefly, judged, loadFigures, printed, report } from "./outcome.mjs";
 import { limited } from "./numbers.mjs";
 import { Rounds } from "./rounds.mjs";
-import { GROUPS } from "./scenarios.mjs";
+import { GROUPS, QUICK } from "./scenarios.mjs";
+import { sendsEach } from "./sends.mjs";
 import { Servers } from "./servers.mjs";
 import { clear } from "./service.mjs";
 import { slowReaders } from "./slow.mjs";
@@ -92,7 +93,7 @@ const LETTERS = { i: "i", g: "g" }; // the others are x's
 
 const wanted = (letter) => !options.only || options.only.includes(letter);
 const whole = (group) => (options.full && group.peers ? { ...group, series: [...group.series, ...group.peers] } : group);
-const groups = options.quick ? [] : GROUPS.filter((group) => wanted(group.letter)).map(whole);
+const groups = options.quick ? QUICK : GROUPS.filter((group) => wanted(group.letter)).map(whole);
 const own = Object.keys(OWN).filter((name) => wanted(LETTERS[name] ?? "x"));
 
 /** Runs a part, tells how long it took, and goes on behind what could not be measured: that is a failure of its own. */
@@ -107,12 +108,14 @@ async function part(outcome, what, run) {
 }
 
 async function measure() {
-	const outcome = { machine: machine(), command: ["./dev bench", ...process.argv.slice(2)].join(" "), lines: [], figures: [], targets: [], failed: [] };
+	const outcome = { machine: machine(), command: ["./dev bench", ...process.argv.slice(2)].join(" "), lines: [], sends: [], figures: [], targets: [], failed: [] };
 	const began = performance.now();
 	const servers = new Servers();
 	const rounds = new Rounds(servers);
-	if (groups.length) requireCores();
-	for (const group of groups) await part(outcome, `(${group.letter}) ${group.title}`, () => rounds.run(group, group.rounds ?? Number(options.rounds)));
+	if (groups.length && !options.quick) requireCores();
+	for (const group of groups) await part(outcome, `(${group.letter}) ${group.title}`, () => rounds.run(group, options.quick ? 1 : (group.rounds ?? Number(options.rounds))));
+	const counted = groups.find(({ key }) => key === "members-1000");
+	if (counted && !options.quick) await part(outcome, "sends a delivery", async () => (outcome.sends = await sendsEach(rounds, counted, options.full ? [1, 8, 32] : [8, 32])));
 	await servers.stop();
 	outcome.lines = rounds.lines;
 	for (const name of own)

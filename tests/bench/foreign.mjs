@@ -39,7 +39,7 @@ export class Foreign {
 		const key = { key: this.#keys[alg], dsaEncoding: "ieee-p1363" };
 		return Array.from({ length: count }, (_, i) => {
 			const id = `${this.#made++}`;
-			const claims = { iss: ISSUER, aud: AUDIENCE, sub: `u${i}`, jti: id, scope: "rooms:join", iat: now, exp: now + LIFETIME };
+			const claims = { iss: ISSUER, aud: AUDIENCE, sub: `u${i}`, jti: id, scope: "rooms:join rooms:create", iat: now, exp: now + LIFETIME };
 			const text = `${head}.${part(claims)}`;
 			return `${text}.${sign("sha256", text, key).toString("base64url")}`;
 		});

@@ -15,27 +15,28 @@ function base(all, series) {
 }
 
 const OF_EACH = ["fanout", "signal", "handshake"]; // the scenarios whose operations have a cost each
-export const HEAD = ["scenario", "outstanding", "server", "µs of processor time each", "ratio", "each second", "p50 µs", "p99 µs"];
+export const HEAD = ["scenario", "outstanding", "server", "µs of processor time each", "ratio", "sends each", "each second", "p50 µs", "p99 µs"];
 
-function rows(mine, group) {
+function rows(mine, group, sends) {
 	const series = [...new Set(mine.map((line) => line.series))];
 	const outstanding = [...new Set(mine.map((line) => line.outstanding))].sort((a, b) => a - b);
+	const sent = (name, w) => sends.find((one) => one.group === group.key && one.series === name && one.outstanding === w)?.each;
 	return outstanding.flatMap((w) =>
 		series.map((name) => {
 			const which = { group: group.key, series: name, outstanding: w };
 			const of = (what) => figure(measured(mine, which, what));
 			const to = ratio(mine, which, { ...which, series: base(series, name) }, "each");
 			const waits = select(mine, which)[0].latency_us ? [of("p50"), of("p99")] : ["", ""];
-			return [`(${group.letter}) ${group.title}`, w || "", SERIES[name].title, of("each"), to.toFixed(2), of("rate"), ...waits];
+			return [`(${group.letter}) ${group.title}`, w || "", SERIES[name].title, of("each"), to.toFixed(2), sent(name, w)?.toFixed(2) ?? "", of("rate"), ...waits];
 		}),
 	);
 }
 
 /** One row for each group, number outstanding and server that was measured. */
-export function table(lines) {
+export function table(lines, sends = []) {
 	return GROUPS.filter((group) => OF_EACH.includes(group.scenario)).flatMap((group) => {
 		const mine = lines.filter((line) => line.group === group.key);
-		return mine.length ? rows(mine, group) : [];
+		return mine.length ? rows(mine, group, sends) : [];
 	});
 }
 
@@ -80,12 +81,10 @@ export function judged(lines, groups) {
 	});
 }
 
-const written = (number) => (number === undefined ? "?" : figure(number));
-
-export const targetRows = (targets) => targets.map(({ what, value: is, unit = "", held, limit }) => [what, written(is), unit, limit, held ? "ok" : "**not ok**"]);
+export const targetRows = (targets) => targets.map(({ what, value: is, unit = "", held, limit }) => [what, is === undefined ? "" : figure(is), unit, limit, held ? "ok" : "**not ok**"]);
 
 /** A line "ok …" or "not ok …". */
-export const verdict = ({ what, value: is, unit = "", held, limit }) => `${held ? "ok" : "not ok"} ${what}: ${written(is)} ${unit} (${limit})`;
+export const verdict = ({ what, value: is, unit = "", held, limit }) => `${held ? "ok" : "not ok"} ${what}: ${is === undefined ? limit : `${figure(is)} ${unit} (${limit})`}`;
 
 // ---- pictures ----
 
@@ -165,30 +164,34 @@ const TARGET_HEAD = ["what", "measured", "", "limit", ""];
 
 /** Writes docs/pictures/*.svg and the report's parts into docs/PERFORMANCE.md. */
 export function report(docs, outcome) {
-	const { lines, figures, targets, machine, command, seconds } = outcome;
+	const { lines, sends, figures, targets, machine, command, seconds } = outcome;
 	mkdirSync(join(docs, "pictures"), { recursive: true });
 	for (const [name, svg] of Object.entries(pictures(lines))) writeFileSync(join(docs, "pictures", `${name}.svg`), svg);
 	const page = join(docs, "PERFORMANCE.md");
 	const parts = {
 		machine: `\`${command}\` on ${machine}: ${Math.round(seconds / 6) / 10} minutes.`,
 		targets: markdown(TARGET_HEAD, targetRows(targets)),
-		table: markdown(HEAD, table(lines)),
+		table: markdown(HEAD, table(lines, sends)),
 		figures: markdown(["what", "", ""], figures.map(({ what, value: is, unit }) => [what.trim(), figure(is), unit])),
 	};
 	writeFileSync(page, inserted(readFileSync(page, "utf8"), parts));
 }
 
 /** For a terminal. */
-export function printed({ lines, figures, targets }) {
-	const all = table(lines);
-	return [
-		...(all.length ? [columns(HEAD, all), ""] : []),
-		columns(["", "", ""], figures.map(({ what, value: is, unit }) => [what, figure(is), unit])),
-		"",
-		...targets.map(verdict),
-	].join("\n");
+export function printed({ lines, sends, figures, targets }) {
+	const all = table(lines, sends);
+	const parts = [
+		all.length && columns(HEAD, all),
+		figures.length && columns(["", "", ""], figures.map(({ what, value: is, unit }) => [what, figure(is), unit])).trim(),
+		targets.map(verdict).join("\n"),
+	];
+	return parts.filter(Boolean).join("\n\n");
 }
 
 /** For the list of tests, whose lines all begin with ok or not ok. */
-export const briefly = ({ figures, targets }) =>
-	[...figures.map(({ what, value: is, unit }) => `ok ${what}: ${figure(is)} ${unit}`), ...targets.map(verdict)].join("\n");
+export const briefly = ({ lines, figures, targets }) =>
+	[
+		...table(lines).map(([what, w, server, each]) => `ok ${what}${w && `, ${w} outstanding`}: ${server}: ${each} µs`),
+		...figures.map(({ what, value: is, unit }) => `ok ${what}: ${figure(is)} ${unit}`),
+		...targets.map(verdict),
+	].join("\n");

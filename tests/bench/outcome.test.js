@@ -59,10 +59,10 @@ test("what was not measured is no success, and what was not wanted no failure", 
 });
 
 test("the table has a row for each server and number outstanding", () => {
-	const rows = table(run());
+	const rows = table(run(), [{ group: "members-1000", series: "signalbox", outstanding: 8, each: 0.125 }]);
 	assert.equal(rows.filter(([what]) => what.includes("one room of 1,000 members, 128")).length, 8 * 3);
 	const row = rows.find(([what, w, server]) => what.includes("one room of 1,000 members, 128") && w === 8 && server === "Signalbox");
-	assert.deepEqual(row.slice(3), ["2.40", "1.25", "1,000", "240", "480"]);
+	assert.deepEqual(row.slice(3), ["2.40", "1.25", "0.13", "1,000", "240", "480"]);
 	assert.match(printed({ lines: run(), figures: [], targets: judged(run(), keys) }), /^not ok .*32 outstanding.*nchan/m);
 });
 

@@ -77,19 +77,20 @@ export class Rounds {
 	async run(group, rounds) {
 		for (let round = 0; round < rounds; round++)
 			for (const series of group.series) {
-				const lines = await this.#measure(group, series);
+				const lines = await load(await this.command(group, series));
 				this.lines.push(...lines.map((line) => ({ group: group.key, series, round, ...line })));
 			}
 	}
 
-	async #measure(group, name) {
+	/** The command of the load generator that measures this; with other arguments, where they are given. */
+	async command(group, name, more = {}) {
 		const series = SERIES[name];
 		const server = await this.#servers.get(series.server);
-		const args = { ...group.args, ...series.args, pid: server.pid };
+		const args = { ...group.args, ...series.args, pid: server.pid, ...more };
 		if (!series.server.startsWith("workers-")) args.cores = LOAD_CORE;
 		if (group.rate) args.rate = this.#rate(group.rate);
-		const tokens = server.dialect === "signalbox" && !args["no-token"] ? ["--tokens", this.#tokens(series.tokens)] : [];
-		return load([...this.#servers.command(server), group.scenario, ...options(args), ...tokens, "--json"]);
+		const tokens = server.dialect === "signalbox" && !args["no-auth"] ? ["--tokens", this.#tokens(series.tokens)] : [];
+		return [...this.#servers.command(server), group.scenario, ...options(args), ...tokens, "--json"];
 	}
 
 	/** Messages a second that are this part of what the service came to when it was asked for all. */

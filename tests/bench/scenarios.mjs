@@ -6,12 +6,12 @@
 export const SERIES = {
 	signalbox: { title: "Signalbox", server: "signalbox" },
 	"signalbox-single": { title: "Signalbox, clients without batches", server: "signalbox", args: { "no-batch": true } },
-	"signalbox-open": { title: "Signalbox, without a token", server: "signalbox", args: { "no-token": true } },
+	"signalbox-open": { title: "Signalbox, without a token", server: "signalbox", args: { "no-auth": true } },
 	"signalbox-new": { title: "Signalbox, another token each time", server: "signalbox", tokens: "new" },
 	"signalbox-seen": { title: "Signalbox, a token seen before", server: "signalbox", tokens: "one" },
-	"signalbox-tls": { title: "Signalbox, TLS", server: "signalbox-tls" },
-	"signalbox-tls-new": { title: "Signalbox, TLS, another token each time", server: "signalbox-tls", args: { "tls-full": true }, tokens: "new" },
-	"signalbox-tls-resumed": { title: "Signalbox, TLS resumed, another token each time", server: "signalbox-tls", args: { "resume-tls": true }, tokens: "new" },
+	"signalbox-tls": { title: "Signalbox, TLS", server: "signalbox-tls", args: { insecure: true } },
+	"signalbox-tls-new": { title: "Signalbox, TLS, another token each time", server: "signalbox-tls", args: { insecure: true }, tokens: "new" },
+	"signalbox-tls-resumed": { title: "Signalbox, TLS resumed, another token each time", server: "signalbox-tls", args: { insecure: true, "resume-tls": true }, tokens: "new" },
 	"workers-1": { title: "1 worker", server: "workers-1" },
 	"workers-2": { title: "2 workers", server: "workers-2" },
 	"workers-4": { title: "4 workers", server: "workers-4" },
@@ -58,7 +58,7 @@ export const GROUPS = [
 	{ ...fanOut("bytes-2048", 1000, OURS, { bytes: 2048, outstanding: "1,8" }), peers: ["signalbox-single", "floor-single", ...PEERS] },
 	fanOut("rooms-3", 100, OURS, { rooms: 3, outstanding: "8" }),
 	{ ...fanOut("rooms-10", 100, OURS, { rooms: 10, outstanding: "8" }), peers: PEERS },
-	fanOut("rooms-10-1000", 1000, OURS, { rooms: 10, outstanding: "8" }),
+	{ ...fanOut("rooms-10-1000", 1000, OURS, { rooms: 10, outstanding: "8" }), rounds: 1 }, // opening and joining take longest
 	{
 		key: "signal",
 		letter: "b",
@@ -82,7 +82,7 @@ export const GROUPS = [
 		letter: "e",
 		title: "Join storm: 1,000 clients into one room at once",
 		scenario: "join",
-		args: { connections: 1000 },
+		args: { members: 1000 },
 		series: ["signalbox"],
 	},
 	{
@@ -102,6 +102,13 @@ export const GROUPS = [
 		series: ["signalbox", "signalbox-tls"],
 		rounds: 1, // the number is the same each time; a round takes a minute and a half
 	},
+];
+
+/** The same work in small, of the service alone: to see that it can be driven. */
+export const QUICK = [
+	{ ...GROUPS.find(({ key }) => key === "members-100"), args: { members: 100, outstanding: "1,8", seconds: 0.2, warm: 0.1 }, series: ["signalbox"] },
+	{ ...GROUPS.find(({ key }) => key === "signal"), args: { pairs: 50, bytes: 4096, seconds: 0.2, warm: 0.1 }, series: ["signalbox"] },
+	{ ...GROUPS.find(({ key }) => key === "handshake"), args: { seconds: 0.2, warm: 0.1 }, series: ["signalbox-open", "signalbox-seen"] },
 ];
 
 // ---- what must be reached ----
