@@ -342,13 +342,16 @@ static enum err open_writer(struct store_db *db, const char *place, char *ret_wh
 		err = migrate_check(db->handle, place, &version, ret_why);
 	if (err)
 		return err;
+	/* a migration that power loss takes back is made again: the disk need not be waited for with each */
 	if (!mode_is_wal(db->handle) ||
-		sqlite3_exec(db->handle, "PRAGMA synchronous = FULL", NULL, NULL, NULL) !=
+		sqlite3_exec(db->handle, "PRAGMA synchronous = NORMAL", NULL, NULL, NULL) !=
 			SQLITE_OK)
 		return say_why(db, place, ret_why);
 	err = migrate_apply(db->handle, place, version, ret_why);
 	if (err)
 		return err;
+	if (sqlite3_exec(db->handle, "PRAGMA synchronous = FULL", NULL, NULL, NULL) != SQLITE_OK)
+		return say_why(db, place, ret_why);
 	/* what is deleted may have been a key: it is not to stay in a page that nobody uses */
 	if (sqlite3_exec(db->handle, "PRAGMA secure_delete = ON", NULL, NULL, NULL) != SQLITE_OK)
 		return say_why(db, place, ret_why);

@@ -1,6 +1,7 @@
 #include "auth/server/key_rotation.h"
 
 #include "auth/audit.h"
+#include "auth/server/key_wait.h"
 #include "auth/server/keys.h"
 #include "core/log.h"
 #include "core/mem.h"
@@ -38,6 +39,7 @@ static struct {
 static _Thread_local struct {
 	uv_timer_t timer;
 	bool running, busy;
+	bool wanted;           /* somebody waits for a key that was never there */
 	int64_t not_before_ms; /* behind a failure */
 	int to_tell;           /* workers that do not have the newest set yet */
 	struct signing_key *made;
@@ -105,12 +107,23 @@ static void settle(enum err err)
 	worker_post(worker_at(w->worker), &w->post);
 }
 
+static void run_give_up(struct post *p)
+{
+	free(p);
+	key_waiters_refuse();
+}
+
 static void fail(const char *what, enum err err)
 {
-	log_error("signing keys cannot be rotated", LOG_TEXT("step", what),
+	log_error("signing keys cannot be made or rotated", LOG_TEXT("step", what),
 		LOG_TEXT("why", err_info(err)->reason));
 	signing_key_unref(&here.made);
-	here.busy = false;
+	here.busy = here.wanted = false;
+	for (int i = 0; i < workers_count(); i++) {
+		struct post *p = mem_new(struct post);
+		*p = (struct post){.run = run_give_up};
+		worker_post(worker_at(i), p);
+	}
 	here.not_before_ms = (int64_t)worker_now_ms() + RETRY_MS;
 	if (here.wishes)
 		settle(err);
@@ -139,6 +152,7 @@ static void run_notice(struct post *p)
 	keys_use(n->set); /* the notice's reference */
 	if (on_changed)
 		on_changed(n->set->public);
+	key_waiters_settle();
 	n->post = (struct post){.run = told};
 	worker_post(worker_at(0), &n->post);
 }
@@ -179,7 +193,8 @@ static void changed(struct store_op *op)
 struct making {
 	struct job job;
 	enum jwa alg;
-	int64_t ahead; /* seconds from when it is made until it signs */
+	const char *state; /* "next"; the first one is "active", for nobody has a token yet */
+	int64_t ahead;     /* seconds from when it is made until it signs */
 	struct signing_key *key;
 };
 
@@ -200,22 +215,24 @@ static void has_made(struct job *job)
 			LOG_TEXT("kid", m->key->pair.kid), LOG_INT("active_at", now + m->ahead));
 		store_ask(STORE_SIGNING_KEY_ADD, changed, NULL,
 			STORE_TEXT(str_of(m->key->pair.kid)), STORE_TEXT(str_of(alg)),
-			STORE_TEXT(str_of(m->key->pem)), STORE_INT(now), STORE_TEXT(STR("next")),
-			STORE_INT(now + m->ahead), STORE_END);
+			STORE_TEXT(str_of(m->key->pem)), STORE_INT(now),
+			STORE_TEXT(str_of(m->state)), STORE_INT(now + m->ahead), STORE_END);
 	} else {
 		fail("make", ERR_INTERNAL);
 	}
 	free(m);
 }
 
-static void make(enum jwa alg, int64_t ahead)
+static void make(enum jwa alg, const char *state, int64_t ahead)
 {
 	enum err err = ERR_FULL;
 	here.busy = true;
 	if (keys_now()->count < KEYS_MAX) {
 		struct making *m = mem_new(struct making);
-		*m = (struct making){
-			.job = {.run = run_make, .done = has_made}, .alg = alg, .ahead = ahead};
+		*m = (struct making){.job = {.run = run_make, .done = has_made},
+			.alg = alg,
+			.state = state,
+			.ahead = ahead};
 		pthread_mutex_lock(&making.lock);
 		err = making.pool ? pool_run(making.pool, &m->job) : ERR_OVERLOADED;
 		pthread_mutex_unlock(&making.lock);
@@ -224,6 +241,19 @@ static void make(enum jwa alg, int64_t ahead)
 	}
 	if (err)
 		fail("make", err);
+}
+
+/* What a new store has not got yet; it is there before anything else is done with keys. */
+static bool make_missing(void)
+{
+	for (size_t i = 0; i < KEYS_ALGORITHMS; i++) {
+		if (key_find(keys_now(), key_algorithms[i], KEY_ACTIVE))
+			continue;
+		make(key_algorithms[i], "active", 0);
+		return true;
+	}
+	here.wanted = false;
+	return false;
 }
 
 static void activate(const struct key_entry *next, int64_t now)
@@ -257,7 +287,7 @@ static bool rotate(struct wish *w, size_t i, int64_t now)
 		return false;
 	if (!next) {
 		w->open[i] = at_once; /* then it has to be activated, too */
-		make(key_algorithms[i], ahead);
+		make(key_algorithms[i], "next", ahead);
 		return true;
 	}
 	w->open[i] = false;
@@ -300,7 +330,7 @@ static bool keep_time(enum jwa alg, int64_t now)
 	if (next || !rotation || now < active->active_at + rotation - ahead)
 		return false;
 	int64_t wait = active->active_at + rotation - now;
-	make(alg, wait < KEY_PUBLISHED ? KEY_PUBLISHED : wait);
+	make(alg, "next", wait < KEY_PUBLISHED ? KEY_PUBLISHED : wait);
 	return true;
 }
 
@@ -322,12 +352,15 @@ static bool forget_old(int64_t now)
 static void step(void)
 {
 	int64_t now = time(NULL);
+	bool rests = !here.running || (int64_t)worker_now_ms() < here.not_before_ms;
+	if (!here.busy && (here.wishes || here.wanted || !rests) && make_missing())
+		return;
 	while (here.wishes && !here.busy) {
 		if (fulfil(here.wishes, now))
 			return;
 		settle(ERR_OK);
 	}
-	if (here.busy || !here.running || (int64_t)worker_now_ms() < here.not_before_ms)
+	if (here.busy || rests)
 		return;
 	for (size_t i = 0; i < KEYS_ALGORITHMS; i++)
 		if (keep_time(key_algorithms[i], now))
@@ -359,6 +392,20 @@ static void ask(struct call *c, enum wish_kind what, struct str kid)
 	memcpy(w->kid, kid.p, kid.n < sizeof(w->kid) ? kid.n : sizeof(w->kid) - 1);
 	c->state = w;
 	worker_post(worker_at(0), &w->post);
+}
+
+static void run_wanted(struct post *p)
+{
+	free(p);
+	here.wanted = true;
+	step();
+}
+
+void rotation_wanted(void)
+{
+	struct post *p = mem_new(struct post);
+	*p = (struct post){.run = run_wanted};
+	worker_post(worker_at(0), p);
 }
 
 void key_rotate_run(struct call *c)
@@ -411,6 +458,7 @@ static enum err start(struct worker *w)
 
 static void drain(struct worker *w)
 {
+	key_waiters_drain();
 	if (w->index)
 		return;
 	here.running = false;

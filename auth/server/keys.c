@@ -204,8 +204,16 @@ void keys_use(struct key_set *set)
 const struct signing_key *key_for(enum jwa alg)
 {
 	const struct key_entry *e = key_find(keys_now(), alg, KEY_ACTIVE);
-	assert(e); /* keys_start() has seen to it, and each of them goes only when another comes */
+	assert(e); /* whoever asks has waited for it, and each of them goes only when another comes */
 	return e->key;
+}
+
+bool keys_complete(void)
+{
+	for (size_t i = 0; i < KEYS_ALGORITHMS; i++)
+		if (!key_find(keys_now(), key_algorithms[i], KEY_ACTIVE))
+			return false;
+	return true;
 }
 
 /* ---- start and stop ---- */
@@ -224,10 +232,10 @@ static enum err read_all(struct key_set **ret_set)
 }
 
 /* At the first start: nobody has a token yet, so it signs at once. */
-static enum err make_first(enum jwa alg)
+static enum err make_first(void)
 {
-	struct signing_key *key = key_make(alg);
-	const char *word = jwa_info(alg)->word;
+	struct signing_key *key = key_make(JWA_ES256);
+	const char *word = jwa_info(JWA_ES256)->word;
 	int64_t now = time(NULL);
 	if (!key)
 		return ERR_INTERNAL;
@@ -246,15 +254,11 @@ static enum err make_first(enum jwa alg)
 
 enum err keys_start(int64_t rotation, void (*changed)(struct jwk_set *keys))
 {
-	bool made = false;
 	enum err err = read_all(&first);
-	for (size_t i = 0; !err && i < KEYS_ALGORITHMS; i++)
-		if (!key_find(first, key_algorithms[i], KEY_ACTIVE)) {
-			err = make_first(key_algorithms[i]);
-			made = true;
-		}
-	if (!err && made)
-		err = read_all(&first);
+	if (!err && !key_find(first, JWA_ES256, KEY_ACTIVE)) {
+		err = make_first();
+		err = err ? err : read_all(&first);
+	}
 	if (err)
 		keys_stop();
 	else

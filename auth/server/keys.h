@@ -50,7 +50,8 @@ struct key_set {
 	struct key_entry list[KEYS_MAX]; /* of each algorithm the newest first */
 };
 
-/* Reads the keys, or makes them. rotation: seconds that a key signs; 0: until told otherwise. changed is
+/* Reads the keys, and makes the one for ES256 if there is none: that takes no time, and access tokens need no
+ * other. The one for RS256 is made behind the start (key_rotation.h). rotation: seconds that a key signs; 0: until told otherwise. changed is
  * called on each worker when it has other keys. ERR_INTERNAL: the store failed, or holds what is no
  * key. */
 enum err keys_start(int64_t rotation, void (*changed)(struct jwk_set *keys));
@@ -60,7 +61,10 @@ void keys_stop(void);
 /* The set in use here; the caller has no reference. */
 const struct key_set *keys_now(void);
 
-/* The one that signs now. */
+/* Whether there is one that signs for each algorithm: always, but for the first seconds of a new store. */
+bool keys_complete(void);
+
+/* The one that signs now. For ES256 there is always one; for others who asks has waited (key_wait.h). */
 const struct signing_key *key_for(enum jwa alg);
 
 /* The newest of this algorithm in this state, or NULL. */

@@ -6,6 +6,7 @@
 #include "auth/server/authorize.h"
 #include "auth/server/device.h"
 #include "auth/server/issuer.h"
+#include "auth/server/key_wait.h"
 #include "auth/server/keys.h"
 #include "auth/server/logout.h"
 #include "auth/server/pages.h"
@@ -142,9 +143,14 @@ static void serve_openid(struct http_exchange *x)
 	serve_document(x, documents.openid);
 }
 
-static void serve_jwks(struct http_exchange *x)
+static void serve_key_set(struct http_exchange *x)
 {
 	serve_document(x, keys_now()->jwks);
+}
+
+static void serve_jwks(struct http_exchange *x)
+{
+	keys_needed(x, serve_key_set);
 }
 
 struct str issuer_jwks(void)

@@ -3,6 +3,7 @@
 
 #include "auth/audit.h"
 #include "auth/server/issuer.h"
+#include "auth/server/key_wait.h"
 #include "auth/server/refresh_token.h"
 #include "auth/server/token_give.h"
 #include "core/log.h"
@@ -176,7 +177,12 @@ static void run_grant(struct client_request *r)
 		"grant_type is one of grant_types_supported in the discovery document.");
 }
 
-void serve_token(struct http_exchange *x)
+static void begin_request(struct http_exchange *x)
 {
 	client_request_begin(x, run_grant);
+}
+
+void serve_token(struct http_exchange *x)
+{
+	keys_needed(x, begin_request); /* an ID token may be among what is given */
 }

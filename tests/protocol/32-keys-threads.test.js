@@ -146,6 +146,34 @@ describe("by the clock", () => {
 	});
 });
 
+describe("a new directory", () => {
+	const algs = async (of) => (await (await fetch(`${of.url}/oauth/jwks`)).json()).keys.map(({ alg }) => alg).sort();
+
+	test("is listened for before the key that takes long is made; whoever asks for the keys gets both", async () => {
+		const fresh = await startServer({ workers: WORKERS });
+		assert.deepEqual(await algs(fresh), ["ES256", "RS256"]);
+		const [listening, made] = [/ listening /, /"signing key made" alg=RS256/].map((line) => fresh.log.search(line));
+		assert.ok(listening >= 0 && listening < made, fresh.log);
+		await fresh.stop();
+	});
+
+	test("a process that is killed or stopped before it leaves nothing half", async () => {
+		const place = join(ownDirectory(), "d");
+		let one = await startServer({ data: place });
+		const token = await one.mint("ann");
+		await one.kill();
+		one = await startServer({ data: place });
+		const asked = fetch(`${one.url}/oauth/jwks`).then((answer) => answer.status, () => "refused");
+		await one.stop();
+		assert.ok([200, 503, "refused"].includes(await asked), String(await asked));
+		one = await startServer({ data: place });
+		assert.deepEqual(await algs(one), ["ES256", "RS256"]);
+		assert.ok((await (await fetch(`${one.url}/oauth/jwks`)).json()).keys.some(({ kid }) => kid === kidOf(token)), "the first key is another one");
+		await (await connect(one, { token })).close();
+		await one.stop();
+	});
+});
+
 describe("a process that ends", () => {
 	test("by kill -9 between the publishing and the use: the next one goes on", async () => {
 		const { keys: after } = await server.rpc("key.rotate");

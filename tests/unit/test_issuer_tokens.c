@@ -78,6 +78,46 @@ static void the_documents_say_what_can_be_done(void **state)
 	assert_null(strstr(member("token_endpoint_auth_signing_alg_values_supported"), "HS256"));
 }
 
+/* ---- the first moment of a new store ---- */
+
+/* Takes place and its files away again. */
+static void end_new_store(const char *usual)
+{
+	static const char *const ends[] = {"", "-wal", "-shm"};
+	char path[600];
+	stop_issuer();
+	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
+		snprintf(path, sizeof(path), "%s%s", place, ends[i]);
+		unlink(path);
+	}
+	snprintf(place, sizeof(place), "%s", usual);
+	start_issuer(true, NULL);
+}
+
+/* Whoever asks for the keys waits for all of them; when one cannot be made, they hear so and may ask again. */
+static void nobody_is_given_half_of_the_keys(void **state)
+{
+	(void)state;
+	char usual[sizeof(place)];
+	stop_issuer();
+	memcpy(usual, place, sizeof(usual));
+	snprintf(place, sizeof(place), "%s/new.db", folder);
+	start_issuer(true, "SIGNING_KEY_ADD:2:internal"); /* the first one is there at the start */
+	assert_null(strstr(issuer_jwks().p, "RS256"));
+	size_t before = reply.count;
+	begin_it(&(struct sent){.verb = HTTP_GET, .path = "/oauth/jwks"});
+	assert_int_equal(reply.count, before);
+	log_configure(LOG_ERROR + 1, false, 2);
+	lone_run_until(&reply.count, before + 1);
+	log_configure(LOG_ERROR, false, 2);
+	assert_int_equal(reply.status, 503);
+	assert_string_equal(header("Retry-After"), "5");
+	assert_int_equal(get("/oauth/jwks", NULL), 200);
+	assert_non_null(strstr(reply.body, "ES256"));
+	assert_non_null(strstr(reply.body, "RS256"));
+	end_new_store(usual);
+}
+
 /* ---- introspect ---- */
 
 static void what_a_token_is(void **state)
@@ -409,6 +449,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_documents_say_what_can_be_done),
+		cmocka_unit_test(nobody_is_given_half_of_the_keys),
 		cmocka_unit_test(what_a_token_is),
 		cmocka_unit_test(only_a_proven_client_may_ask),
 		cmocka_unit_test(a_rotated_token_is_active_as_long_as_it_works),
