@@ -2,6 +2,7 @@
 
 #include "core/mem.h"
 #include "core/principal.h"
+#include "core/slab.h"
 #include "core/worker.h"
 
 #include <assert.h>
@@ -287,11 +288,22 @@ void audience_unref(struct audience **a)
 	*a = NULL;
 }
 
+/* Endpoints lie anywhere: they are on their way while those before them are served. */
+static void expect(struct addr a)
+{
+	if (a.slot < table.size)
+		__builtin_prefetch(table.slots[a.slot].endpoint);
+}
+
 static void deliver_part(const struct event_post *p)
 {
-	for (size_t i = p->begin; i < p->end; i++)
+	enum { AHEAD = 4 };
+	for (size_t i = p->begin; i < p->end; i++) {
+		if (i + AHEAD < p->end)
+			expect(p->audience->list[i + AHEAD]);
 		if (!addr_eq(p->audience->list[i], p->to))
 			deliver(p->audience->list[i], p->frame ? frame_ref(p->frame) : NULL);
+	}
 }
 
 static void run_part(struct post *post)
@@ -301,7 +313,7 @@ static void run_part(struct post *post)
 	deliver_part(p);
 	frame_unref(&p->frame);
 	audience_unref(&p->audience);
-	free(p);
+	slab_give(p, sizeof(*p));
 }
 
 void audience_send(struct audience *a, struct addr but, struct frame *f)
@@ -316,7 +328,7 @@ void audience_send(struct audience *a, struct addr but, struct frame *f)
 			deliver_part(&part);
 			continue;
 		}
-		struct event_post *p = mem_new(struct event_post);
+		struct event_post *p = slab_take(sizeof(*p));
 		*p = part;
 		p->frame = reserve(index, f->size) ? frame_copy(f) : NULL;
 		p->audience = audience_ref(a);
@@ -330,7 +342,7 @@ static void run_event(struct post *post)
 	struct event_post *p = (struct event_post *)post;
 	arrived(p->frame);
 	deliver(p->to, p->frame);
-	free(p);
+	slab_give(p, sizeof(*p));
 }
 
 void addr_send(struct addr to, struct frame *f)
@@ -340,7 +352,7 @@ void addr_send(struct addr to, struct frame *f)
 		return;
 	}
 	/* The frame's one reference moves to the other worker; a shared one is copied. */
-	struct event_post *p = mem_new(struct event_post);
+	struct event_post *p = slab_take(sizeof(*p));
 	*p = (struct event_post){.post = {.run = run_event}, .frame = f, .to = to};
 	if (!reserve(to.worker, f->size)) {
 		p->frame = NULL;

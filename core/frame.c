@@ -2,13 +2,18 @@
 
 #include "core/mem.h"
 
-enum { PREFIX = sizeof(struct frame) + FRAME_HEADROOM };
+enum {
+	PREFIX = sizeof(struct frame) + FRAME_HEADROOM,
+	FIRST_BYTES = 512, /* most messages fit */
+};
 
 struct buf frame_buf(void)
 {
-	static const char zeros[PREFIX];
 	struct buf b = BUF_INIT(PREFIX + FRAME_MAX_BYTES);
-	buf_add(&b, zeros, PREFIX);
+	b.p = mem_resize(NULL, FIRST_BYTES, 1);
+	b.cap = FIRST_BYTES;
+	memset(b.p, 0, PREFIX + 1);
+	b.n = PREFIX;
 	return b;
 }
 
@@ -37,15 +42,7 @@ struct frame *frame_copy(const struct frame *f)
 	return copy;
 }
 
-struct frame *frame_ref(struct frame *f)
+void frame_free(struct frame *f)
 {
-	f->refs++;
-	return f;
-}
-
-void frame_unref(struct frame **f)
-{
-	if (*f && --(*f)->refs == 0)
-		free(*f);
-	*f = NULL;
+	free(f);
 }

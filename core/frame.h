@@ -28,8 +28,20 @@ struct frame *frame_take(struct buf *b);
 struct str frame_buf_str(const struct buf *b);
 
 struct frame *frame_copy(const struct frame *f);
-struct frame *frame_ref(struct frame *f);
-void frame_unref(struct frame **f);
+void frame_free(struct frame *f); /* by frame_unref() */
+
+static inline struct frame *frame_ref(struct frame *f)
+{
+	f->refs++;
+	return f;
+}
+
+static inline void frame_unref(struct frame **f)
+{
+	if (*f && --(*f)->refs == 0)
+		frame_free(*f);
+	*f = NULL;
+}
 
 static inline struct str frame_str(const struct frame *f)
 {

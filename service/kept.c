@@ -1,6 +1,8 @@
 #include "service/kept.h"
 
-#include "core/mem.h"
+#include "core/slab.h"
+
+enum { ROOM_FIRST = 8 };
 
 static void drop_first(struct kept *k)
 {
@@ -12,16 +14,22 @@ static void drop_first(struct kept *k)
 	k->first++;
 }
 
+static void give_ring(struct kept *k)
+{
+	slab_give(k->ring, k->room * sizeof(*k->ring));
+	k->ring = NULL;
+	k->room = k->head = 0;
+}
+
 static void grow(struct kept *k)
 {
-	uint32_t room = k->room ? k->room * 2 : 8;
-	struct frame **ring = mem_alloc(room * sizeof(struct frame *));
+	uint32_t room = k->room ? k->room * 2 : ROOM_FIRST;
+	struct frame **ring = slab_take(room * sizeof(struct frame *));
 	for (uint32_t i = 0; i < k->count; i++)
 		ring[i] = k->ring[(k->head + i) & (k->room - 1)];
-	free(k->ring);
+	give_ring(k);
 	k->ring = ring;
 	k->room = room;
-	k->head = 0;
 }
 
 bool kept_add(struct kept *k, struct frame *f, size_t messages_max, size_t bytes_max)
@@ -44,11 +52,8 @@ void kept_ack(struct kept *k, uint64_t received)
 {
 	while (k->count && k->first <= received)
 		drop_first(k);
-	if (!k->count && k->room > 8) { /* a quiet session keeps no ring */
-		free(k->ring);
-		k->ring = NULL;
-		k->room = k->head = 0;
-	}
+	if (!k->count) /* a quiet session keeps no ring */
+		give_ring(k);
 }
 
 bool kept_reaches(const struct kept *k, uint64_t sent, uint64_t received)
@@ -65,6 +70,6 @@ void kept_free(struct kept *k)
 {
 	while (k->count)
 		drop_first(k);
-	free(k->ring);
+	give_ring(k);
 	*k = (struct kept){0};
 }

@@ -6,7 +6,7 @@
 #include "core/frame.h"
 
 struct kept {
-	struct frame **ring; /* room entries, a power of two */
+	struct frame **ring; /* room entries, a power of two; NULL when all are acknowledged */
 	uint32_t room, head, count;
 	size_t bytes;
 	uint64_t first; /* the number of the oldest one kept; sent messages count from 1 */

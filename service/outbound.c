@@ -1,22 +1,25 @@
 #include "service/outbound.h"
 
-#include "core/mem.h"
+#include "core/slab.h"
 
-struct outgoing *outbound_at(struct outbound *q, uint32_t i)
+enum { ROOM_FIRST = 2 };
+
+static void give_ring(struct outbound *q)
 {
-	return &q->ring[(q->head + i) & (q->room - 1)];
+	slab_give(q->ring, q->room * sizeof(*q->ring));
+	q->ring = NULL;
+	q->room = q->head = 0;
 }
 
 static void grow(struct outbound *q)
 {
-	uint32_t room = q->room ? q->room * 2 : 4;
-	struct outgoing *ring = mem_alloc(room * sizeof(*ring));
+	uint32_t room = q->room ? q->room * 2 : ROOM_FIRST;
+	struct outgoing *ring = slab_take(room * sizeof(*ring));
 	for (uint32_t i = 0; i < q->count; i++)
 		ring[i] = *outbound_at(q, i);
-	free(q->ring);
+	give_ring(q);
 	q->ring = ring;
 	q->room = room;
-	q->head = 0;
 }
 
 static size_t weight(struct outgoing m)
@@ -37,12 +40,17 @@ struct outgoing outbound_take(struct outbound *q)
 	struct outgoing first = *outbound_at(q, 0);
 	q->bytes -= weight(first);
 	q->head = (q->head + 1) & (q->room - 1);
-	if (--q->count == 0) { /* an idle connection keeps no queue */
-		free(q->ring);
-		q->ring = NULL;
-		q->room = q->head = 0;
-	}
+	if (--q->count == 0) /* an idle connection keeps no queue */
+		give_ring(q);
 	return first;
+}
+
+void outbound_drop(struct outbound *q, uint32_t n)
+{
+	while (n-- > 0) {
+		struct outgoing e = outbound_take(q);
+		frame_unref(&e.frame);
+	}
 }
 
 uint32_t outbound_next(struct outbound *q)
@@ -77,8 +85,5 @@ uint64_t outbound_join(struct outbound *q, uint32_t n, struct buf *to)
 
 void outbound_clear(struct outbound *q)
 {
-	while (q->count) {
-		struct outgoing e = outbound_take(q);
-		frame_unref(&e.frame);
-	}
+	outbound_drop(q, q->count);
 }

@@ -18,7 +18,7 @@ struct outgoing {
 };
 
 struct outbound {
-	struct outgoing *ring; /* room entries, a power of two */
+	struct outgoing *ring; /* room entries, a power of two; NULL when it is empty */
 	uint32_t room, head, count;
 	size_t bytes;  /* without what is sent again */
 	bool batching; /* two or more may become one array */
@@ -28,7 +28,10 @@ struct outbound {
 void outbound_add(struct outbound *q, struct outgoing m);
 
 /* From the head on, i < count. */
-struct outgoing *outbound_at(struct outbound *q, uint32_t i);
+static inline struct outgoing *outbound_at(struct outbound *q, uint32_t i)
+{
+	return &q->ring[(q->head + i) & (q->room - 1)];
+}
 
 /* Takes the first one out; the caller owns its reference. */
 struct outgoing outbound_take(struct outbound *q);
@@ -40,4 +43,6 @@ uint32_t outbound_next(struct outbound *q);
  * count after the last counted one; 0: none is. */
 uint64_t outbound_join(struct outbound *q, uint32_t n, struct buf *to);
 
+/* Takes out that many, for nobody. */
+void outbound_drop(struct outbound *q, uint32_t n);
 void outbound_clear(struct outbound *q);
