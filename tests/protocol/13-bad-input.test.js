@@ -140,12 +140,15 @@ bad("an impossible length is the end of the connection", async () => {
 });
 
 bad("text that is not UTF-8 closes with 1007, whole or in fragments", async () => {
-	for (const hex of ["ff", "c080", "eda080", "f8888080", "f4908080", "22c322", "80", "22e2822822", "c3"]) {
-		const raw = await rawWebSocket(server, { user: "mallory" });
-		raw.write(frame(1, Buffer.from(hex, "hex")));
-		assert.equal(await raw.closeCode(), 1007, hex);
-		raw.destroy();
-	}
+	const broken = ["ff", "c080", "eda080", "f8888080", "f4908080", "22c322", "80", "22e2822822", "c3"];
+	const behindNoJson = ["7b5d20ff", "5b5d5d22c3", `${"5b".repeat(100)}80`]; // what is wrong first does not hide it
+	for (const hex of [...broken, ...behindNoJson])
+		for (const user of ["mallory", undefined]) {
+			const raw = await rawWebSocket(server, { user });
+			raw.write(frame(1, Buffer.from(hex, "hex")));
+			assert.equal(await raw.closeCode(), 1007, hex);
+			raw.destroy();
+		}
 	const raw = await rawWebSocket(server, { user: "mallory" });
 	raw.write(frame(1, Buffer.from("22c3", "hex"), { fin: false }));
 	raw.write(frame(0, Buffer.from("28", "hex"), { fin: false }));

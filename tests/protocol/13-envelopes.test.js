@@ -32,6 +32,8 @@ function junk(depth = 0) {
 
 const mostly = (good, bad) => (chance(0.85) ? good() : bad());
 
+const mixed = (list) => list.map((member) => [below(1000), member]).sort(([a], [b]) => a - b).map(([, member]) => member);
+
 /** [name, text of its value] in some order. */
 function members(id) {
 	const list = [];
@@ -40,9 +42,9 @@ function members(id) {
 	add("id", 0.85, () => mostly(() => id, junk));
 	add("method", 0.97, () => mostly(() => quoted("session.ping"), () => pick(['"no.such"', '"session.pin"', '""', junk()])));
 	add("params", 0.5, () => mostly(() => `{${space()}}`, () => pick(['{"x":1}', "[]", "{\"x\":1,\"x\":1}"])));
-	for (let more = below(3); more > 0; more--) add(pick(["other", "ids", "metho", "params2", "💡"]), 1, junk);
+	for (let more = chance(0.05) ? 40 : below(3); more > 0; more--) add(pick(["other", "ids", "metho", "params2", "💡"]), 1, junk);
 	if (list.length && chance(0.05)) list.push(pick(list));
-	return list.map((member) => [chance(0.5), member]).sort(([a], [b]) => a - b).map(([, member]) => member);
+	return mixed(list);
 }
 
 const written = (list) =>
@@ -111,4 +113,27 @@ test(`any way to write a request (SEED=${SEED})`, async () => {
 	}
 	assert.ok(cases.length > REQUESTS / 2);
 	await c.close();
+});
+
+test(`data reaches others as it was written, wherever it stood (SEED=${SEED})`, async () => {
+	const [ann, bob] = [await connect(server, { user: "ann" }), await connect(server, { user: "bob" })];
+	await ann.call("room.join", { room: "bytes" });
+	const { peer } = await bob.call("room.join", { room: "bytes" });
+	const sent = [];
+	bob.frames.length = 0;
+	for (let i = 0; i < 200; i++) {
+		const data = junk();
+		const params = [["room", '"bytes"'], ["data", data]];
+		const signal = chance(0.5);
+		if (signal) params.push(["to", written([["peer", quoted(peer)]])], ["type", '"x"']);
+		const others = Array.from({ length: chance(0.1) ? 30 : below(3) }, () => [pick(["other", "para", "data"]), junk()]);
+		const list = [["jsonrpc", '"2.0"'], ["method", quoted(signal ? "signal.send" : "room.publish")], ["params", written(mixed(params))]];
+		sent.push(data);
+		ann.raw(written(mixed([...list, ...others])));
+	}
+	for (let i = 0; i < sent.length; i++) await bob.next(({ method }) => /^(room\.message|signal\.received)$/.test(method));
+	const heard = bob.frames.filter((text) => /"(room\.message|signal\.received)"/.test(text));
+	assert.equal(heard.length, sent.length);
+	for (const [i, text] of heard.entries()) assert.ok(text.includes(`"data":${sent[i]}`), `${text} holds ${sent[i]}`);
+	await Promise.all([ann.close(), bob.close()]);
 });
