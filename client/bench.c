@@ -1,6 +1,7 @@
 #include "client/bench_parts.h"
 
 #include "client/process.h"
+#include "core/clock.h"
 #include "core/mem.h"
 
 #include <errno.h>
@@ -18,6 +19,20 @@ bool bench_failed(const struct bench *b, const struct load *load)
 {
 	fprintf(stderr, "%s: %s\n", b->host->command, load_fault(load));
 	return false;
+}
+
+bool bench_drain(struct load *load, uint64_t (*under_way)(const void *context), const void *context)
+{
+	uint64_t left, before = 0;
+	int64_t until = clock_steady_ms() + DRAIN_MS;
+	while ((left = under_way(context)) && clock_steady_ms() < until) {
+		if (left != before)
+			until = clock_steady_ms() + DRAIN_MS;
+		before = left;
+		if (!load_turn(load, TURN_NS))
+			return false;
+	}
+	return true;
 }
 
 /* ---- what depends on the scenario ---- */

@@ -95,7 +95,7 @@ static bool usage_error(const struct bench_host *host, const char *what, const c
 		nearest_try(&n, str_of(options[i].flag));
 	for (unsigned i = 0; i < SCENARIOS && word[0] != '-'; i++)
 		nearest_try(&n, str_of(scenario_names[i]));
-	if (n.word.n)
+	if (n.word.n && !str_is(n.word, word))
 		fprintf(stderr, "; did you mean `" STR_FMT "`?", STR_ARG(n.word));
 	fprintf(stderr, "\n`%s --help` shows what there is.\n", host->command);
 	return false;
@@ -175,8 +175,7 @@ static bool take_word(const struct bench_host *host, const struct dialect *diale
 	return usage_error(host, "there is no scenario", word);
 }
 
-/* What was not said, where it depends on what is measured: options.of tells which scenarios an option is of, and with
- * several of them each has its own. Here those of the whole line. */
+/* Of outstanding, what was not said. The rest depends on the scenario alone: options_of() in bench.c. */
 static void fill_in(struct bench_options *o)
 {
 	static const unsigned outstanding[] = {1, 8, 32};
@@ -240,5 +239,7 @@ bool bench_read(const struct bench_host *host, const struct dialect *dialect, in
 		if (!of_what_is_wanted(said[i], ret))
 			return usage_error(host, "the scenario has no use for", said[i]->flag);
 	fill_in(ret);
+	if (ret->wanted[SCENARIO_IDLE] && !ret->pid)
+		return usage_error(host, "for the memory of the server this is missing:", "--pid");
 	return true;
 }

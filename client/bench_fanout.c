@@ -1,6 +1,5 @@
 #include "client/bench_parts.h"
 
-#include "core/clock.h"
 #include "core/mem.h"
 
 #include <stdlib.h>
@@ -9,7 +8,7 @@
  * their way, and one that has reached everybody is followed by the next. Open (--rate): messages begin
  * when they are due, whatever became of those before, and their time counts from then. */
 
-enum { FLIGHTS = 1 << 16 };
+enum { FLIGHTS = 1 << 16 }; /* that may be under way */
 
 struct flight {
 	uint32_t number, seq; /* of all; of its publisher */
@@ -26,6 +25,7 @@ struct fanout {
 	uint32_t *seqs; /* by room and publisher */
 	struct flight *flights;
 	uint32_t sent, done;
+	uint64_t missing; /* deliveries that are to come */
 	uint64_t wrong;
 	char *payload;
 	struct window window;
@@ -53,6 +53,7 @@ static bool publish_one(struct fanout *f, uint64_t at, bool measured)
 		.measured = measured,
 		.at = at,
 		.seq = f->seqs[room * f->publishers + who]++};
+	f->missing += f->members;
 	payload_number(f->payload, f->sent++);
 	f->bench->dialect->publish(
 		publisher(f, room, who), (struct str){f->payload, f->bench->options.bytes});
@@ -77,6 +78,7 @@ static size_t delivered(void *context, struct link *l, const char *payload, size
 	if (*next != flight->seq)
 		f->wrong++;
 	*next = flight->seq + 1;
+	f->missing--;
 	if (!--flight->left) {
 		f->done++;
 		f->result.messages += f->window.open;
@@ -122,12 +124,12 @@ static bool run_open(struct fanout *f, unsigned rate)
 {
 	uint64_t began = load_clock(), index = 0, due = began, until = 0;
 	for (;;) {
-		bool measured = window_look(&f->window);
+		window_look(&f->window);
 		if (f->window.over && !until)
-			until = load_clock() + (uint64_t)DRAIN_MS * 1000000;
+			until = load_clock() + CATCH_UP_NS;
 		bool last = due >= f->window.ends;
 		while (!last && due <= load_clock() &&
-			publish_one(f, due, measured || due >= f->window.begins)) {
+			publish_one(f, due, due >= f->window.begins)) {
 			due = window_due(began, ++index, rate);
 			last = due >= f->window.ends;
 		}
@@ -136,26 +138,26 @@ static bool run_open(struct fanout *f, unsigned rate)
 		if (!load_turn(f->load, last ? window_wait(f->window.ends) : window_wait(due)))
 			return false;
 	}
-	while (due < f->window.ends) {
-		due = window_due(began, ++index, rate);
+	for (; due < f->window.ends; due = window_due(began, ++index, rate))
 		f->result.late++;
-	}
 	return true;
 }
 
-/* Until everything has come, or nothing more does. */
+static uint64_t missing(const void *context)
+{
+	const struct fanout *f = context;
+	return f->missing;
+}
+
 static bool drain(struct fanout *f)
 {
-	int64_t until = clock_steady_ms() + DRAIN_MS;
-	while (f->done != f->sent && clock_steady_ms() < until)
-		if (!load_turn(f->load, TURN_NS))
-			return false;
-	for (unsigned i = 0; i < FLIGHTS; i++) {
-		f->result.lost += f->flights[i].left;
+	bool fine = bench_drain(f->load, missing, f);
+	f->result.lost = f->missing;
+	f->missing = 0;
+	for (unsigned i = 0; i < FLIGHTS; i++)
 		f->flights[i].left = 0;
-	}
 	f->done = f->sent;
-	return true;
+	return fine;
 }
 
 static bool run(struct fanout *f, unsigned outstanding)

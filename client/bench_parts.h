@@ -5,12 +5,15 @@
 #include "client/histogram.h"
 #include "client/load.h"
 
+/* How long after the end of the window messages that were due within it may still be sent. */
+#define CATCH_UP_NS ((uint64_t)5 * SECOND_NS)
+
 enum {
 	OUTSTANDING_MAX = 16, /* values of one command line */
 	SCENARIOS = 5,
 	PAYLOAD_MIN = 16,    /* MARK and a number have to fit */
 	PATIENCE_MS = 20000, /* until the next connection is ready */
-	DRAIN_MS = 10000,    /* until what is on its way has come */
+	DRAIN_MS = 2000,     /* without anything of what is on its way: the rest is lost */
 	TURN_NS = 100000000,
 	SECOND_NS = 1000000000,
 };
@@ -66,6 +69,9 @@ bool bench_report(struct bench *b, const struct result *r);
 const char *bench_token(const struct bench *b, unsigned index); /* NULL: none is needed */
 /* Says why a run ended; always false. */
 bool bench_failed(const struct bench *b, const struct load *load);
+/* Turns until nothing is under way, or nothing more comes of it for DRAIN_MS. False: at fault. */
+bool bench_drain(
+	struct load *load, uint64_t (*under_way)(const void *context), const void *context);
 
 /* ---- bench_fanout.c, bench_signal.c, bench_shake.c, bench_idle.c: false: it failed, and has been said ---- */
 bool bench_fanout(struct bench *b);

@@ -28,8 +28,11 @@ static void write_latency(struct json_out *o, const struct histogram *h)
 {
 	json_open(o, "latency_us", '{');
 	for (unsigned i = 0; i < PERCENTILES; i++)
-		json_real(o, percentiles[i].name,
-			(double)histogram_at(h, percentiles[i].part) / US_NS);
+		if (h->count)
+			json_real(o, percentiles[i].name,
+				(double)histogram_at(h, percentiles[i].part) / US_NS);
+		else
+			json_nothing(o, percentiles[i].name);
 	json_close(o, '}');
 }
 
@@ -93,9 +96,13 @@ static void add(struct row *row, const char *title, const char *unit, const char
 static void add_latency(struct row *row, const struct result *r)
 {
 	static const unsigned shown[] = {0, 2, 4}; /* of percentiles */
-	for (unsigned i = 0; i < sizeof(shown) / sizeof(*shown); i++)
-		add(row, percentiles[shown[i]].name, "ms", "%.3f",
-			(double)histogram_at(&r->latency, percentiles[shown[i]].part) / 1e6);
+	for (unsigned i = 0; i < sizeof(shown) / sizeof(*shown); i++) {
+		double ms = (double)histogram_at(&r->latency, percentiles[shown[i]].part) / 1e6;
+		if (r->latency.count)
+			add(row, percentiles[shown[i]].name, "ms", "%.3f", ms);
+		else
+			add(row, percentiles[shown[i]].name, "ms", "-");
+	}
 }
 
 static void add_cpu(struct row *row, const struct result *r, const char *title, uint64_t count)

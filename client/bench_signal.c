@@ -1,6 +1,5 @@
 #include "client/bench_parts.h"
 
-#include "core/clock.h"
 #include "core/mem.h"
 
 #include <stdlib.h>
@@ -123,7 +122,7 @@ static bool run_open(struct signals *s, unsigned rate)
 	for (;;) {
 		window_look(&s->window);
 		if (s->window.over && !until)
-			until = load_clock() + (uint64_t)DRAIN_MS * 1000000;
+			until = load_clock() + CATCH_UP_NS;
 		for (; due < s->window.ends && s->idles && due <= load_clock();
 			due = window_due(began, ++index, rate)) {
 			unsigned next = s->idle[s->first_idle];
@@ -144,6 +143,12 @@ static bool run_open(struct signals *s, unsigned rate)
 	return true;
 }
 
+static uint64_t missing(const void *context)
+{
+	const struct signals *s = context;
+	return s->under_way;
+}
+
 static bool run(struct signals *s)
 {
 	struct bench *b = s->bench;
@@ -158,10 +163,7 @@ static bool run(struct signals *s)
 		return bench_failed(b, s->load);
 	window_plan(&s->window, b);
 	bool fine = b->options.rate ? run_open(s, b->options.rate) : run_closed(s);
-	int64_t until = clock_steady_ms() + DRAIN_MS;
-	while (fine && s->under_way && clock_steady_ms() < until)
-		fine = load_turn(s->load, TURN_NS);
-	if (!fine)
+	if (!fine || !bench_drain(s->load, missing, s))
 		return bench_failed(b, s->load);
 	window_tell(&s->window, &s->result);
 	s->result.messages = s->result.deliveries;

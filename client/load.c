@@ -154,6 +154,7 @@ void load_free(struct load **load)
 	if (!l)
 		return;
 	l->ending = true;
+	l->fault[0] = 0; /* it has been told; what is left goes in peace */
 	for (unsigned i = 0; i < l->count; i++)
 		wire_goodbye(&l->conns[i]);
 	int64_t until = clock_steady_ms() + GOODBYE_MS;
@@ -186,8 +187,7 @@ void conn_close(struct conn *c)
 	struct load *load = c->load;
 	if (!load || c->state == LINK_FREE)
 		return;
-	SSL_free(c->ssl);
-	c->ssl = NULL;
+	tls_end(c);
 	close(c->fd);
 	buf_free(&c->out);
 	buf_free(&c->in);

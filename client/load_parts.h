@@ -66,6 +66,7 @@ void tls_prepare(struct load *load, const struct load_target *target);
 void tls_finish(struct load *load);
 void tls_begin(struct conn *c);
 void tls_step(struct conn *c); /* goes on with the handshake */
+void tls_end(struct conn *c);
 /* As recv() and send() do; -1 with EAGAIN: later. */
 ssize_t tls_read(struct conn *c, char *to, size_t n);
 ssize_t tls_write(struct conn *c, const char *from, size_t n);

@@ -70,6 +70,15 @@ void tls_begin(struct conn *c)
 	tls_step(c);
 }
 
+/* Of a connection that has not said goodbye OpenSSL would not use the session again. */
+void tls_end(struct conn *c)
+{
+	if (c->ssl)
+		SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+	SSL_free(c->ssl);
+	c->ssl = NULL;
+}
+
 void tls_step(struct conn *c)
 {
 	ERR_clear_error();

@@ -12,6 +12,7 @@ enum step { OPENING, OPEN, JOINING, IN };
 
 enum { FIRST_ID = 100000000, ACK_EACH = 64, ACK_BYTES = 64 * 1024, STATE_DIGITS = 8 };
 
+#define FAILURES "Wait a minute, or set limits.failed_authentications_per_minute to 0."
 #define BEGINNING "{\"jsonrpc\":\"2.0\",\""
 #define ACK BEGINNING "method\":\"session.ack\""
 #define MESSAGE BEGINNING "method\":\"room.message\""
@@ -91,6 +92,13 @@ static void tick(struct link *l)
 
 /* ---- what comes ---- */
 
+/* A text without its quotes; what is escaped in it stays so. */
+static struct str inner(struct str text)
+{
+	bool quoted = text.n >= 2 && json_kind(text) == JSON_STRING;
+	return quoted ? (struct str){text.p + 1, text.n - 2} : text;
+}
+
 static void on_refusal(struct link *l, struct str message)
 {
 	struct str error, text = message, data, reason = {0};
@@ -100,7 +108,8 @@ static void on_refusal(struct link *l, struct str message)
 		if (json_get(error, "data", &data))
 			json_get(data, "reason", &reason);
 	}
-	int n = snprintf(all, sizeof(all), STR_FMT " " STR_FMT, STR_ARG(text), STR_ARG(reason));
+	int n = snprintf(all, sizeof(all), STR_FMT " (" STR_FMT ")", STR_ARG(inner(text)),
+		STR_ARG(inner(reason)));
 	link_refused(l, 0, (struct str){all, n < (int)sizeof(all) ? (size_t)n : sizeof(all) - 1});
 }
 
@@ -243,6 +252,7 @@ static const char *advice(int status, struct str text)
 		{"too_many_sessions",
 			"Raise limits.sessions_per_user, or bring tokens of more users (--users, "
 			"--tokens)."},
+		{"(unauthenticated)", "It wants tokens: --data DIR or --tokens FILE."},
 		{"too_many_failures",
 			"Tokens were not valid; wait a minute, or set "
 			"limits.failed_authentications_per_minute to 0."},
