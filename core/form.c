@@ -7,8 +7,10 @@ bool form_is(struct str content_type)
 	static const struct str form = {"application/x-www-form-urlencoded", 33};
 	if (content_type.n < form.n || strncasecmp(content_type.p, form.p, form.n) != 0)
 		return false;
-	char behind = content_type.n > form.n ? content_type.p[form.n] : ';';
-	return behind == ';' || behind == ' ' || behind == '\t';
+	size_t i = form.n;
+	while (i < content_type.n && (content_type.p[i] == ' ' || content_type.p[i] == '\t'))
+		i++;
+	return i == content_type.n || content_type.p[i] == ';';
 }
 
 static int hex(char c)

@@ -14,12 +14,14 @@
 
 #include <assert.h>
 #include <libwebsockets.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 static_assert((int)FRAME_HEADROOM >= LWS_PRE, "frames need the headroom of libwebsockets");
 
-enum { CLOSE_TIMEOUT_SECONDS = 5, RSV1 = 0x40, SWEEP_MS = 250 };
+enum { CLOSE_TIMEOUT_SECONDS = 5, LEAVING_MS = 1000, RSV1 = 0x40, SWEEP_MS = 250 };
 
 /* Lives in the memory that libwebsockets keeps per connection (zeroed, freed after the close). */
 struct conn {
@@ -32,8 +34,9 @@ struct conn {
 	uint16_t close_code; /* 0: open */
 	uint16_t peer_code;
 	const char *close_reason;
-	uint64_t heard_ms;  /* when something came from the client */
-	uint64_t pinged_ms; /* when it was last asked for a sign of life, or began */
+	uint64_t heard_ms; /* when something came from the client */
+	uint64_t
+		pinged_ms; /* when it was last asked for a sign of life, was told of the end, or began */
 	bool dirty, close_sent, ping_due;
 	bool peer_closing; /* the client's close frame has come: what follows it is not looked at */
 	bool continued;    /* inbound: its first frame has come whole */
@@ -194,6 +197,7 @@ static int flush(struct conn *c)
 static void send_close(struct conn *c)
 {
 	c->close_sent = true;
+	c->pinged_ms = worker_now_ms();
 	lws_close_reason(c->wsi, (enum lws_close_status)c->close_code,
 		(unsigned char *)(uintptr_t)c->close_reason, strlen(c->close_reason));
 	lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_SYNC);
@@ -238,10 +242,32 @@ void conn_flush_all(void)
  * what a slow client has still to read; gives a dead one five seconds more for what it has not taken;
  * and sorts each timer into a list of all connections. */
 
+static void cut(struct conn *c)
+{
+	lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_ASYNC);
+	conn_heed_timeouts();
+}
+
+/* All that was written has arrived, as the client's kernel says. */
+static bool has_all(const struct conn *c)
+{
+	int unsent = 1;
+	return !ioctl(lws_get_socket_fd(c->wsi), SIOCOUTQ, &unsent) && !unsent;
+}
+
+/* The service stops: whoever has the close frame and does not answer it is not waited for, as libwebsockets
+ * would for five seconds. */
+static bool keeps_waiting(const struct conn *c, uint64_t since)
+{
+	return c->close_sent && c->close_code == 1001 && since > LEAVING_MS && has_all(c);
+}
+
 static void look_after(struct conn *c, uint64_t now)
 {
 	uint64_t since = now - c->pinged_ms + SWEEP_MS;
-	if (c->heard_ms >= c->pinged_ms) {
+	if (keeps_waiting(c, since)) {
+		cut(c);
+	} else if (c->heard_ms >= c->pinged_ms) {
 		if (since <= limits.ping_ms)
 			return;
 		c->pinged_ms = now;
@@ -250,8 +276,7 @@ static void look_after(struct conn *c, uint64_t now)
 		c->ping_due = true;
 		mark_dirty(c);
 	} else if (since > limits.pong_ms) {
-		lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, LWS_TO_KILL_ASYNC);
-		conn_heed_timeouts();
+		cut(c);
 	}
 }
 

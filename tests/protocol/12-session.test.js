@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { connect, within } from "../support/client.mjs";
+import { rawWebSocket } from "../support/raw.mjs";
 import { anyPace, startServer } from "../support/server.mjs";
 
 const server = await startServer({ workers: 4, config: { limits: anyPace } });
@@ -472,4 +473,14 @@ test("before session.open a message has at most 16 KiB, also in pieces", async (
 	c.socket.send(`${text}${" ".repeat(10_000)}`, { fin: false });
 	c.socket.send(" ".repeat(10_000), { fin: true });
 	assert.equal((await c.closed).code, 1009);
+});
+
+test("a stop waits for nobody who has its close frame and does not answer it", async () => {
+	const stopped = await startServer({ workers: 2 });
+	const raw = await rawWebSocket(stopped, { user: "ann" });
+	const began = performance.now();
+	await stopped.stop();
+	assert.equal(await raw.closeCode(), 1001);
+	const took = performance.now() - began;
+	assert.ok(took < 4500, `${took} ms`); // it was 5 s and more
 });

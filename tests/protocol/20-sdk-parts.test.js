@@ -163,3 +163,18 @@ test("which way to go: HTTP after two WebSockets that never opened, in turns whi
 		assert.deepEqual([only.current, only.fallenBack], [transport, false]);
 	}
 });
+
+test("a stream of events is one by its whole type, not by how that begins", async () => {
+	const { HttpSocket } = await import("../../web/sdk/http.js");
+	const types = { "text/event-streams": false, "text/event-stream-like; x": false, "text/html": false,
+		"text/event-stream": true, "Text/Event-Stream; charset=utf-8": true, "text/event-stream ;x": true };
+	for (const [type, taken] of Object.entries(types)) {
+		const end = await new Promise((closed) => {
+			const answer = () => Promise.resolve(new Response("", { headers: { "Content-Type": type } }));
+			const socket = new HttpSocket("http://127.0.0.1/", async () => "", { fetch: answer });
+			socket.onclose = closed;
+			socket.send('{"jsonrpc":"2.0","id":1,"method":"session.open","params":{"token":"x"}}');
+		});
+		assert.equal(end.reason !== "no stream", taken, type);
+	}
+});

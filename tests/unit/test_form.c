@@ -127,7 +127,9 @@ static void a_content_type_is_compared_whole(void **state)
 	assert_true(form_is(STR("Application/X-WWW-Form-Urlencoded")));
 	assert_true(form_is(STR("application/x-www-form-urlencoded;charset=UTF-8")));
 	assert_true(form_is(STR("application/x-www-form-urlencoded ; charset=UTF-8")));
+	assert_true(form_is(STR("application/x-www-form-urlencoded \t")));
 	assert_false(form_is(STR("application/x-www-form-urlencoded2")));
+	assert_false(form_is(STR("application/x-www-form-urlencoded 2")));
 	assert_false(form_is(STR("application/x-www-form-urlencode")));
 	assert_false(form_is(STR("text/plain; application/x-www-form-urlencoded")));
 	assert_false(form_is((struct str){0}));

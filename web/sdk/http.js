@@ -115,7 +115,7 @@ export class HttpSocket {
 			this.#answering = true;
 			const type = response.headers.get("Content-Type") ?? "";
 			if (!response.ok) await this.#refused(response);
-			else if (!type.startsWith("text/event-stream") || !response.body) this.#end(1006, "no stream");
+			else if (!/^text\/event-stream[ \t]*(;|$)/i.test(type) || !response.body) this.#end(1006, "no stream");
 			else await this.#read(response.body.getReader());
 		} catch (error) {
 			this.#end(error instanceof RangeError ? 1009 : 1006, String(error));
