@@ -15,6 +15,7 @@ import { briefly, judged, loadFigures, printed, report } from "./outcome.mjs";
 import { limited } from "./numbers.mjs";
 import { Rounds } from "./rounds.mjs";
 import { GROUPS, QUICK } from "./scenarios.mjs";
+import { sameBytes } from "./same.mjs";
 import { sendsEach } from "./sends.mjs";
 import { Servers } from "./servers.mjs";
 import { clear } from "./service.mjs";
@@ -113,6 +114,8 @@ async function measure() {
 	const servers = new Servers();
 	const rounds = new Rounds(servers);
 	if (groups.length && !options.quick) requireCores();
+	if (groups.some(({ series }) => series.includes("floor")))
+		await part(outcome, "the floor says as much as the service", async () => sameBytes(await servers.get("signalbox"), await servers.get("floor"), servers.foreign.tokens(2)));
 	for (const group of groups) await part(outcome, `(${group.letter}) ${group.title}`, () => rounds.run(group, options.quick ? 1 : (group.rounds ?? Number(options.rounds))));
 	const counted = groups.find(({ key }) => key === "members-1000");
 	if (counted && !options.quick) await part(outcome, "sends a delivery", async () => (outcome.sends = await sendsEach(rounds, counted, options.full ? [1, 8, 32] : [8, 32])));

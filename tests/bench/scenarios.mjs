@@ -106,8 +106,9 @@ export const GROUPS = [
 
 /** The same work in small, of the service alone: to see that it can be driven. */
 export const QUICK = [
-	{ ...GROUPS.find(({ key }) => key === "members-100"), args: { members: 100, outstanding: "1,8", seconds: 0.2, warm: 0.1 }, series: ["signalbox"] },
-	{ ...GROUPS.find(({ key }) => key === "signal"), args: { pairs: 50, bytes: 4096, seconds: 0.2, warm: 0.1 }, series: ["signalbox"] },
+	{ ...GROUPS.find(({ key }) => key === "members-100"), args: { members: 100, outstanding: "1,8", seconds: 0.2, warm: 0.1 }, series: OURS },
+	{ ...GROUPS.find(({ key }) => key === "members-10"), args: { members: 10, outstanding: "8", seconds: 0.1, warm: 0.1 }, series: PEERS },
+	{ ...GROUPS.find(({ key }) => key === "signal"), args: { pairs: 50, bytes: 4096, seconds: 0.2, warm: 0.1 }, series: [...OURS, "peerjs"] },
 	{ ...GROUPS.find(({ key }) => key === "handshake"), args: { seconds: 0.2, warm: 0.1 }, series: ["signalbox-open", "signalbox-seen"] },
 ];
 

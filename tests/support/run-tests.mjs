@@ -101,7 +101,7 @@ const stages = [
 	{
 		name: "bench",
 		build: "release",
-		targets: () => [...server(), "bench_guard"],
+		targets: () => [...server(), "bench_guard", "bench_floor", "bench_peers"],
 		programs: () =>
 			[
 				["guard", []],
