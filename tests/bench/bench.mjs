@@ -13,6 +13,7 @@ import { instructions } from "./instructions.mjs";
 import { machine, requireCores } from "./machine.mjs";
 import { briefly, judged, loadFigures, printed, report } from "./outcome.mjs";
 import { limited } from "./numbers.mjs";
+import { peerVersion } from "./peers.mjs";
 import { Rounds } from "./rounds.mjs";
 import { GROUPS, QUICK } from "./scenarios.mjs";
 import { sameBytes } from "./same.mjs";
@@ -108,8 +109,11 @@ async function part(outcome, what, run) {
 	if (!options.quick) console.error(`bench: ${what}: ${((performance.now() - began) / 1000).toFixed(0)} s`);
 }
 
+/** Whom it was measured against. */
+const versions = () => [...new Set(groups.flatMap(({ series }) => series))].filter((name) => name in peerVersion && name !== "floor").map((name) => peerVersion[name]());
+
 async function measure() {
-	const outcome = { machine: machine(), command: ["./dev bench", ...process.argv.slice(2)].join(" "), lines: [], sends: [], figures: [], targets: [], failed: [] };
+	const outcome = { machine: machine(), versions: versions(), command: ["./dev bench", ...process.argv.slice(2)].join(" "), lines: [], sends: [], figures: [], targets: [], failed: [] };
 	const began = performance.now();
 	const servers = new Servers();
 	const rounds = new Rounds(servers);

@@ -8,12 +8,12 @@ import { median } from "./numbers.mjs";
 import { control, scratch, startServer, stopServer } from "./service.mjs";
 
 const KINDS = [
-	{ op: "insert", each: 1, rows: 10_000, least: 0.33 },
-	{ op: "update", each: 1, rows: 10_000, least: 0.33 },
-	{ op: "insert", each: 1000, rows: 100_000, least: 0.18 },
-	{ op: "update", each: 1000, rows: 100_000, least: 0.18 },
+	{ op: "insert", each: 1, rows: 6_000, least: 0.33 },
+	{ op: "update", each: 1, rows: 6_000, least: 0.33 },
+	{ op: "insert", each: 1000, rows: 60_000, least: 0.18 },
+	{ op: "update", each: 1000, rows: 60_000, least: 0.18 },
 ];
-const FULL = 100_000; // rows of the table that is updated
+const FULL = 60_000; // rows of the table that is updated
 
 const sqlite = (file, sql) => execFileSync("sqlite3", ["-bail", file], { input: sql });
 

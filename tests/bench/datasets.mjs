@@ -219,8 +219,8 @@ async function cost(server, count, operate) {
 
 async function fanOut({ quick }) {
 	const many = quick ? 50 : 1000;
-	const each = quick ? 5 : 40;
-	const rounds = quick ? 1 : 7;
+	const each = quick ? 5 : 25;
+	const rounds = quick ? 1 : 5;
 	const server = await begin(
 		"fan",
 		"CREATE TABLE one(id INTEGER PRIMARY KEY, title TEXT); INSERT INTO one VALUES (1, '');" +

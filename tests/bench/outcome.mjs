@@ -47,8 +47,8 @@ export function loadFigures(lines) {
 	return [
 		...(there("memory")
 			? [
-					{ what: "memory a connection, 10,000 in rooms of 10", ...of("memory", "signalbox", "memory"), unit: "KiB" },
-					{ what: "  the same with TLS", ...of("memory", "signalbox-tls", "memory"), unit: "KiB" },
+					{ what: "memory a connection, 10,000 in rooms of 10", ...of("memory", "memory", "memory"), unit: "KiB" },
+					{ what: "  the same with TLS", ...of("memory", "memory-tls", "memory"), unit: "KiB" },
 				]
 			: []),
 		...(there("join") ? [{ what: "1,000 join one room at once: until each knows of all", ...of("join", "signalbox", "joined"), unit: "s" }] : []),
@@ -164,12 +164,12 @@ const TARGET_HEAD = ["what", "measured", "", "limit", ""];
 
 /** Writes docs/pictures/*.svg and the report's parts into docs/PERFORMANCE.md. */
 export function report(docs, outcome) {
-	const { lines, sends, figures, targets, machine, command, seconds } = outcome;
+	const { lines, sends, figures, targets, machine, versions, command, seconds } = outcome;
 	mkdirSync(join(docs, "pictures"), { recursive: true });
 	for (const [name, svg] of Object.entries(pictures(lines))) writeFileSync(join(docs, "pictures", `${name}.svg`), svg);
 	const page = join(docs, "PERFORMANCE.md");
 	const parts = {
-		machine: `\`${command}\` on ${machine}: ${Math.round(seconds / 6) / 10} minutes.`,
+		machine: `\`${command}\` on ${machine}: ${(seconds / 60).toFixed(1)} minutes. Beside ${versions.join("; ")}.`,
 		targets: markdown(TARGET_HEAD, targetRows(targets)),
 		table: markdown(HEAD, table(lines, sends)),
 		figures: markdown(["what", "", ""], figures.map(({ what, value: is, unit }) => [what.trim(), figure(is), unit])),

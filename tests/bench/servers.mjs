@@ -5,6 +5,7 @@ import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Foreign } from "./foreign.mjs";
 import { pinned, SERVICE_CORE } from "./machine.mjs";
+import { startPeer } from "./peers.mjs";
 import { binary, scratch, startServer, stopServer } from "./service.mjs";
 
 const ALL_CORES = "0-1";
@@ -45,11 +46,9 @@ export class Servers {
 	}
 
 	async #start(name) {
-		if (name === "signalbox") return this.#service(name, SERVICE_CORE, []);
-		if (name === "signalbox-tls") return this.#service(name, SERVICE_CORE, this.#certificate());
+		if (name.startsWith("signalbox")) return this.#service(name, SERVICE_CORE, name.endsWith("-tls") ? this.#certificate() : []);
 		const workers = /^workers-(\d+)$/.exec(name)?.[1];
 		if (workers) return this.#service(name, ALL_CORES, ["--workers", workers]);
-		const { startPeer } = await import("./peers.mjs");
 		program("bench_floor");
 		return { dialect: name === "floor" ? "signalbox" : name, ...(await startPeer(name, { core: SERVICE_CORE })) };
 	}

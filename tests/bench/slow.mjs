@@ -8,7 +8,7 @@ import { control, scratch, startServer, stopServer } from "./service.mjs";
 export async function slowReaders({ quick }) {
 	const crowd = quick
 		? { connections: 200, rooms: 2, messages: 20, bytes: 512, rate: 20 }
-		: { connections: 1000, rooms: 10, messages: 40, bytes: 512, rate: 20 };
+		: { connections: 1000, rooms: 10, messages: 30, bytes: 512, rate: 20 };
 	const crowds = quick ? 1 : 5; // of each kind
 	const server = await startServer(join(scratch, "slow"));
 	await control(server, "user.add", { name: "bench" });
