@@ -27,7 +27,7 @@ static void sip_round(uint64_t v[4])
 }
 
 /* SipHash-1-3 (Aumasson, Bernstein: "SipHash: a fast short-input PRF"). */
-static uint64_t sip(struct str s)
+static uint32_t sip(struct str s)
 {
 	pthread_once(&seeded, make_seed);
 	uint64_t v[4] = {seed[0] ^ 0x736f6d6570736575u, seed[1] ^ 0x646f72616e646f6du,
@@ -49,14 +49,20 @@ static uint64_t sip(struct str s)
 	v[2] ^= 0xff;
 	for (int round = 0; round < 3; round++)
 		sip_round(v);
-	return v[0] ^ v[1] ^ v[2] ^ v[3];
+	return (uint32_t)(v[0] ^ v[1] ^ v[2] ^ v[3]);
+}
+
+static struct str key_of(const struct map_slot *slot)
+{
+	return (struct str){slot->key, slot->key_n};
 }
 
 /* The slot that holds the key, or the free one where it would go. */
-static size_t place(const struct map *m, struct str key, uint64_t hash)
+static size_t place(const struct map *m, struct str key, uint32_t hash)
 {
 	size_t i = hash & m->mask;
-	while (m->slots[i].value && (m->slots[i].hash != hash || !str_eq(m->slots[i].key, key)))
+	while (m->slots[i].value &&
+		(m->slots[i].hash != hash || !str_eq(key_of(&m->slots[i]), key)))
 		i = (i + 1) & m->mask;
 	return i;
 }
@@ -81,20 +87,20 @@ static void grow(struct map *m)
 	m->mask = size - 1;
 	for (size_t i = 0; old.slots && i <= old.mask; i++)
 		if (old.slots[i].value)
-			m->slots[place(m, old.slots[i].key, old.slots[i].hash)] = old.slots[i];
+			m->slots[place(m, key_of(&old.slots[i]), old.slots[i].hash)] = old.slots[i];
 	free(old.slots);
 }
 
 void map_put(struct map *m, struct str key, void *value)
 {
-	assert(value);
+	assert(value && key.n <= UINT32_MAX);
 	if (!m->slots || (m->count + 1) * 4 > (m->mask + 1) * 3)
 		grow(m);
-	uint64_t hash = sip(key);
+	uint32_t hash = sip(key);
 	size_t i = place(m, key, hash);
 	if (!m->slots[i].value)
 		m->count++;
-	m->slots[i] = (struct map_slot){key, value, hash};
+	m->slots[i] = (struct map_slot){key.p, value, (uint32_t)key.n, hash};
 }
 
 void *map_remove(struct map *m, struct str key)

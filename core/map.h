@@ -7,10 +7,12 @@
 
 #include <stdint.h>
 
+/* Small: there are several for each session. */
 struct map_slot {
-	struct str key;
+	const char *key;
 	void *value; /* NULL: free */
-	uint64_t hash;
+	uint32_t key_n;
+	uint32_t hash; /* half of it is enough: nobody has as many entries */
 };
 
 struct map {

@@ -23,6 +23,7 @@ enum {
 	EXPIRED_GRACE_S = 25,
 	HELD_MAX_BYTES = 1 << 20,
 	BURIED_AT_ONCE = 32, /* then others have their turn */
+	WORKER_DIGITS = 5,   /* in an id: more are in none of ours */
 };
 
 static struct session_options options;
@@ -96,9 +97,7 @@ void session_free(struct session *s, bool clean)
 static void bury(struct session *s)
 {
 	unlink_from(s);
-	authn_cancel(&s->check);
-	if (s->refreshing)
-		call_refuse(s->refreshing, ERR_GONE);
+	session_refresh_drop(s);
 	log_info("session ended", LOG_TEXT("session", s->handle),
 		LOG_STR("user", s->caller.who->user), LOG_TEXT("why", s->reason));
 	gate_tell_closed(s->handle, s->caller.who,
@@ -374,7 +373,8 @@ static void make_handle(const char *id, char *ret_handle)
 	unsigned char digest[SHA256_DIGEST_LENGTH];
 	SHA256((const unsigned char *)id, strlen(id), digest);
 	int n = (int)strcspn(id, ".");
-	n = snprintf(ret_handle, SESSION_HANDLE_MAX, "%.*s.", n, id);
+	n = snprintf(
+		ret_handle, SESSION_HANDLE_MAX, "%.*s.", n < WORKER_DIGITS ? n : WORKER_DIGITS, id);
 	for (size_t i = 0; i < sizeof(digest) / 2; i++)
 		n += snprintf(ret_handle + n, SESSION_HANDLE_MAX - (size_t)n, "%02x", digest[i]);
 }

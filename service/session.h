@@ -26,7 +26,7 @@ void session_configure(const struct session_options *options); /* by serve_confi
 /* A session's id is known to its client alone. Whoever else speaks of it (the log, administrators,
  * what one process leaves for the next) uses its handle: a hash, with the number of the worker before
  * it as in the id. */
-enum { SESSION_ID_MAX = 48, SESSION_HANDLE_MAX = SESSION_ID_MAX + 34 };
+enum { SESSION_ID_MAX = 40, SESSION_HANDLE_MAX = 40 };
 
 /* What session.open asked for. */
 struct session_request {

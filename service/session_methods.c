@@ -3,6 +3,8 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/mem.h"
+#include "service/authn.h"
 #include "service/quota.h"
 #include "service/session_open.h"
 
@@ -97,11 +99,33 @@ static const struct field refresh_fields[] = {
 	{0},
 };
 
+/* Seldom, and short: a session has no place for it. */
+struct refresh {
+	struct authn check; /* first: done() is told of it */
+	struct session *session;
+	struct call *call;
+};
+
+static struct call *take_refresh(struct session *s)
+{
+	struct call *c = s->refreshing->call;
+	free(s->refreshing);
+	s->refreshing = NULL;
+	return c;
+}
+
+void session_refresh_drop(struct session *s)
+{
+	if (!s->refreshing)
+		return;
+	authn_cancel(&s->refreshing->check);
+	call_refuse(take_refresh(s), ERR_GONE);
+}
+
 static void on_refreshed(struct authn *a, enum err err, struct principal *who, const char *why)
 {
-	struct session *s = (struct session *)(void *)((char *)a - offsetof(struct session, check));
-	struct call *c = s->refreshing;
-	s->refreshing = NULL;
+	struct session *s = ((struct refresh *)a)->session;
+	struct call *c = take_refresh(s);
 	const struct principal *old = s->caller.who;
 	if (!err &&
 		(!str_eq(who->user, old->user) || !str_eq(who->issuer, old->issuer) ||
@@ -134,9 +158,9 @@ static void run_refresh(struct call *c)
 		call_refuse(c, ERR_CONFLICT, .message = "A refresh is under way already.");
 		return;
 	}
-	s->refreshing = c;
-	s->check.done = on_refreshed;
-	authn_check(&s->check, p->token, STR("")); /* others' failures do not end it */
+	struct refresh *r = s->refreshing = mem_new(struct refresh);
+	*r = (struct refresh){.check.done = on_refreshed, .session = s, .call = c};
+	authn_check(&r->check, p->token, STR("")); /* others' failures do not end it */
 }
 
 static const struct field no_fields[] = {{0}};

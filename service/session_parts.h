@@ -2,7 +2,6 @@
  * everybody else knows session.h. Thread: the session's worker. */
 #pragma once
 
-#include "service/authn.h"
 #include "service/dispatch.h"
 #include "service/kept.h"
 #include "service/session.h"
@@ -34,8 +33,7 @@ struct session {
 	size_t held_count, held_room, held_bytes;
 
 	struct pace pace;
-	struct authn check; /* of a refresh */
-	struct call *refreshing;
+	struct refresh *refreshing; /* session_methods.c's: while a new token is looked at */
 	bool told_expiring;
 
 	/* the end */
@@ -81,6 +79,9 @@ struct session *sessions_first(void);
 
 /* From now on nothing changes any session: what still comes for them is dropped. */
 void sessions_seal(void);
+
+/* It ends: what asked for a refresh is told so (session_methods.c). */
+void session_refresh_drop(struct session *s);
 
 /* The result of session.open (session_methods.c). */
 void session_write_opened(struct json_out *o, const struct session *s, bool resumed);
