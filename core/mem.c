@@ -1,7 +1,32 @@
 #include "core/mem.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdio.h>
+
+#ifdef SIGNALBOX_SANITIZE
+
+void mem_settle(void)
+{
+}
+
+#else
+
+#include <jemalloc/jemalloc.h>
+
+/* jemalloc, because it keeps sizes apart: what lasts (sessions, members) does not end up between messages that
+ * go when they are acknowledged, which would keep whole pages from being given back. Pages that
+ * nothing is on go back when they were not needed for so long. */
+const char *malloc_conf = "dirty_decay_ms:3000,muzzy_decay_ms:0";
+
+/* It looks at its clock only while it is used: this is for a process where nothing happens any more. */
+void mem_settle(void)
+{
+	static_assert(MALLCTL_ARENAS_ALL == 4096, "all of its arenas");
+	mallctl("arena.4096.decay", NULL, NULL, NULL, 0);
+}
+
+#endif
 
 static void *must(void *block, size_t size)
 {

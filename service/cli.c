@@ -1,7 +1,7 @@
 #include "service/cli.h"
 
 #include "core/log.h"
-#include "core/metrics.h"
+#include "core/mem.h"
 #include "core/nearest.h"
 #include "service/cli_lan.h"
 #include "service/config.h"
@@ -10,7 +10,6 @@
 #include "service/reload.h"
 #include "service/serve.h"
 
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,51 +105,17 @@ static void greet(const struct config *config, const struct lan *lan)
 	fflush(stdout);
 }
 
-enum { TRIM_EVERY_S = 2, TRIM_FROM = 1000 };
-
-#ifdef __SANITIZE_ADDRESS__ /* its allocator knows no malloc_trim(); gcc's headers do not name this */
-void __sanitizer_purge_allocator(void);
-#endif
-
-static void give_back(void)
-{
-#ifdef __SANITIZE_ADDRESS__
-	__sanitizer_purge_allocator();
-#else
-	malloc_trim(0);
-#endif
-}
-
-/* When many have left, what they used goes back to the system: the allocator alone would keep most of
- * it. Once more when no more leave, for those who were still about to. */
-static void give_back_memory(void)
-{
-	static int64_t most, before;
-	static bool leaving;
-	int64_t now = metric_read(METRIC_SESSIONS) + metric_read(METRIC_CONNECTIONS);
-	if (now > most)
-		most = now;
-	bool many = most >= TRIM_FROM && now <= most / 2;
-	bool last = leaving && now >= before;
-	if (many || last)
-		give_back();
-	if (many)
-		most = now;
-	leaving = many || (leaving && !last);
-	before = now;
-}
-
 /* Signals are waited for, not handled: blocked before any thread starts, so in all of them. */
 static void wait_for_end(
 	const sigset_t *set, struct config *config, const struct config_input *input)
 {
-	static const struct timespec a_while = {.tv_sec = TRIM_EVERY_S};
+	static const struct timespec a_while = {.tv_sec = MEM_SETTLE_S};
 	int number;
 	while ((number = sigtimedwait(set, NULL, &a_while)) < 0 || number == SIGHUP)
 		if (number == SIGHUP)
 			reload(config, input);
 		else
-			give_back_memory();
+			mem_settle();
 	if (number ==
 		SIGUSR2) /* a successor's wish; an operator's SIGTERM beside it is met by it */
 		return;
