@@ -17,8 +17,7 @@ void buf_cut(struct buf *b, size_t n)
 		b->p[n] = 0;
 }
 
-/* Makes room for n more bytes and the terminator. */
-static bool reserve(struct buf *b, size_t n)
+bool buf_grow(struct buf *b, size_t n)
 {
 	if (b->err)
 		return false;
@@ -44,19 +43,16 @@ static bool reserve(struct buf *b, size_t n)
 	return true;
 }
 
-void buf_add(struct buf *b, const void *bytes, size_t n)
+void buf_addn(struct buf *b, int64_t n)
 {
-	if (!reserve(b, n))
-		return;
-	if (n)
-		memcpy(b->p + b->n, bytes, n);
-	b->n += n;
-	b->p[b->n] = 0;
-}
-
-void buf_addc(struct buf *b, char c)
-{
-	buf_add(b, &c, 1);
+	char digits[24], *first = digits + sizeof(digits);
+	uint64_t left = n < 0 ? -(uint64_t)n : (uint64_t)n;
+	do
+		*--first = (char)('0' + left % 10);
+	while (left /= 10);
+	if (n < 0)
+		*--first = '-';
+	buf_add(b, first, (size_t)(digits + sizeof(digits) - first));
 }
 
 void buf_addvf(struct buf *b, const char *format, va_list args)
@@ -64,7 +60,7 @@ void buf_addvf(struct buf *b, const char *format, va_list args)
 	va_list again;
 	va_copy(again, args);
 	int n = vsnprintf(NULL, 0, format, args);
-	if (n >= 0 && reserve(b, (size_t)n)) {
+	if (n >= 0 && buf_grow(b, (size_t)n)) {
 		vsnprintf(b->p + b->n, (size_t)n + 1, format, again);
 		b->n += (size_t)n;
 	}

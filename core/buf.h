@@ -7,6 +7,7 @@
 #include "core/str.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 
 struct buf {
@@ -19,15 +20,42 @@ struct buf {
 
 #define BUF_INIT(maximum) ((struct buf){.max = (maximum)})
 
-void buf_free(struct buf *b); /* frees the bytes; the buffer is empty and usable again */
-void buf_add(struct buf *b, const void *bytes, size_t n);
-void buf_addc(struct buf *b, char c);
+void buf_free(struct buf *b);            /* frees the bytes; the buffer is empty and usable again */
+void buf_addn(struct buf *b, int64_t n); /* in decimal digits */
 void buf_addf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void buf_addvf(struct buf *b, const char *format, va_list args)
 	__attribute__((format(printf, 2, 0)));
 
 /* Forgets what stands behind the first n bytes, and the failure that it led to. */
 void buf_cut(struct buf *b, size_t n);
+
+/* Makes room for n more bytes and the terminator. False: there is none, and b->err says why. */
+bool buf_grow(struct buf *b, size_t n);
+
+/* Appends n bytes that the caller writes now; NULL when they do not fit. */
+static inline char *buf_more(struct buf *b, size_t n)
+{
+	if ((b->err || n >= b->cap - b->n) && !buf_grow(b, n))
+		return NULL;
+	char *at = b->p + b->n;
+	b->n += n;
+	at[n] = 0;
+	return at;
+}
+
+static inline void buf_add(struct buf *b, const void *bytes, size_t n)
+{
+	char *at = buf_more(b, n);
+	if (at && n)
+		memcpy(at, bytes, n);
+}
+
+static inline void buf_addc(struct buf *b, char c)
+{
+	char *at = buf_more(b, 1);
+	if (at)
+		*at = c;
+}
 
 static inline void buf_adds(struct buf *b, struct str s)
 {

@@ -1,6 +1,6 @@
 #include "core/call.h"
 
-#include "core/mem.h"
+#include "core/slab.h"
 #include "core/worker.h"
 
 #include <assert.h>
@@ -13,25 +13,29 @@ static size_t aligned(size_t n)
 }
 
 /* One block: the call, the params struct, the text of the params, the id. */
-enum err call_new(const struct method *method, struct principal *who, struct str id,
-	struct str params, struct call **ret_call, struct params_problem *ret_problem)
+enum err call_new_walk(const struct method *method, struct principal *who, struct str id,
+	struct str params, struct json_walk walk, struct call **ret_call,
+	struct params_problem *ret_problem)
 {
 	if (!params.n)
 		params = STR("{}");
 	size_t head = aligned(sizeof(struct call)), middle = aligned(method->params_size);
-	char *block = mem_alloc(head + middle + params.n + id.n);
+	size_t size = head + middle + params.n + id.n;
+	char *block = slab_take(size);
 	char *text = block + head + middle;
+	memset(block, 0, head + middle);
 	memcpy(text, params.p, params.n);
-	enum err err = params_decode(
-		(struct str){text, params.n}, method->fields, block + head, ret_problem);
+	enum err err = params_decode_walk((struct str){text, params.n},
+		json_walk_moved(walk, params.p, text), method->fields, block + head, ret_problem);
 	if (err) {
 		/* the field's name may lie in the copy: hand out the one in the caller's text */
 		if (ret_problem->field.p >= text && ret_problem->field.p < text + params.n)
 			ret_problem->field.p = params.p + (ret_problem->field.p - text);
-		free(block);
+		slab_give(block, size);
 		return err;
 	}
 	struct call *c = (struct call *)(void *)block;
+	c->size = size;
 	c->method = method;
 	c->who = principal_ref(who);
 	c->params = block + head;
@@ -52,7 +56,7 @@ void call_free(struct call **call)
 	buf_free(&c->out);
 	frame_unref(&c->answer);
 	principal_unref(&c->who);
-	free(c);
+	slab_give(c, c->size);
 }
 
 static void run_posted(struct post *p)
@@ -118,12 +122,9 @@ enum err call_travel(struct call *c, struct worker *to)
 
 static void envelope(struct json_out *o, struct str id)
 {
-	json_open(o, NULL, '{');
-	json_raw(o, "jsonrpc", STR("\"2.0\""));
-	if (id.n)
-		json_raw(o, "id", id);
-	else
-		json_nothing(o, "id");
+	buf_adds(o->b, STR("{\"jsonrpc\":\"2.0\",\"id\":"));
+	buf_adds(o->b, id.n ? id : STR("null"));
+	o->comma = true;
 }
 
 struct json_out *call_result(struct call *c)
@@ -132,7 +133,7 @@ struct json_out *call_result(struct call *c)
 	c->out = frame_buf();
 	c->writer = JSON_OUT(&c->out);
 	envelope(&c->writer, c->id);
-	json_raw(&c->writer, "result", STR(""));
+	buf_adds(&c->out, STR(",\"result\":"));
 	c->writer.comma = false;
 	return &c->writer;
 }
@@ -241,12 +242,14 @@ void request_begin(struct event *e, struct str id, const char *method)
 {
 	e->b = frame_buf();
 	e->params = JSON_OUT(&e->b);
-	json_open(&e->params, NULL, '{');
-	json_raw(&e->params, "jsonrpc", STR("\"2.0\""));
+	buf_adds(&e->b, STR("{\"jsonrpc\":\"2.0\""));
+	e->params.comma = true;
 	if (id.n)
 		json_str(&e->params, "id", id);
-	json_text(&e->params, "method", method);
-	json_open(&e->params, "params", '{');
+	buf_adds(&e->b, STR(",\"method\":\""));
+	buf_adds(&e->b, str_of(method));
+	buf_adds(&e->b, STR("\",\"params\":{"));
+	e->params.comma = false;
 }
 
 void event_begin(struct event *e, const char *method)

@@ -46,6 +46,7 @@ struct method {
 
 struct call {
 	struct post post;
+	size_t size; /* of its block */
 	const struct method *method;
 	struct principal *who;
 	struct addr from;     /* whom the answer goes to */
@@ -59,10 +60,18 @@ struct call {
 	struct json_out writer;
 };
 
-/* Reads the params into a new call. The text is copied. ERR_OK, ERR_PARAMS, ERR_TOO_LARGE; on
- * failure there is no call and *ret_problem says why (its field may point into params). */
-enum err call_new(const struct method *method, struct principal *who, struct str id,
-	struct str params, struct call **ret_call, struct params_problem *ret_problem);
+/* Reads the params into a new call: n 0, or an object and a walk of it that has not begun. The text is
+ * copied. ERR_OK, ERR_PARAMS, ERR_TOO_LARGE; on failure there is no call and *ret_problem says why
+ * (its field may point into params). */
+enum err call_new_walk(const struct method *method, struct principal *who, struct str id,
+	struct str params, struct json_walk walk, struct call **ret_call,
+	struct params_problem *ret_problem);
+
+static inline enum err call_new(const struct method *method, struct principal *who, struct str id,
+	struct str params, struct call **ret_call, struct params_problem *ret_problem)
+{
+	return call_new_walk(method, who, id, params, json_walk(params), ret_call, ret_problem);
+}
 
 /* Sends it to its home, or runs it there and then when that is here. The answer comes to
  * from->ops->answer, also when the home is overloaded. */

@@ -1,17 +1,5 @@
 #include "core/json_out.h"
 
-#include <inttypes.h>
-
-/* How many bytes from s on can be copied as they are. */
-static size_t plain(struct str s)
-{
-	size_t i = 0;
-	while (i < s.n && (unsigned char)s.p[i] >= 0x20 && s.p[i] != '"' && s.p[i] != '\\' &&
-		(unsigned char)s.p[i] < 0x7f)
-		i++;
-	return i;
-}
-
 static void escape(struct buf *b, char c)
 {
 	static const char letters[128] = {['\b'] = 'b',
@@ -27,11 +15,12 @@ static void escape(struct buf *b, char c)
 		buf_addf(b, "\\u%04x", (unsigned)c);
 }
 
-void json_add_string(struct buf *b, struct str s)
+/* What does not go as it is, from the opening quote on. */
+static void add_escaped(struct buf *b, struct str s)
 {
 	buf_addc(b, '"');
 	while (s.n) {
-		size_t step = plain(s);
+		size_t step = str_plain(s);
 		buf_add(b, s.p, step);
 		s.p += step;
 		s.n -= step;
@@ -56,21 +45,45 @@ void json_add_string(struct buf *b, struct str s)
 	buf_addc(b, '"');
 }
 
-static void begin(struct json_out *o, const char *key)
+static void put_quoted(char *at, struct str s)
 {
+	at[0] = '"';
+	if (s.n)
+		memcpy(at + 1, s.p, s.n);
+	at[1 + s.n] = '"';
+}
+
+void json_add_string(struct buf *b, struct str s)
+{
+	char *at = NULL;
+	if (str_plain(s) < s.n)
+		add_escaped(b, s);
+	else if ((at = buf_more(b, s.n + 2)))
+		put_quoted(at, s);
+}
+
+/* What stands before a value; n bytes of it are the caller's to write, unless it answers NULL. */
+static char *begin(struct json_out *o, const char *key, size_t n)
+{
+	size_t letters = key ? strlen(key) : 0, quotes = key ? 3 : 0;
+	char *at = buf_more(o->b, o->comma + letters + quotes + n);
+	if (!at)
+		return NULL;
 	if (o->comma)
-		buf_addc(o->b, ',');
+		*at++ = ',';
 	o->comma = true;
-	if (key) {
-		json_add_string(o->b, str_of(key));
-		buf_addc(o->b, ':');
-	}
+	if (!key)
+		return at;
+	put_quoted(at, (struct str){key, letters});
+	at[letters + 2] = ':';
+	return at + letters + 3;
 }
 
 void json_open(struct json_out *o, const char *key, char bracket)
 {
-	begin(o, key);
-	buf_addc(o->b, bracket);
+	char *at = begin(o, key, 1);
+	if (at)
+		*at = bracket;
 	o->comma = false;
 }
 
@@ -82,8 +95,12 @@ void json_close(struct json_out *o, char bracket)
 
 void json_str(struct json_out *o, const char *key, struct str s)
 {
-	begin(o, key);
-	json_add_string(o->b, s);
+	bool plain = str_plain(s) == s.n;
+	char *at = begin(o, key, plain ? s.n + 2 : 0);
+	if (at && plain)
+		put_quoted(at, s);
+	else if (at)
+		add_escaped(o->b, s);
 }
 
 void json_text(struct json_out *o, const char *key, const char *s)
@@ -96,14 +113,15 @@ void json_text(struct json_out *o, const char *key, const char *s)
 
 void json_raw(struct json_out *o, const char *key, struct str s)
 {
-	begin(o, key);
-	buf_adds(o->b, s);
+	char *at = begin(o, key, s.n);
+	if (at && s.n)
+		memcpy(at, s.p, s.n);
 }
 
 void json_int(struct json_out *o, const char *key, int64_t n)
 {
-	begin(o, key);
-	buf_addf(o->b, "%" PRId64, n);
+	if (begin(o, key, 0))
+		buf_addn(o->b, n);
 }
 
 void json_bool(struct json_out *o, const char *key, bool yes)

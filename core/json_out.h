@@ -1,5 +1,6 @@
 /* json_out.h: writes JSON into a buf, front to back, without building a tree. The buf's cap and
- * err hold for it. A key of NULL means: an element of an array, or the value at the top.
+ * err hold for it. A key of NULL means: an element of an array, or the value at the top;
+ * others are words of the program's own, of letters that need no escape.
  * Strings that are not UTF-8 come out with U+FFFD in place of what is wrong. */
 #pragma once
 

@@ -9,11 +9,16 @@ enum want {
 	WANT_COMMA_OR_CLOSE,
 };
 
+enum { OUTLINE_DEPTH = 2 };
+
 struct checker {
 	const char *p, *end;
 	uint64_t objects; /* one bit a level, the innermost lowest: 1 is an object, 0 an array */
 	unsigned depth;
 	enum want want;
+	const char *behind;                          /* the last token */
+	struct json_outline *outline;                /* NULL: nothing is noted, or not any more */
+	struct json_member *open[OUTLINE_DEPTH + 1]; /* of each level */
 };
 
 _Static_assert(JSON_DEPTH_MAX <= 64, "the levels are bits of a uint64_t");
@@ -58,22 +63,10 @@ static int32_t hex4(const char *p)
 	return n;
 }
 
-/* Over what needs no look inside a string, eight bytes at a time: stops at a quote, a backslash,
- * a control character or a byte beyond ASCII. */
+/* Over what needs no look inside a string. */
 static const char *skip_plain(const char *p, const char *end)
 {
-	const uint64_t ones = 0x0101010101010101u, tops = ones << 7;
-	while (end - p >= 8) {
-		uint64_t w;
-		memcpy(&w, p, 8);
-		uint64_t quote = w ^ ones * '"', slash = w ^ ones * '\\';
-		if (((w - ones * 0x20) | (quote - ones) | (slash - ones) | w) & tops)
-			break;
-		p += 8;
-	}
-	while (p < end && (unsigned char)(*p - 0x20) < 0x60 && *p != '"' && *p != '\\')
-		p++;
-	return p;
+	return p + str_plain((struct str){p, (size_t)(end - p)});
 }
 
 /* The run of bytes beyond ASCII at *p; whole sequences never go beyond such a run. */
@@ -100,10 +93,21 @@ static bool check_escape(const char **p, const char *end)
 		*p += 6;
 		return true;
 	}
-	if (!c || !strchr("\"\\/bfnrt", c))
-		return false;
 	*p += 2;
-	return true;
+	switch (c) {
+	case '"':
+	case '\\':
+	case '/':
+	case 'b':
+	case 'f':
+	case 'n':
+	case 'r':
+	case 't':
+		return true;
+	default:
+		*p -= 2;
+		return false;
+	}
 }
 
 /* *p is at the opening quote; afterwards behind the closing one, or at what is wrong. */
@@ -212,15 +216,51 @@ static bool check_value(struct checker *c)
 	}
 }
 
+/* Only objects are around what comes next, and not too many. */
+static bool is_noted(const struct checker *c)
+{
+	return c->outline && c->depth <= OUTLINE_DEPTH &&
+		c->objects == (UINT64_C(1) << c->depth) - 1;
+}
+
+/* A member whose value begins at c->p. */
+static void note_member(struct checker *c, struct str key)
+{
+	if (!is_noted(c))
+		return;
+	struct json_outline *o = c->outline;
+	if (o->count == JSON_OUTLINE_MAX) {
+		o->count = 0;
+		c->outline = NULL;
+		return;
+	}
+	struct json_member *m = &o->members[o->count++];
+	*m = (struct json_member){.key = key, .value.p = c->p};
+	for (unsigned level = 1; level < c->depth; level++)
+		c->open[level]->own++;
+	c->open[c->depth] = m;
+}
+
+static void note_end(struct checker *c)
+{
+	if (!is_noted(c))
+		return;
+	struct str *value = &c->open[c->depth]->value;
+	value->n = (size_t)(c->behind - value->p);
+}
+
 static bool check_key(struct checker *c)
 {
+	const char *key = c->p + 1;
 	if (*c->p != '"' || !check_string(&c->p, c->end))
 		return false;
+	size_t n = (size_t)(c->p - key) - 1;
 	c->p = skip_space(c->p, c->end);
 	if (c->p == c->end || *c->p != ':')
 		return false;
-	c->p++;
+	c->p = skip_space(c->p + 1, c->end);
 	c->want = WANT_VALUE;
+	note_member(c, (struct str){key, n});
 	return true;
 }
 
@@ -229,6 +269,8 @@ static bool check_separator(struct checker *c)
 	bool in_object = c->objects & 1;
 	if (!c->depth)
 		return false; /* bytes behind the value */
+	if (in_object)
+		note_end(c);
 	if (*c->p == (in_object ? '}' : ']'))
 		return pop(c);
 	if (*c->p != ',')
@@ -258,10 +300,19 @@ static bool check_token(struct checker *c)
 
 enum err json_check(struct str text, size_t *ret_at)
 {
+	return json_check_outline(text, ret_at, NULL);
+}
+
+enum err json_check_outline(struct str text, size_t *ret_at, struct json_outline *ret_outline)
+{
 	if (!text.n)
 		text.p = "";
-	struct checker c = {.p = text.p, .end = text.p + text.n, .want = WANT_VALUE};
+	struct checker c = {
+		.p = text.p, .end = text.p + text.n, .want = WANT_VALUE, .outline = ret_outline};
+	if (ret_outline)
+		ret_outline->count = 0;
 	for (;;) {
+		c.behind = c.p;
 		c.p = skip_space(c.p, c.end);
 		if (c.p == c.end && !c.depth && c.want == WANT_COMMA_OR_CLOSE)
 			return ERR_OK;
@@ -358,12 +409,52 @@ struct json_walk json_walk(struct str container)
 	struct str c = json_trim(container);
 	enum json_kind kind = json_kind(c);
 	if (kind != JSON_OBJECT && kind != JSON_ARRAY)
-		return (struct json_walk){NULL, NULL, false};
-	return (struct json_walk){c.p + 1, c.p + c.n, kind == JSON_OBJECT};
+		return (struct json_walk){0};
+	return (struct json_walk){.p = c.p + 1, .end = c.p + c.n, .object = kind == JSON_OBJECT};
+}
+
+struct json_walk json_walk_outline(const struct json_outline *o)
+{
+	return (struct json_walk){
+		.object = true, .known = o->members, .last = o->members + o->count};
+}
+
+struct json_walk json_walk_inside(const struct json_walk *w)
+{
+	const struct json_member *m = w->came;
+	return (struct json_walk){
+		.object = true, .known = m + 1, .last = m + 1 + m->own, .moved = w->moved};
+}
+
+struct json_walk json_walk_moved(struct json_walk w, const char *from, const char *to)
+{
+	ptrdiff_t moved = (ptrdiff_t)((uintptr_t)to - (uintptr_t)from);
+	if (w.p) {
+		w.p += moved;
+		w.end += moved;
+	}
+	w.moved += moved;
+	return w;
+}
+
+static bool next_known(struct json_walk *w, struct str *ret_key, struct str *ret_value)
+{
+	const struct json_member *m = w->known;
+	if (m == w->last)
+		return false;
+	w->known += 1 + m->own;
+	w->came = m;
+	if (ret_key)
+		*ret_key = (struct str){m->key.p + w->moved, m->key.n};
+	if (ret_value)
+		*ret_value = (struct str){m->value.p + w->moved, m->value.n};
+	return true;
 }
 
 bool json_next(struct json_walk *w, struct str *ret_key, struct str *ret_value)
 {
+	if (w->known)
+		return next_known(w, ret_key, ret_value);
 	const char *p = skip_space(w->p, w->end);
 	if (p < w->end && *p == ',')
 		p = skip_space(p + 1, w->end);
@@ -464,10 +555,15 @@ static size_t take_char(const char **p, const char *end, char out[4])
 	return n;
 }
 
-bool json_string_is(struct str inner, const char *text)
+bool json_string_means(struct str inner, const char *text)
 {
 	const char *p = inner.p, *end = inner.p + inner.n;
 	while (p < end) {
+		if (*p != '\\') {
+			if (!*text || *p++ != *text++)
+				return false;
+			continue;
+		}
 		char out[4];
 		size_t n = take_char(&p, end, out);
 		if (!n)

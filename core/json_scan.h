@@ -27,6 +27,20 @@ enum { JSON_DEPTH_MAX = 64 };
  * size are well-formed. ERR_PARSE, and where (a byte's index) in *ret_at when it is not NULL. */
 enum err json_check(struct str text, size_t *ret_at);
 
+/* The same, and notes the members that it passes of the outermost object and, behind each of them, of an
+ * object that is its value: whoever reads them need not look for them again. count 0: the text is no
+ * object, or has more of them than fit, and is to be walked. */
+struct json_member {
+	struct str key, value; /* as json_next() gives them */
+	unsigned own;          /* so many of those behind it are its value's */
+};
+enum { JSON_OUTLINE_MAX = 24 };
+struct json_outline {
+	unsigned count;
+	struct json_member members[JSON_OUTLINE_MAX];
+};
+enum err json_check_outline(struct str text, size_t *ret_at, struct json_outline *ret_outline);
+
 /* White space around the value taken off. */
 struct str json_trim(struct str text);
 
@@ -41,8 +55,17 @@ enum json_kind json_kind(struct str value);
 struct json_walk {
 	const char *p, *end;
 	bool object;
+	/* of an outline: those that are to come, up to last; which came; how far the text has moved since */
+	const struct json_member *known, *last, *came;
+	ptrdiff_t moved;
 };
 struct json_walk json_walk(struct str container);
+/* Walks the outermost object without looking at its text. */
+struct json_walk json_walk_outline(const struct json_outline *o);
+/* On the walk of an outline: the members of the value that came last, if it is an object. */
+struct json_walk json_walk_inside(const struct json_walk *w);
+/* The same walk through a copy of its text. */
+struct json_walk json_walk_moved(struct json_walk w, const char *from, const char *to);
 bool json_next(struct json_walk *w, struct str *ret_key, struct str *ret_value);
 
 /* The object's first member of this name. False when it has none, or the value is no object. */
@@ -54,7 +77,13 @@ enum { JSON_ONCE_MAX = 128 };
 enum err json_once(struct str object);
 
 /* Whether a key or string, as it stands between its quotes, means this text (escapes resolved). */
-bool json_string_is(struct str inner, const char *text);
+bool json_string_means(struct str inner, const char *text);
+
+static inline bool json_string_is(struct str inner, const char *text)
+{
+	bool other = inner.n && *inner.p != '\\' && *inner.p != *text; /* most are, at once */
+	return !other && json_string_means(inner, text);
+}
 
 /* Whether two of them mean the same text. */
 bool json_string_eq(struct str a, struct str b);

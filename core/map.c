@@ -18,7 +18,7 @@ static void make_seed(void)
 
 #define ROTATE(x, b) (((x) << (b)) | ((x) >> (64 - (b))))
 
-static void sip_round(uint64_t v[4])
+static inline void sip_round(uint64_t v[4])
 {
 	v[0] += v[1], v[1] = ROTATE(v[1], 13) ^ v[0], v[0] = ROTATE(v[0], 32);
 	v[2] += v[3], v[3] = ROTATE(v[3], 16) ^ v[2];

@@ -13,9 +13,10 @@ static enum err decode_string(
 	struct str name = str_of(f->name);
 	if (json_kind(value) != JSON_STRING)
 		return problem(ret, ERR_PARAMS, name, "must be a string", 0);
-	char *in_place = (char *)(uintptr_t)value.p;
-	size_t n = 0;
-	if (json_decode(value, in_place, &n))
+	char *in_place = (char *)(uintptr_t)value.p + 1;
+	size_t n = value.n - 2;
+	bool plain = str_plain((struct str){in_place, n}) == n;
+	if (!plain && json_decode(value, in_place, &n))
 		return problem(ret, ERR_PARAMS, name, "holds half a surrogate pair", 0);
 	if ((int64_t)n > f->max)
 		return problem(ret, ERR_PARAMS, name, "is too long", f->max);
@@ -23,7 +24,7 @@ static enum err decode_string(
 		return n ? problem(ret, ERR_PARAMS, name, "is too short", f->min)
 			 : problem(ret, ERR_PARAMS, name, "must not be empty", 0);
 	*out = (struct str){in_place, n};
-	if (str_has_control(*out))
+	if (!plain && str_has_control(*out))
 		return problem(ret, ERR_PARAMS, name, "holds a control character", 0);
 	return ERR_OK;
 }
@@ -87,11 +88,17 @@ static enum err decode(
 enum err params_decode(struct str object, const struct field *fields, void *out,
 	struct params_problem *ret_problem)
 {
+	return params_decode_walk(object, json_walk(object), fields, out, ret_problem);
+}
+
+enum err params_decode_walk(struct str object, struct json_walk w, const struct field *fields,
+	void *out, struct params_problem *ret_problem)
+{
 	if (json_kind(object) != JSON_OBJECT)
 		return problem(ret_problem, ERR_PARAMS, STR("params"), "must be an object", 0);
 	uint64_t seen = 0;
 	struct str key, value;
-	for (struct json_walk w = json_walk(object); json_next(&w, &key, &value);) {
+	while (json_next(&w, &key, &value)) {
 		const struct field *f = fields;
 		while (f->name && !json_string_is(key, f->name))
 			f++;

@@ -54,3 +54,6 @@ struct params_problem {
  * ERR_PARAMS or ERR_TOO_LARGE with *ret_problem. */
 enum err params_decode(struct str object, const struct field *fields, void *out,
 	struct params_problem *ret_problem);
+/* The same with a walk of the object that has not begun. */
+enum err params_decode_walk(struct str object, struct json_walk w, const struct field *fields,
+	void *out, struct params_problem *ret_problem);

@@ -1,11 +1,46 @@
 #include "core/str.h"
 
+#include <endian.h>
 #include <openssl/crypto.h>
 #include <stdint.h>
 
 bool str_eq_secret(struct str a, struct str b)
 {
 	return a.n == b.n && CRYPTO_memcmp(a.p, b.p, a.n) == 0;
+}
+
+enum { WORD = 8 };
+static const uint64_t ones = 0x0101010101010101u, tops = 0x8080808080808080u;
+
+/* The first byte is the lowest. */
+static uint64_t word_at(const char *p)
+{
+	uint64_t w;
+	memcpy(&w, p, WORD);
+	return le64toh(w);
+}
+
+/* A top bit where a byte is not plain. That of the lowest is right, those above it may be wrong. */
+static uint64_t not_plain(uint64_t w)
+{
+	uint64_t quote = w ^ ones * '"', slash = w ^ ones * '\\';
+	return ((w - ones * 0x20) | (quote - ones) | (slash - ones) | (w + ones) | w) & tops;
+}
+
+size_t str_plain(struct str s)
+{
+	size_t i = 0;
+	while (s.n >= WORD && i < s.n) {
+		uint64_t wrong = not_plain(word_at(s.p + i));
+		if (wrong)
+			return i + (size_t)__builtin_ctzll(wrong) / 8;
+		i += WORD;
+		if (i < s.n && i > s.n - WORD)
+			i = s.n - WORD; /* the last one may overlap the one before */
+	}
+	while (i < s.n && (unsigned char)(s.p[i] - 0x20) < 0x5f && s.p[i] != '"' && s.p[i] != '\\')
+		i++;
+	return i;
 }
 
 /* Length of the well-formed UTF-8 sequence at p (RFC 3629 section 4), 0 when there is none. */
@@ -32,6 +67,10 @@ bool str_utf8_valid(struct str s)
 {
 	const unsigned char *p = (const unsigned char *)s.p;
 	for (size_t i = 0; i < s.n;) {
+		if (s.n - i >= WORD && !(word_at(s.p + i) & tops)) {
+			i += WORD;
+			continue;
+		}
 		size_t step = sequence(p + i, s.n - i);
 		if (!step)
 			return false;
@@ -42,7 +81,7 @@ bool str_utf8_valid(struct str s)
 
 bool str_has_control(struct str s)
 {
-	for (size_t i = 0; i < s.n; i++) {
+	for (size_t i = str_plain(s); i < s.n; i++) {
 		unsigned char c = (unsigned char)s.p[i];
 		if (c < 0x20 || c == 0x7f)
 			return true;

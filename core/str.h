@@ -48,6 +48,10 @@ bool str_eq_secret(struct str a, struct str b);
 /* True when the bytes are well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms). */
 bool str_utf8_valid(struct str s);
 
+/* How many bytes from the first on are ASCII that stands in a JSON string as it is: printable, and
+ * neither quote nor backslash. */
+size_t str_plain(struct str s);
+
 /* True when the bytes hold a control character (U+0000-001F, 007F; UTF-8 C1 controls too). */
 bool str_has_control(struct str s);
 

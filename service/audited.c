@@ -64,9 +64,9 @@ static struct str whom(const struct call *c, int is)
 void audited(const struct call *c, struct audited_by by)
 {
 	char detail[DETAIL_MAX];
-	struct str user = whom(c, IS_USER);
 	if (!(c->method->scope & SCOPE_ADMIN) || c->method->flags & METHOD_READS)
 		return;
+	struct str user = whom(c, IS_USER);
 	if (!user.n && str_starts(str_of(c->method->name), STR("user.")))
 		user = param(c, "name");
 	audit_add(.action = c->method->name,

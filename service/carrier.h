@@ -29,6 +29,7 @@ struct carrier_owner {
 };
 
 struct carrier_events {
+	/* Any bytes: what is not UTF-8 ends the connection with 1007. */
 	void (*text)(struct carrier_owner *o, struct str text);
 	/* The carrier is gone, the pointer to it dead. code: as the client said it, or 1006. */
 	void (*closed)(struct carrier_owner *o, uint16_t code);

@@ -347,9 +347,7 @@ static void deliver(struct conn *c, struct str text)
 	metric_add(METRIC_MESSAGES_IN, 1);
 	metric_add(METRIC_BYTES_IN, (int64_t)text.n);
 	struct carrier_owner *owner = c->carrier.owner;
-	if (!str_utf8_valid(text))
-		refuse_input(c, 1007, "the text is not UTF-8");
-	else if (owner)
+	if (owner) /* who also sees whether it is UTF-8 */
 		owner->events->text(owner, text);
 }
 

@@ -229,7 +229,7 @@ static bool is_successor(struct control *c, struct str line)
 	static const char word[] = "\"service.";
 	if (!memmem(line.p, line.n, word, sizeof(word) - 1) || json_check(line, NULL))
 		return false;
-	struct envelope e = envelope_read(json_trim(line));
+	struct envelope e = envelope_read(json_trim(line), NULL);
 	bool asks = !e.err && e.id.n && json_string_is(e.method, "service.sockets");
 	bool takes = !e.err && e.id.n && json_string_is(e.method, "service.hand_over");
 	const int *fds;

@@ -20,13 +20,13 @@ void dispatch_configure(const struct dispatch_limits *l)
 	limits = *l;
 }
 
-/* One message of which answers are outstanding. Answers stand in the order in which they came:
+/* A message of several requests of which answers are outstanding. Answers stand in the order in which they came:
  * JSON-RPC leaves it open. */
 struct batch {
 	struct batch *next, **back;
 	struct answer *answers;
 	size_t count, room, pending;
-	bool array;
+	bool whole; /* it is answered by an array */
 	bool holding;
 };
 
@@ -64,7 +64,7 @@ static bool note(struct envelope *e, struct str key, struct str value, struct st
 	return true; /* JSON-RPC leaves other members open */
 }
 
-struct envelope envelope_read(struct str object)
+struct envelope envelope_read(struct str object, const struct json_outline *outline)
 {
 	struct envelope e = {.err = ERR_REQUEST};
 	struct str version = {0}, key, value;
@@ -72,12 +72,17 @@ struct envelope envelope_read(struct str object)
 		e.why = "A request is an object.";
 		return e;
 	}
-	for (struct json_walk w = json_walk(object); json_next(&w, &key, &value);)
+	bool known = outline && outline->count;
+	struct json_walk w = known ? json_walk_outline(outline) : json_walk(object);
+	while (json_next(&w, &key, &value)) {
 		if (!note(&e, key, value, &version)) {
 			e.id = (struct str){0};
 			e.why = "A member of the request is there twice.";
 			return e;
 		}
+		if (e.params.p == value.p)
+			e.walk = known ? json_walk_inside(&w) : json_walk(value);
+	}
 	bool answers =
 		e.response && !e.method.n; /* to a request of ours; one with id null is to noise */
 	if (e.id.n && !answers && !id_is_valid(e.id)) {
@@ -132,10 +137,10 @@ static void batch_free(struct batch *batch)
 	free(batch);
 }
 
-static struct batch *batch_new(struct caller *c, bool array)
+static struct batch *batch_new(struct caller *c, bool whole)
 {
 	struct batch *batch = mem_new(struct batch);
-	batch->array = array;
+	batch->whole = whole;
 	batch->back = &c->batches;
 	batch->next = c->batches;
 	if (batch->next)
@@ -162,12 +167,22 @@ static void batch_settle(struct caller *c, struct batch *batch)
 		c->holding--;
 	struct answer *list = batch->answers;
 	size_t count = batch->count;
-	bool array = batch->array;
+	bool whole = batch->whole;
 	batch->answers = NULL;
 	batch->count = 0;
 	batch_free(batch);
-	c->ops->answers(c, list, count, array);
+	c->ops->answers(c, list, count, whole);
 	free(list);
+}
+
+/* One answer, or none (NULL), to a request of the batch; batch NULL: to one that came alone. That
+ * was the last of the message, and of it all that is to be done with the caller. */
+static void put(struct caller *c, struct batch *batch, struct frame *f, bool counted)
+{
+	if (!batch)
+		c->ops->answers(c, &(struct answer){f, counted}, f != NULL, false);
+	else if (f)
+		batch_add(batch, f, counted);
 }
 
 static unsigned waits(const struct method *m)
@@ -178,18 +193,17 @@ static unsigned waits(const struct method *m)
 static void on_answer(struct endpoint *e, struct call *call)
 {
 	struct caller *c = (struct caller *)e;
-	struct batch *batch = (struct batch *)(uintptr_t)call->tag;
+	struct batch *batch = (struct batch *)(uintptr_t)call->tag; /* NULL: it came alone */
+	struct frame *answer = call->answer;
+	bool counted = !(call->method->flags & METHOD_UNCOUNTED);
 	c->in_flight--;
 	c->waiting -= waits(call->method);
 	metric_add(METRIC_CALLS, 1);
 	if (call->outcome)
 		metric_add(METRIC_CALLS_REFUSED, 1);
-	if (call->answer) {
-		bool counted = !(call->method->flags & METHOD_UNCOUNTED);
-		batch_add(batch, call->answer, counted);
-		call->answer = NULL;
-	}
-	if (call->method->flags & METHOD_BARRIER && batch->pending > 1 && !batch->holding) {
+	call->answer = NULL;
+	if (call->method->flags & METHOD_BARRIER && batch && batch->pending > 1 &&
+		!batch->holding) {
 		batch->holding = true;
 		c->holding++;
 	}
@@ -197,7 +211,9 @@ static void on_answer(struct endpoint *e, struct call *call)
 		(struct audited_by){.operator= !c->ops->address,
 			.address = c->ops->address ? c->ops->address(c) : STR("")});
 	call_free(&call);
-	batch_settle(c, batch);
+	put(c, batch, answer, counted);
+	if (batch)
+		batch_settle(c, batch);
 }
 
 static void on_event(struct endpoint *e, struct frame *f)
@@ -243,11 +259,11 @@ void caller_end(struct caller *c, bool clean)
 
 /* ---- requests ---- */
 
-static void refuse(
-	struct batch *batch, struct str id, enum err err, bool counted, const struct refusal *why)
+static void refuse(struct caller *c, struct batch *batch, struct str id, enum err err, bool counted,
+	const struct refusal *why)
 {
 	metric_add(METRIC_CALLS_REFUSED, 1);
-	batch_add(batch, error_frame(id, err, why), counted);
+	put(c, batch, error_frame(id, err, why), counted);
 }
 
 static enum err admit(const struct caller *c, const struct method *m, struct refusal *ret_why)
@@ -281,7 +297,7 @@ static void start_call(
 	struct params_problem problem = {0};
 	char message[128];
 	if (!err) {
-		err = call_new(m, c->who, e->id, e->params, &call, &problem);
+		err = call_new_walk(m, c->who, e->id, e->params, e->walk, &call, &problem);
 		if (err) {
 			snprintf(message, sizeof(message), "The parameter %s.", problem.message);
 			why = (struct refusal){
@@ -290,11 +306,14 @@ static void start_call(
 	}
 	if (err) {
 		if (e->id.n)
-			refuse(batch, e->id, err, counted, &why);
+			refuse(c, batch, e->id, err, counted, &why);
+		else
+			put(c, batch, NULL, counted);
 		return;
 	}
 	call->tag = (uintptr_t)batch;
-	batch->pending++;
+	if (batch)
+		batch->pending++;
 	c->in_flight++;
 	c->waiting += waits(m);
 	call_send(call, &c->endpoint);
@@ -313,10 +332,12 @@ static bool in_time(struct caller *c, struct batch *batch, const struct envelope
 {
 	struct refusal why = {0};
 	enum err err = c->pace ? pace_take(c->pace, (int64_t)worker_now_ms(), flags, &why) : ERR_OK;
-	if (err && e->id.n)
-		refuse(batch, e->id, err, !(flags & METHOD_UNCOUNTED), &why);
-	else if (err)
+	if (err && e->id.n) {
+		refuse(c, batch, e->id, err, !(flags & METHOD_UNCOUNTED), &why);
+	} else if (err) {
 		metric_add(METRIC_NOTIFICATIONS_DROPPED, 1);
+		put(c, batch, NULL, false);
+	}
 	return !err;
 }
 
@@ -328,28 +349,30 @@ static bool answers(const struct caller *c, const struct envelope *e)
 }
 
 /* One request, response or notification. Returns 1 when it counts and is not skipped. */
-static unsigned one(struct caller *c, struct batch *batch, struct str object, uint64_t *skip)
+static unsigned one(struct caller *c, struct batch *batch, struct str object,
+	const struct json_outline *outline, uint64_t *skip)
 {
-	struct envelope e = envelope_read(object);
+	struct envelope e = envelope_read(object, outline);
 	bool asks = !e.err && !e.response;
 	const struct method *m = asks ? method_find(e.method) : NULL;
 	unsigned flags = m ? m->flags : asks ? 0 : METHOD_ALWAYS;
 	unsigned counts = flags & METHOD_UNCOUNTED ? 0 : 1;
-	if (*skip) {
+	bool skipped = *skip != 0;
+	if (skipped)
 		*skip -= counts;
-		return 0;
-	}
-	if (!e.err && e.response && answers(c, &e))
+	if (skipped || (!e.err && e.response && answers(c, &e)))
+		put(c, batch, NULL, false);
+	else if (!in_time(c, batch, &e, flags))
 		return counts;
-	if (!in_time(c, batch, &e, flags))
-		return counts;
-	if (e.err)
-		refuse(batch, e.id, e.err, true, &(struct refusal){.message = e.why});
+	else if (e.err)
+		refuse(c, batch, e.id, e.err, true, &(struct refusal){.message = e.why});
 	else if (m)
 		start_call(c, batch, m, &e);
 	else if (asks && e.id.n)
-		refuse(batch, e.id, ERR_METHOD, true, &(struct refusal){.field = e.method});
-	return counts; /* a response that was not asked for is nothing */
+		refuse(c, batch, e.id, ERR_METHOD, true, &(struct refusal){.field = e.method});
+	else /* a response that was not asked for is nothing */
+		put(c, batch, NULL, false);
+	return skipped ? 0 : counts;
 }
 
 static unsigned elements(struct str array)
@@ -367,7 +390,7 @@ static unsigned counted_elements(struct str array)
 	unsigned counted = 0;
 	struct str key, item;
 	for (struct json_walk w = json_walk(array); json_next(&w, &key, &item);) {
-		struct envelope e = envelope_read(item);
+		struct envelope e = envelope_read(item, NULL);
 		const struct method *m = e.err || e.response ? NULL : method_find(e.method);
 		counted += m && m->flags & METHOD_UNCOUNTED ? 0 : 1;
 	}
@@ -385,11 +408,11 @@ static unsigned many(struct caller *c, struct str array, uint64_t skip)
 	if (!whole && skip && skip >= counted) {
 		counted = 0; /* it was refused before */
 	} else if (!count) {
-		refuse(batch, (struct str){0}, ERR_REQUEST, true,
+		refuse(c, batch, (struct str){0}, ERR_REQUEST, true,
 			&(struct refusal){.message = "A batch must not be empty."});
 		counted = 1;
 	} else if (count > limits.batch) {
-		refuse(batch, (struct str){0}, ERR_TOO_LARGE, true,
+		refuse(c, batch, (struct str){0}, ERR_TOO_LARGE, true,
 			&(struct refusal){.reason = "batch_too_large",
 				.limit = (int64_t)limits.batch,
 				.message = "The batch holds too many requests; send several."});
@@ -397,7 +420,7 @@ static unsigned many(struct caller *c, struct str array, uint64_t skip)
 	} else {
 		struct str key, item;
 		for (struct json_walk w = json_walk(array); json_next(&w, &key, &item);)
-			counted += one(c, batch, item, &skip);
+			counted += one(c, batch, item, NULL, &skip);
 	}
 	batch_settle(c, batch);
 	return counted;
@@ -410,22 +433,26 @@ unsigned dispatch_count(struct str text)
 	return count <= limits.batch ? count : 1; /* more is refused as one */
 }
 
+static unsigned not_json(struct caller *c, struct str text, size_t at)
+{
+	char message[96];
+	if (c->ops->garbled && !str_utf8_valid(text)) {
+		c->ops->garbled(c);
+		return 0;
+	}
+	count_noise(c);
+	snprintf(message, sizeof(message), "This is not JSON: see byte %zu.", at);
+	refuse(c, NULL, (struct str){0}, ERR_PARSE, true, &(struct refusal){.message = message});
+	return 1;
+}
+
 unsigned dispatch(struct caller *c, struct str text, uint64_t skip)
 {
 	size_t at = 0;
-	enum err err = json_check(text, &at);
-	if (!err && json_kind(text) == JSON_ARRAY)
+	struct json_outline outline;
+	if (json_check_outline(text, &at, &outline))
+		return not_json(c, text, at);
+	if (json_kind(text) == JSON_ARRAY)
 		return many(c, json_trim(text), skip);
-	struct batch *batch = batch_new(c, false);
-	unsigned counted = 1;
-	if (err) {
-		char message[96];
-		count_noise(c);
-		snprintf(message, sizeof(message), "This is not JSON: see byte %zu.", at);
-		refuse(batch, (struct str){0}, err, true, &(struct refusal){.message = message});
-	} else {
-		counted = one(c, batch, json_trim(text), &skip);
-	}
-	batch_settle(c, batch);
-	return counted;
+	return one(c, NULL, json_trim(text), &outline, &skip);
 }

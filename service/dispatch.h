@@ -24,6 +24,8 @@ struct caller_ops {
 	struct str (*address)(const struct caller *c);
 	/* Events for it were dropped on the way (core/addr.h). NULL: it gets none. */
 	void (*overflow)(struct caller *c);
+	/* It sent a text that is not UTF-8: nothing is answered. NULL: like one that is not JSON. */
+	void (*garbled)(struct caller *c);
 	/* What it has been sent until now is to be acknowledged (core/addr.h). NULL: nothing is. */
 	void (*asked)(struct caller *c, struct receipt *r);
 };
@@ -58,13 +60,15 @@ struct envelope {
 	struct str id;            /* n 0: none */
 	struct str method;        /* between its quotes, as it came */
 	struct str params;        /* n 0: none */
+	struct json_walk walk;    /* of the params, to begin */
 	bool response;            /* an answer to a request of ours: */
 	struct str result, error; /* n 0: none */
 	enum err err;             /* what is wrong with it, if anything */
 	const char *why;
 };
 
-struct envelope envelope_read(struct str object);
+/* outline: what a check has noted of it, or NULL. */
+struct envelope envelope_read(struct str object, const struct json_outline *outline);
 
 /* Handles one text. Whatever it is, it is answered by ops->answers, at once or later (not at all
  * when it holds only notifications and the caller is a session). The first skip counted messages in

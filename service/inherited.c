@@ -164,7 +164,7 @@ static bool take_line(struct incoming *a, struct str line, bool *ret_over)
 	struct str error, message, text;
 	if (json_check(line, NULL))
 		return false;
-	struct envelope e = envelope_read(json_trim(line));
+	struct envelope e = envelope_read(json_trim(line), NULL);
 	if (e.err)
 		return false;
 	if (!e.response)

@@ -268,14 +268,19 @@ static void on_text(struct carrier_owner *owner, struct str text)
 {
 	struct opening *o = (struct opening *)owner;
 	struct envelope e = {.err = ERR_PARSE};
+	struct json_outline outline;
 	if (o->checking || o->asked) {
 		refuse(o, ERR_UNAUTHENTICATED,
 			&(struct refusal){.message = "Wait for the answer to session.open."});
 		end(o, 3000, "a call before the session was open");
 		return;
 	}
-	if (!json_check(text, NULL))
-		e = envelope_read(json_trim(text));
+	if (!json_check_outline(text, NULL, &outline)) {
+		e = envelope_read(json_trim(text), &outline);
+	} else if (!str_utf8_valid(text)) {
+		end(o, 1007, "the text is not UTF-8");
+		return;
+	}
 	session_request_name(&o->request, e.id);
 	bool opens = !e.err && !e.response && json_string_is(e.method, "session.open");
 	if (e.err)

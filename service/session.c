@@ -310,6 +310,11 @@ static struct session *of_owner(struct carrier_owner *owner)
 	return (struct session *)(void *)((char *)owner - offsetof(struct session, owner));
 }
 
+static void on_garbled(struct caller *c)
+{
+	end((struct session *)c, false, 1007, "the text is not UTF-8");
+}
+
 static void on_overflow(struct caller *c)
 {
 	metric_add(METRIC_EVENTS_DROPPED, 1);
@@ -326,6 +331,7 @@ static const struct caller_ops caller_ops = {.answers = on_answers,
 	.event = on_event,
 	.address = on_address,
 	.overflow = on_overflow,
+	.garbled = on_garbled,
 	.asked = on_asked};
 
 static void send_event(struct session *s, struct event *e, bool counted)

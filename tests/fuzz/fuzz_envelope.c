@@ -44,9 +44,29 @@ static void read_params(struct str params)
 	free(text);
 }
 
+static void same_span(struct str a, struct str b)
+{
+	MUST(a.n == b.n && (!a.n || a.p == b.p));
+}
+
+/* With what a check has noted, an envelope says the same. */
+static void read_noted(struct str object)
+{
+	struct json_outline outline;
+	MUST(json_check_outline(object, NULL, &outline) == ERR_OK);
+	struct envelope e = envelope_read(object, NULL), noted = envelope_read(object, &outline);
+	MUST(e.err == noted.err && e.why == noted.why && e.response == noted.response);
+	same_span(e.id, noted.id);
+	same_span(e.method, noted.method);
+	same_span(e.params, noted.params);
+	same_span(e.result, noted.result);
+	same_span(e.error, noted.error);
+}
+
 static void read_request(struct str object)
 {
-	struct envelope e = envelope_read(object);
+	struct envelope e = envelope_read(object, NULL);
+	read_noted(object);
 	struct refusal why = {.message = e.why, .field = e.method};
 	struct frame *f = error_frame(e.id, e.err ? e.err : ERR_METHOD, &why);
 	MUST(json_check(frame_str(f), NULL) == ERR_OK);

@@ -51,12 +51,29 @@ static void walk(struct str value, int depth)
 	MUST(once != ERR_TOO_LARGE || count > JSON_ONCE_MAX);
 }
 
+/* What a check notes is what walking finds. */
+static void same_members(struct json_walk known, struct json_walk walked, bool outermost)
+{
+	struct str key, value, other_key, other_value;
+	while (json_next(&walked, &key, &value)) {
+		MUST(json_next(&known, &other_key, &other_value));
+		MUST(key.p == other_key.p && key.n == other_key.n);
+		MUST(value.p == other_value.p && value.n == other_value.n);
+		if (outermost && json_kind(value) == JSON_OBJECT)
+			same_members(json_walk_inside(&known), json_walk(value), false);
+	}
+	MUST(!json_next(&known, &other_key, &other_value));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct str text = {(const char *)data, size};
 	size_t at = SIZE_MAX;
-	if (json_check(text, &at) == ERR_OK) {
+	struct json_outline outline;
+	if (json_check_outline(text, &at, &outline) == ERR_OK) {
 		MUST(at == SIZE_MAX && str_utf8_valid(text));
+		if (outline.count)
+			same_members(json_walk_outline(&outline), json_walk(text), true);
 		walk(json_trim(text), 0);
 		return 0;
 	}

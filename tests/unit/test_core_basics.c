@@ -54,9 +54,41 @@ static void str_utf8(void **state)
 		assert_true(str_utf8_valid(str_of(good[i])));
 	for (size_t i = 0; i < COUNT(bad); i++)
 		assert_false(str_utf8_valid(str_of(bad[i])));
+	char text[48];
+	for (size_t at = 0; at < 40; at++) /* wherever it stands in words of eight */
+		for (size_t i = 0; i < COUNT(good) + COUNT(bad); i++) {
+			bool sound = i < COUNT(good);
+			const char *part = sound ? good[i] : bad[i - COUNT(good)];
+			memset(text, 'x', sizeof(text));
+			memcpy(text + at, part, strlen(part));
+			assert_int_equal(str_utf8_valid((struct str){text, 44}), sound);
+		}
 	assert_true(str_has_control(STR("a\n")) && str_has_control(STR("\x7f")));
 	assert_true(str_has_control(STR("\0")) && str_has_control(STR("\xc2\x85")));
 	assert_false(str_has_control(STR("a b\xc2\xa0\xc3\x85")));
+}
+
+/* Against looking at one byte after the other. */
+static void str_plain_bytes(void **state)
+{
+	(void)state;
+	static const char some[] = "\x00\x1f\"\\\x7f\x80\xff\x20\x21\x5b\x5d\x7e";
+	srandom(7);
+	for (int round = 0; round < 100000; round++) {
+		char text[40];
+		size_t n = (size_t)random() % sizeof(text), plain = 0;
+		memset(text, 'x', sizeof(text));
+		for (size_t i = 0; i < n; i++)
+			if (random() % 12 == 0)
+				text[i] = some[(size_t)random() % (sizeof(some) - 1)];
+		while (plain < n && text[plain] >= 0x20 && text[plain] < 0x7f &&
+			text[plain] != '"' && text[plain] != '\\')
+			plain++;
+		char *own = malloc(n + 1); /* nothing is read behind it */
+		memcpy(own, text, n);
+		assert_int_equal(str_plain((struct str){own, n}), plain);
+		free(own);
+	}
 }
 
 static void str_globs(void **state)
@@ -73,6 +105,21 @@ static void str_globs(void **state)
 	for (size_t i = 0; i < COUNT(rows); i++)
 		assert_int_equal(
 			str_glob(str_of(rows[i].pattern), str_of(rows[i].text)), rows[i].matches);
+}
+
+static void buf_digits(void **state)
+{
+	(void)state;
+	static const int64_t numbers[] = {
+		0, 1, -1, 9, 10, -10, 1234567890123456789, INT64_MAX, INT64_MIN};
+	for (size_t i = 0; i < COUNT(numbers); i++) {
+		struct buf ours = BUF_INIT(64), theirs = BUF_INIT(64);
+		buf_addn(&ours, numbers[i]);
+		buf_addf(&theirs, "%lld", (long long)numbers[i]);
+		assert_string_equal(ours.p, theirs.p);
+		buf_free(&ours);
+		buf_free(&theirs);
+	}
 }
 
 static void buf_grows(void **state)
@@ -100,7 +147,8 @@ static void buf_grows(void **state)
 	taken = buf_take(&b);
 	assert_string_equal(taken, "");
 	free(taken);
-	buf_add(&b, "far too much", 1001);
+	static const char much[1001];
+	buf_add(&b, much, sizeof(much));
 	assert_null(buf_take(&b));
 }
 
@@ -328,7 +376,9 @@ int main(void)
 		cmocka_unit_test(err_table),
 		cmocka_unit_test(str_compares),
 		cmocka_unit_test(str_utf8),
+		cmocka_unit_test(str_plain_bytes),
 		cmocka_unit_test(str_globs),
+		cmocka_unit_test(buf_digits),
 		cmocka_unit_test(buf_grows),
 		cmocka_unit_test(map_against_model),
 		cmocka_unit_test(map_replaces),

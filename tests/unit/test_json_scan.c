@@ -337,6 +337,77 @@ static void walk_matches_jansson(void **state)
 	}
 }
 
+static void same_members(struct json_walk known, struct json_walk walked)
+{
+	struct str key, value, other_key, other_value;
+	while (json_next(&walked, &key, &value)) {
+		assert_true(json_next(&known, &other_key, &other_value));
+		assert_true(key.p == other_key.p && key.n == other_key.n);
+		assert_true(value.p == other_value.p && value.n == other_value.n);
+	}
+	assert_false(json_next(&known, &other_key, &other_value));
+}
+
+/* What a check notes is what walks find, of the text and of a copy. */
+static void outline_matches_walk(void **state)
+{
+	(void)state;
+	unsigned noted = 0;
+	for (int i = 0; i < 6000; i++) {
+		struct buf text = BUF_INIT(1 << 20);
+		buf_adds(&text, STR(" {\"a\" : "));
+		random_value(&text, 0);
+		buf_adds(&text, STR("\n,\"b\":{} , \"c\":{\"d\":"));
+		random_value(&text, 0);
+		buf_adds(&text, STR(" }\t} "));
+		struct json_outline o;
+		assert_int_equal(json_check_outline(buf_str(&text), NULL, &o), ERR_OK);
+		char *copy = malloc(text.n);
+		memcpy(copy, text.p, text.n);
+		struct json_walk w = json_walk_outline(&o);
+		struct str value;
+		if (o.count)
+			same_members(w, json_walk(buf_str(&text)));
+		for (; o.count && json_next(&w, NULL, &value); noted++) {
+			struct json_walk inside = json_walk_inside(&w);
+			struct str moved = {copy + (value.p - text.p), value.n};
+			if (json_kind(value) == JSON_OBJECT) {
+				same_members(inside, json_walk(value));
+				same_members(
+					json_walk_moved(inside, text.p, copy), json_walk(moved));
+				same_members(json_walk_moved(json_walk(value), text.p, copy),
+					json_walk(moved));
+			} else {
+				assert_false(json_next(&inside, NULL, NULL));
+			}
+		}
+		free(copy);
+		buf_free(&text);
+	}
+	assert_true(noted > 6000);
+}
+
+static void outline_ends(void **state)
+{
+	(void)state;
+	struct json_outline o;
+	static const char *const none[] = {"[]", "[{\"a\":1}]", "1", "{}", "\"a\""};
+	for (size_t i = 0; i < sizeof(none) / sizeof(*none); i++) {
+		assert_int_equal(json_check_outline(str_of(none[i]), NULL, &o), ERR_OK);
+		assert_int_equal(o.count, 0);
+	}
+	struct buf text = BUF_INIT(1 << 20);
+	for (unsigned n = 1; n < 2 * JSON_OUTLINE_MAX; n++) {
+		buf_cut(&text, 0);
+		for (unsigned i = 0; i < n; i++)
+			buf_addf(&text, "%c\"k%u\":[{\"no\":1}]", i ? ',' : '{', i);
+		buf_addc(&text, '}');
+		assert_int_equal(json_check_outline(buf_str(&text), NULL, &o), ERR_OK);
+		assert_int_equal(o.count, n <= JSON_OUTLINE_MAX ? n : 0);
+	}
+	buf_free(&text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -353,6 +424,8 @@ int main(void)
 		cmocka_unit_test(whole_numbers),
 		cmocka_unit_test(same_as_jansson),
 		cmocka_unit_test(walk_matches_jansson),
+		cmocka_unit_test(outline_matches_walk),
+		cmocka_unit_test(outline_ends),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
