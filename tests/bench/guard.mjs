@@ -118,7 +118,7 @@ function showProfile(result) {
 		"\nof their own",
 		...table(most(result.own, SHOWN)),
 		"\nwith what they call",
-		...table(most(result.all, SHOWN)),
+		...table(most(result.all, Infinity).filter(([of]) => !of.startsWith("(")).slice(0, SHOWN)), // who has no name calls himself
 	];
 	console.log(lines.join("\n"));
 }

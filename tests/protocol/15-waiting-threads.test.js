@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { connect } from "../support/client.mjs";
 import { randomFrom, SEED } from "../support/random.mjs";
+import { ResumingClient } from "../support/resuming.mjs";
 import { anyPace, startServer } from "../support/server.mjs";
 
 const server = await startServer({ workers: 3, config: { server: { compression: true }, limits: { ...anyPace } } });
@@ -84,4 +85,48 @@ test(`everybody hears what is meant for them, in order and once (SEED=${SEED})`,
 	}
 	assert.ok(arrays > ROUNDS * 5, `only ${arrays} arrays`);
 	for (const client of [...members, sender]) await client.close();
+});
+
+test(`what was counted is right whatever was joined: who is cut off comes back to the rest (SEED=${SEED})`, async () => {
+	const { below, chance, pick } = randomFrom(SEED + 1);
+	const room = "waiting-cut";
+	const members = await Promise.all(
+		Array.from({ length: 6 }, async (_, i) => {
+			const member = new ResumingClient(server, await server.mint(`member-${i}`), { batch: i < 5 });
+			await member.connect();
+			member.peer = (await member.call("room.join", { room })).peer;
+			member.expected = [];
+			return member;
+		}),
+	);
+	const sender = await connect(server, { user: "sender" });
+	await sender.call("room.join", { room });
+	const of = ({ events }) => events.filter(({ params: { data } }) => Number.isInteger(data)).map(({ params }) => params.data);
+	let n = 0;
+	const call = () => {
+		const data = n++;
+		const to = chance(0.2) && pick(members);
+		for (const { expected } of to ? [to] : members) expected.push(data);
+		return to ? ["signal.send", { room, to: { peer: to.peer }, type: "x", data }] : ["room.publish", { room, data }];
+	};
+	for (let round = 0; round < 12; round++) {
+		const sent = sender.batch(Array.from({ length: 50 }, call));
+		const some = members.filter(() => chance(0.5));
+		const far = below(50); // as far as each of them hears before it is cut off
+		await Promise.all(
+			some.map(async (member) => {
+				const heard = member.events.length + far;
+				await member.until(() => member.events.length >= Math.min(heard, member.expected.length / 2), "some of it");
+				member.cut();
+				assert.equal((await member.connect()).resumed, true);
+			}),
+		);
+		for (const { status, reason } of await sent) assert.equal(status, "fulfilled", String(reason));
+	}
+	for (const [i, member] of members.entries()) {
+		await member.until(() => of(member).length >= member.expected.length, `the rest of member ${i}`);
+		assert.deepEqual(of(member), member.expected, `member ${i}`);
+		await member.close();
+	}
+	await sender.close();
 });
