@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-/* Members of rooms; some of them, or connections beside them, publish. Closed: so many messages are on
+/* Members of rooms; some of them publish. Closed: so many messages are on
  * their way, and one that has reached everybody is followed by the next. Open (--rate): messages begin
  * when they are due, whatever became of those before, and their time counts from then. */
 
@@ -32,11 +32,9 @@ struct fanout {
 	struct result result;
 };
 
-/* Who publishes: outsiders, behind all members; else the first members of the room. */
+/* Who publishes: the first members of the room. */
 static struct link *publisher(struct fanout *f, unsigned room, unsigned publisher)
 {
-	if (f->bench->dialect->outsiders)
-		return load_link(f->load, f->total + room * f->publishers + publisher);
 	return load_link(f->load, publisher * f->rooms + room);
 }
 
@@ -69,7 +67,7 @@ static size_t delivered(void *context, struct link *l, const char *payload, size
 	struct flight *flight = NULL;
 	if (n >= bytes && payload_read(payload, n, &number))
 		flight = &f->flights[number % FLIGHTS];
-	if (!flight || flight->number != number || !flight->left || l->index >= f->total ||
+	if (!flight || flight->number != number || !flight->left ||
 		flight->room != l->index % f->rooms) {
 		f->wrong++;
 		return n < bytes ? n : bytes;
@@ -91,15 +89,13 @@ static size_t delivered(void *context, struct link *l, const char *payload, size
 
 static bool open_links(struct fanout *f)
 {
-	bool outsiders = f->bench->dialect->outsiders;
-	unsigned count = f->total + (outsiders ? f->rooms * f->publishers : 0);
-	struct load_link *how = mem_alloc(count * sizeof(*how));
-	for (unsigned i = 0; i < count; i++)
-		how[i] = (struct load_link){.part = i < f->total ? PART_MEMBER : PART_PUBLISHER,
+	struct load_link *how = mem_alloc(f->total * sizeof(*how));
+	for (unsigned i = 0; i < f->total; i++)
+		how[i] = (struct load_link){.part = PART_MEMBER,
 			.batch = !f->bench->options.no_batch,
-			.room = i < f->total ? i % f->rooms : (i - f->total) / f->publishers,
+			.room = i % f->rooms,
 			.token = bench_token(f->bench, i)};
-	bool fine = load_open_all(f->load, how, count, PATIENCE_MS);
+	bool fine = load_open_all(f->load, how, f->total, PATIENCE_MS);
 	free(how);
 	return fine;
 }
@@ -204,7 +200,7 @@ bool bench_fanout(struct bench *b)
 	f->members = b->options.members;
 	f->publishers = b->options.publishers;
 	f->total = f->rooms * f->members;
-	if (!b->dialect->outsiders && f->publishers > f->members)
+	if (f->publishers > f->members)
 		f->publishers = f->members;
 	f->next = mem_alloc((size_t)f->total * f->publishers * sizeof(*f->next));
 	f->seqs = mem_alloc((size_t)f->rooms * f->publishers * sizeof(*f->seqs));
@@ -212,8 +208,7 @@ bool bench_fanout(struct bench *b)
 	f->payload = mem_alloc(b->options.bytes + 1);
 	memset(f->payload, 'x', b->options.bytes);
 	f->load = load_new(&b->options.target, b->dialect,
-		&(struct load_events){.delivered = delivered}, f,
-		f->total + (b->dialect->outsiders ? f->rooms * f->publishers : 0));
+		&(struct load_events){.delivered = delivered}, f, f->total);
 	bool fine = run_all(f);
 	load_free(&f->load);
 	free(f->next);

@@ -18,6 +18,7 @@ bool window_look(struct window *w)
 	uint64_t now = load_clock();
 	if (!w->open && now >= w->begins) {
 		w->open = true;
+		w->ends += now - w->begins; /* a turn may have taken its time */
 		w->cpu_before = w->pid ? process_cpu(w->pid) : 0;
 		w->real_begin = load_clock();
 	} else if (w->open && now >= w->ends) {

@@ -29,9 +29,8 @@ enum scenario {
 };
 
 enum part {
-	PART_MEMBER,    /* in a room: what is published there comes */
-	PART_PUBLISHER, /* publishes to its room and hears nothing, where a dialect has .outsiders */
-	PART_CALLER,    /* of a pair that signals: in a room of the two, where there are rooms */
+	PART_MEMBER, /* in a room: what is published there comes */
+	PART_CALLER, /* of a pair that signals: in a room of the two, where there are rooms */
 	PART_CALLEE,
 	PART_GUEST, /* comes and goes: handshakes alone; opened() is not called */
 };
@@ -61,11 +60,6 @@ struct dialect {
 	/* What comes is one stream of bytes, however it is cut into frames: what received() did not
 	 * take is shown again, with what comes next behind it. */
 	bool stream;
-	/* Who publishes is no member: links of their own, PART_PUBLISHER. */
-	bool outsiders;
-	/* Those speak plain HTTP/1.1 with keep-alive: there is no upgrade, opened() comes once they are connected,
-	 * link_say() writes the bytes as they are, and what comes is a stream. */
-	bool posts;
 
 	/* Adds what stands behind "GET " in the request: the target ("/ws?x=1 HTTP/1.1\r\n"), then headers
 	 * with their line ends. Host, Upgrade, Connection and Sec-WebSocket-Key and -Version are added

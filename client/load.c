@@ -267,14 +267,6 @@ void load_pair(struct link *a, struct link *b)
 void conn_connected(struct conn *c)
 {
 	conn_watch(c, false);
-	if (c->load->dialect->posts && c->link.part == PART_PUBLISHER) {
-		c->state = LINK_OPEN;
-		if (c->load->dialect->opened)
-			c->load->dialect->opened(&c->link);
-		else
-			link_ready(&c->link);
-		return;
-	}
 	c->state = LINK_UPGRADING;
 	wire_upgrade(c);
 	wire_flush(c);

@@ -57,15 +57,8 @@ static void add_frame(struct conn *c, int opcode, struct str bytes)
 void link_say(struct link *l, struct str bytes)
 {
 	struct conn *c = conn_of(l);
-	const struct dialect *d = c->load->dialect;
-	if (c->state != LINK_OPEN)
-		return;
-	if (d->posts && l->part == PART_PUBLISHER) {
-		buf_adds(&c->out, bytes);
-		mark_dirty(c);
-	} else {
-		add_frame(c, d->binary ? OP_BINARY : OP_TEXT, bytes);
-	}
+	if (c->state == LINK_OPEN)
+		add_frame(c, c->load->dialect->binary ? OP_BINARY : OP_TEXT, bytes);
 }
 
 struct buf *link_text(void)
@@ -90,8 +83,7 @@ void wire_upgrade(struct conn *c)
 
 void wire_goodbye(struct conn *c)
 {
-	bool frames = !c->load->dialect->posts || c->link.part != PART_PUBLISHER;
-	if (c->state != LINK_OPEN || !frames) {
+	if (c->state != LINK_OPEN) {
 		conn_close(c);
 		return;
 	}
@@ -269,14 +261,8 @@ void wire_readable(struct conn *c)
 		load_fail(load, "the server's answer is too large");
 	for (size_t taken = 1; n && taken && c->state != LINK_FREE && !load->fault[0];
 		p += taken, n -= taken) {
-		if (c->state == LINK_UPGRADING) {
-			taken = take_upgrade(c, p, n);
-		} else if (load->dialect->posts && c->link.part == PART_PUBLISHER) {
-			on_stream(c, p, n);
-			taken = n;
-		} else {
-			taken = take_frame(c, p, n);
-		}
+		bool upgrading = c->state == LINK_UPGRADING;
+		taken = upgrading ? take_upgrade(c, p, n) : take_frame(c, p, n);
 	}
 	if (c->state == LINK_FREE)
 		return;
