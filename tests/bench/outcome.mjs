@@ -26,7 +26,7 @@ function rows(mine, group, sends) {
 			const which = { group: group.key, series: name, outstanding: w };
 			const of = (what) => figure(measured(mine, which, what));
 			const to = ratio(mine, which, { ...which, series: base(series, name) }, "each");
-			const waits = select(mine, which)[0].latency_us ? [of("p50"), of("p99")] : ["", ""];
+			const waits = measured(mine, which, "p50") > 0 ? [of("p50"), of("p99")] : ["", ""]; // none began and ended within the time
 			return [`(${group.letter}) ${group.title}`, w || "", SERIES[name].title, of("each"), to.toFixed(2), sent(name, w)?.toFixed(2) ?? "", of("rate"), ...waits];
 		}),
 	);
@@ -113,10 +113,10 @@ function connections(lines) {
 	const line = (series, size, groups) => ({
 		name: `${SERIES[series].title}, rooms of ${size}`,
 		kind: series === "floor" ? "floor" : "ours",
-		points: groups.map(([n, group]) => point(lines, n, { group, series, outstanding: 8 })),
+		points: groups.map(([n, group, outstanding = 8]) => point(lines, n, { group, series, outstanding })),
 	});
-	const small = [[100, "members-100"], [300, "rooms-3"], [1000, "rooms-10"]];
-	const large = [[1000, "members-1000"], [10_000, "rooms-10-1000"]];
+	const small = [[100, "members-100"], [300, "rooms-3", 24], [1000, "rooms-10", 80]];
+	const large = [[1000, "members-1000"], [10_000, "rooms-10-1000", 80]];
 	return [["100", small], ["1,000", large]].flatMap((of) => ["signalbox", "floor"].map((series) => line(series, ...of)));
 }
 
@@ -140,7 +140,7 @@ function latency(lines) {
 const PICTURES = {
 	"cost-members": { draw: members, title: "One room: cost of a delivery against its members", x: { label: "members" }, y: { label: EACH } },
 	"cost-outstanding": { draw: outstanding, title: "1,000 members: cost of a delivery, and the peers'", x: { label: "messages outstanding" }, y: { label: EACH } },
-	"cost-connections": { draw: connections, title: "Cost of a delivery against connections, 8 outstanding", x: { label: "connections" }, y: { label: EACH } },
+	"cost-connections": { draw: connections, title: "Cost of a delivery against connections, 8 outstanding a room", x: { label: "connections" }, y: { label: EACH } },
 	"cost-workers": { draw: workers, title: "Cost of a delivery against workers", x: { label: "workers" }, y: { label: EACH } },
 	latency: { draw: latency, title: "Latency against load", x: { label: "% of the capacity" }, y: { label: "µs, 99th percentile" } },
 };

@@ -4,7 +4,7 @@
 
 const WIDTH = 760;
 const HEIGHT = 440;
-const PLOT = { left: 78, right: WIDTH - 190, top: 52, bottom: HEIGHT - 58 };
+const PLOT = { left: 94, right: WIDTH - 190, top: 52, bottom: HEIGHT - 58 };
 const LABEL_GAP = 17; // least distance of two names
 const STYLE = `
 svg { font: 13px system-ui, "DejaVu Sans", sans-serif; }

@@ -64,6 +64,11 @@ export async function load(command) {
 	throw new Error(`${signal ?? `exit code ${code}`} of: ${command.join(" ")}\n${said.trim() || out.trim() || "it said nothing"}`);
 }
 
+function requireResumed(lines) {
+	for (const { resumed, handshakes } of lines)
+		if (resumed < handshakes * 0.9) throw new Error(`of ${handshakes} TLS handshakes ${resumed} went on with the session of the one before: this is no measure of resumption`);
+}
+
 export class Rounds {
 	#servers;
 	#fixed = null; // the file with a token for each connection
@@ -77,6 +82,7 @@ export class Rounds {
 	async run(group, rounds) {
 		const measure = async (series, round) => {
 			const lines = await load(await this.command(group, series));
+			if (SERIES[series].args?.["resume-tls"]) requireResumed(lines);
 			this.lines.push(...lines.map((line) => ({ group: group.key, series, round, ...line })));
 		};
 		for (let round = 0; round < rounds; round++)
