@@ -95,7 +95,7 @@ const LETTERS = { i: "i", g: "g" }; // the others are x's
 
 const wanted = (letter) => !options.only || options.only.includes(letter);
 const whole = (group) => (options.full && group.peers ? { ...group, series: [...group.series, ...group.peers] } : group);
-const groups = options.quick ? QUICK : GROUPS.filter((group) => wanted(group.letter)).map(whole);
+const groups = options.quick ? QUICK : GROUPS.filter((group) => wanted(group.letter) && (options.full || !group.full)).map(whole);
 const own = Object.keys(OWN).filter((name) => wanted(LETTERS[name] ?? "x"));
 
 /** Runs a part, tells how long it took, and goes on behind what could not be measured: that is a failure of its own. */

@@ -116,7 +116,7 @@ function connections(lines) {
 		points: groups.map(([n, group, outstanding = 8]) => point(lines, n, { group, series, outstanding })),
 	});
 	const small = [[100, "members-100"], [300, "rooms-3", 24], [1000, "rooms-10", 80]];
-	const large = [[1000, "members-1000"], [10_000, "rooms-10-1000", 80]];
+	const large = [[1000, "members-1000"], [3000, "rooms-3-1000", 24]];
 	return [["100", small], ["1,000", large]].flatMap((of) => ["signalbox", "floor"].map((series) => line(series, ...of)));
 }
 
@@ -145,8 +145,17 @@ const PICTURES = {
 	latency: { draw: latency, title: "Latency against load", x: { label: "% of the capacity" }, y: { label: "µs, 99th percentile" } },
 };
 
-/** {name: SVG text}. All of them, or it throws. */
-export const pictures = (lines) => Object.fromEntries(Object.entries(PICTURES).map(([name, { draw, ...rest }]) => [name, chart({ ...rest, lines: draw(lines) })]));
+/** {name: SVG text}, and for what was not measured whole {name: Error}. */
+export function pictures(lines) {
+	const drawn = Object.entries(PICTURES).map(([name, { draw, ...rest }]) => {
+		try {
+			return [name, chart({ ...rest, lines: draw(lines) })];
+		} catch (error) {
+			return [name, error];
+		}
+	});
+	return Object.fromEntries(drawn);
+}
 
 // ---- pages ----
 
@@ -166,7 +175,9 @@ const TARGET_HEAD = ["what", "measured", "", "limit", ""];
 export function report(docs, outcome) {
 	const { lines, sends, figures, targets, machine, versions, command, seconds } = outcome;
 	mkdirSync(join(docs, "pictures"), { recursive: true });
-	for (const [name, svg] of Object.entries(pictures(lines))) writeFileSync(join(docs, "pictures", `${name}.svg`), svg);
+	for (const [name, svg] of Object.entries(pictures(lines)))
+		if (svg instanceof Error) console.error(`bench: docs/pictures/${name}.svg stays as it was: ${svg.message}`);
+		else writeFileSync(join(docs, "pictures", `${name}.svg`), svg);
 	const page = join(docs, "PERFORMANCE.md");
 	const parts = {
 		machine: `\`${command}\` on ${machine}: ${(seconds / 60).toFixed(1)} minutes. Beside ${versions.join("; ")}.`,

@@ -68,7 +68,9 @@ test("the table has a row for each server and number outstanding", () => {
 
 test("all pictures are drawn of a whole run", () => {
 	for (const svg of Object.values(pictures(run()))) assert.match(svg, /^<svg [^]*<polyline[^]*<\/svg>\n$/);
-	assert.throws(() => pictures(run().filter(({ series }) => series !== "floor")), /nothing was measured of floor/);
+	const some = pictures(run().filter(({ group }) => group !== "workers"));
+	assert.match(some["cost-workers"].message, /nothing was measured of workers-1/);
+	assert.match(some["cost-members"], /^<svg /);
 });
 
 test("a page takes its parts between its markers, again and again", () => {

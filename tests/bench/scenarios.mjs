@@ -52,8 +52,8 @@ const latency = (key, scenario, args, capacity) =>
 	}));
 
 // Rooms of one size have as many messages outstanding each, however many they are: 8.
-/** In the order in which they are measured. `rounds`: how often, by turns, where not as often as the others; `peers`: whom --full adds; `together`:
- * all at once, where nothing is timed. */
+/** In the order in which they are measured. `rounds`: how often, by turns, where not as often as the others; `peers`: whom --full adds; `full`:
+ * measured by --full alone; `together`: all at once, where nothing is timed. */
 export const GROUPS = [
 	fanOut("members-1000", 1000, [...OURS, "signalbox-single", "floor-single", ...PEERS]),
 	{ ...fanOut("members-100", 100, OURS), peers: PEERS },
@@ -61,7 +61,8 @@ export const GROUPS = [
 	{ ...fanOut("bytes-2048", 1000, OURS, { bytes: 2048 }), peers: ["signalbox-single", "floor-single", ...PEERS] },
 	fanOut("rooms-3", 100, OURS, { rooms: 3, outstanding: "24" }),
 	{ ...fanOut("rooms-10", 100, OURS, { rooms: 10, outstanding: "80" }), peers: PEERS },
-	{ ...fanOut("rooms-10-1000", 1000, OURS, { rooms: 10, outstanding: "80" }), rounds: 1 }, // opening and joining take longest
+	{ ...fanOut("rooms-3-1000", 1000, OURS, { rooms: 3, outstanding: "24" }), rounds: 1 }, // opening and joining take longest
+	{ ...fanOut("rooms-10-1000", 1000, OURS, { rooms: 10, outstanding: "80" }), full: true },
 	{
 		key: "signal",
 		letter: "b",
