@@ -511,6 +511,7 @@ static void let_in(struct worker *w, void *context)
 	(void)context;
 	webhooks_begin();
 	sessions_begin();
+	keys_begin(w);
 	control_listen(w);
 	listeners_accept(w);
 }

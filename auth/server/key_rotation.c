@@ -449,11 +449,16 @@ static enum err start(struct worker *w)
 {
 	if (w->index)
 		return ERR_OK;
-	here.running = true;
 	here.last = &here.wishes;
-	uv_timer_init(&w->loop, &here.timer);
+	return uv_timer_init(&w->loop, &here.timer) ? ERR_INTERNAL : ERR_OK;
+}
+
+void keys_begin(struct worker *w)
+{
+	if (w->index)
+		return;
+	here.running = true;
 	uv_timer_start(&here.timer, on_tick, TICK_MS, TICK_MS);
-	return ERR_OK;
 }
 
 static void drain(struct worker *w)

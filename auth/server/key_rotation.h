@@ -1,4 +1,4 @@
-/* key_rotation.h: the first signing key that takes long to make, a second after the start or when somebody waits
+/* key_rotation.h: the first signing key that takes long to make, a second after the doors have opened or when somebody waits
  * for it (key_wait.h), and one signing key after the other: on a schedule, and when told to (key.rotate, key.list,
  * key.remove of issuer_methods[]). Keys are made on a thread of low priority; what changes is decided
  * on worker 0, one step at a time, and each step is in the store before it is in use: a process that dies
@@ -30,3 +30,4 @@ void key_rotate_run(struct call *c);
 void key_remove_run(struct call *c);
 
 extern const struct worker_part keys_part;
+void keys_begin(struct worker *w); /* as server.h says */

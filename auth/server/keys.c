@@ -218,11 +218,11 @@ bool keys_complete(void)
 
 /* ---- start and stop ---- */
 
-static enum err read_all(struct key_set **ret_set)
+static enum err read_all(struct signing_key *made, struct key_set **ret_set)
 {
 	struct store_op *op = store_ask_now(STORE_SIGNING_KEYS, STORE_END);
 	struct key_set *set = NULL;
-	enum err err = key_set_read(op, *ret_set, NULL, &set);
+	enum err err = key_set_read(op, *ret_set, made, &set);
 	store_op_free(&op);
 	if (!err) {
 		key_set_unref(ret_set);
@@ -231,7 +231,7 @@ static enum err read_all(struct key_set **ret_set)
 	return err;
 }
 
-/* At the first start: nobody has a token yet, so it signs at once. */
+/* At the first start: nobody has a token yet, so it signs at once. Into the store, and back from there. */
 static enum err make_first(void)
 {
 	struct signing_key *key = key_make(JWA_ES256);
@@ -248,17 +248,16 @@ static enum err make_first(void)
 	store_op_free(&op);
 	if (!err)
 		log_info("signing key made", LOG_TEXT("alg", word), LOG_TEXT("kid", key->pair.kid));
+	err = err ? err : read_all(key, &first);
 	signing_key_unref(&key);
 	return err;
 }
 
 enum err keys_start(int64_t rotation, void (*changed)(struct jwk_set *keys))
 {
-	enum err err = read_all(&first);
-	if (!err && !key_find(first, JWA_ES256, KEY_ACTIVE)) {
+	enum err err = read_all(NULL, &first);
+	if (!err && !key_find(first, JWA_ES256, KEY_ACTIVE))
 		err = make_first();
-		err = err ? err : read_all(&first);
-	}
 	if (err)
 		keys_stop();
 	else

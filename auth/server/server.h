@@ -56,6 +56,8 @@ extern const struct method issuer_methods[];
 
 /* Signing keys that follow each other; behind what on_keys() needs. */
 extern const struct worker_part keys_part;
+/* On each worker, when the doors open: from now on keys that are missing or due are made. */
+void keys_begin(struct worker *w);
 
 /* The public keys as a JWK set, what /oauth/jwks serves: for the check of tokens. */
 struct str issuer_jwks(void);
