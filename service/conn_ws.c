@@ -310,10 +310,64 @@ static void forget_alive(struct conn *c)
 		c->next->back = c->back;
 }
 
+/* ---- reading on ----
+ *
+ * libwebsockets reads READ_BYTES a turn from each connection; more at once would be a larger buffer for
+ * each. Who has sent more is read again in the same turn: what came together is told together. */
+
+enum { READ_BYTES = 1024, READ_ON_FROM = READ_BYTES / 2, READ_ON_MOST = 64 };
+
+static _Thread_local struct {
+	struct conn *list[READ_ON_MOST]; /* may have more to say in this turn */
+	unsigned count;
+	const struct conn *of; /* whose last read brought so many bytes */
+	size_t bytes;
+} reading;
+static _Thread_local uv_check_t behind_the_poll;
+
+/* Without the frames' headers, so half of a buffer is taken for a full one. */
+static void note_read(struct conn *c, size_t n)
+{
+	if (reading.of != c) {
+		reading.of = c;
+		reading.bytes = 0;
+	}
+	bool noted = reading.bytes >= READ_ON_FROM;
+	reading.bytes += n;
+	if (!noted && reading.bytes >= READ_ON_FROM && reading.count < READ_ON_MOST)
+		reading.list[reading.count++] = c;
+}
+
+/* Whoever still has more is read in the next turn: all others come first. */
+static void read_on(uv_check_t *check)
+{
+	(void)check;
+	for (int left = READ_ON_MOST; reading.count && left; left--) {
+		struct conn *c = reading.list[--reading.count];
+		struct lws_pollfd fd = {
+			.fd = lws_get_socket_fd(c->wsi), .events = POLLIN, .revents = POLLIN};
+		reading.of = NULL;
+		lws_service_fd(worker_self()->lws, &fd);
+	}
+	reading.count = 0;
+	reading.of = NULL;
+}
+
+static void forget_reading(const struct conn *c)
+{
+	for (unsigned i = reading.count; i-- > 0;)
+		if (reading.list[i] == c)
+			reading.list[i] = reading.list[--reading.count];
+	if (reading.of == c)
+		reading.of = NULL;
+}
+
 void conn_ws_start(uv_loop_t *loop)
 {
 	uv_timer_init(loop, &sweeper);
 	uv_timer_start(&sweeper, on_sweep, SWEEP_MS, SWEEP_MS);
+	uv_check_init(loop, &behind_the_poll);
+	uv_check_start(&behind_the_poll, read_on);
 }
 
 static void forget_dirty(struct conn *c)
@@ -392,6 +446,7 @@ static void on_receive(struct conn *c, const void *in, size_t n)
 		refuse_input(c, 1002, "only the first frame says that a message is compressed");
 		return;
 	}
+	note_read(c, n);
 	bool last = lws_is_final_fragment(c->wsi);
 	size_t most = c->carrier.opened ? limits.message : limits.first_message;
 	size_t most_here = c->packed_in ? inflate_packed_max(most) : most;
@@ -513,6 +568,7 @@ static void on_closed(struct conn *c)
 {
 	forget_dirty(c);
 	forget_alive(c);
+	forget_reading(c);
 	outbound_clear(&c->queue);
 	buf_free(&c->inbound);
 	open_count--;
@@ -564,13 +620,14 @@ const struct lws_protocols conn_ws_protocol = {
 	.name = "signalbox.v1",
 	.callback = callback,
 	.per_session_data_size = sizeof(struct conn),
-	.rx_buffer_size = 1024,    /* kept for every connection */
-	.tx_packet_size = 1 << 20, /* else each send is cut to rx_buffer_size */
+	.rx_buffer_size = READ_BYTES, /* kept for every connection */
+	.tx_packet_size = 1 << 20,    /* else each send is cut to rx_buffer_size */
 };
 
 void conn_ws_thread_stop(void)
 {
 	uv_close((uv_handle_t *)&sweeper, NULL);
+	uv_close((uv_handle_t *)&behind_the_poll, NULL);
 	joined_thread_stop();
 	deflate_thread_stop();
 }
