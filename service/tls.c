@@ -3,6 +3,7 @@
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/metrics.h"
+#include "service/tls_tickets.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -135,8 +136,19 @@ enum err tls_pair_load(
 
 /* ---- in force ---- */
 
+static bool same_certificate(const struct tls_pair *a, const struct tls_pair *b)
+{
+	return a && b &&
+		X509_cmp(SSL_CTX_get0_certificate(a->context),
+			SSL_CTX_get0_certificate(b->context)) == 0;
+}
+
+/* Who goes on with a session is not shown the certificate: none that began under another one goes on, for
+ * that may have been replaced because it is not to be trusted any more. */
 void tls_pair_use(struct tls_pair **pair)
 {
+	if (!same_certificate(*pair, in_force))
+		tls_tickets_forget();
 	metric_add(METRIC_CERTIFICATE_ENDS,
 		(int64_t)(*pair ? (*pair)->ends : 0) - (int64_t)(in_force ? in_force->ends : 0));
 	pair_free(&in_force);
@@ -158,5 +170,7 @@ void tls_attach(SSL_CTX *context)
 {
 	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS); /* 34 KiB an idle connection */
 	SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+	SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION);
 	SSL_CTX_set_cert_cb(context, show, NULL);
+	tls_tickets_attach(context);
 }

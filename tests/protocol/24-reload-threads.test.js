@@ -260,6 +260,37 @@ function made(name, algorithm = CURVE) {
 	return { certificate: readFileSync(certificate), key: readFileSync(key) };
 }
 
+test("a TLS session goes on with every worker, until another certificate is in force", async (t) => {
+	const [key, certificate] = [join(folder, "visited.pem.key"), join(folder, "visited.pem")];
+	const put = (pair) => {
+		writeFileSync(certificate, pair.certificate);
+		writeFileSync(key, pair.key);
+	};
+	put(made("before"));
+	const tls = await startServer({ t, workers: 4, config: { ...atOnce, limits: hurry, tls: { certificate, key } } });
+	const visit = (version, session) =>
+		new Promise((done, failed) => {
+			const to = { port: tls.port, host: "127.0.0.1", rejectUnauthorized: false, minVersion: version, maxVersion: version, session };
+			const socket = dialTls(to).on("error", failed);
+			const leave = (what) => {
+				done(what);
+				socket.destroy();
+			};
+			if (session) socket.once("secureConnect", () => leave(socket.isSessionReused()));
+			else socket.once("session", leave);
+		});
+	const goOn = (version, session) => Promise.all(Array.from({ length: 24 }, () => visit(version, session)));
+	for (const version of ["TLSv1.3", "TLSv1.2"]) {
+		const session = await within(visit(version), 10_000, `a ${version} session`);
+		assert.deepEqual(await within(goOn(version, session), 20_000, "24 visits"), Array(24).fill(true), version);
+		await hup(undefined, tls); // it is still the same certificate
+		assert.equal(await visit(version, session), true, version);
+		put(made(`behind-${version}`));
+		await hup(undefined, tls);
+		assert.deepEqual(await within(goOn(version, session), 20_000, "24 visits"), Array(24).fill(false), version);
+	}
+});
+
 test("certificates: new connections see the new one on every worker, old ones go on; a broken one stays out", async (t) => {
 	const [key, certificate] = [join(folder, "key.pem"), join(folder, "certificate.pem")];
 	const put = (pair) => {

@@ -1,0 +1,145 @@
+/* TLS sessions that go on: between contexts as workers have them, for as long as a ticket's key is taken. */
+#include "core/clock.h"
+#include "service/tls_tickets.h"
+
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+enum { WORKERS = 4 };
+
+static SSL_CTX *workers[WORKERS], *clients;
+static SSL_SESSION *given; /* the newest that a client got */
+
+static int make(void **state)
+{
+	(void)state;
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *certificate = X509_new();
+	X509_gmtime_adj(X509_getm_notBefore(certificate), 0);
+	X509_gmtime_adj(X509_getm_notAfter(certificate), 3600);
+	X509_set_pubkey(certificate, key);
+	assert_true(X509_sign(certificate, key, EVP_sha256()) > 0);
+	for (int i = 0; i < WORKERS; i++) {
+		workers[i] = SSL_CTX_new(TLS_server_method());
+		assert_int_equal(SSL_CTX_use_certificate(workers[i], certificate), 1);
+		assert_int_equal(SSL_CTX_use_PrivateKey(workers[i], key), 1);
+		tls_tickets_attach(workers[i]);
+	}
+	clients = SSL_CTX_new(TLS_client_method());
+	X509_free(certificate);
+	EVP_PKEY_free(key);
+	return 0;
+}
+
+static int finish(void **state)
+{
+	(void)state;
+	tls_tickets_forget();
+	for (int i = 0; i < WORKERS; i++)
+		SSL_CTX_free(workers[i]);
+	SSL_CTX_free(clients);
+	SSL_SESSION_free(given);
+	return 0;
+}
+
+/* One handshake with that worker; whether it went on with that session (which may be NULL). */
+static bool goes_on(int worker, int version, SSL_SESSION *session)
+{
+	SSL *client = SSL_new(clients), *server = SSL_new(workers[worker]);
+	BIO *one, *other;
+	char byte;
+	assert_int_equal(BIO_new_bio_pair(&one, 0, &other, 0), 1);
+	SSL_set_bio(client, one, one);
+	SSL_set_bio(server, other, other);
+	SSL_set_max_proto_version(client, version);
+	if (session)
+		assert_int_equal(SSL_set_session(client, session), 1);
+	SSL_set_connect_state(client);
+	SSL_set_accept_state(server);
+	for (int step = 0; step < 8; step++) {
+		SSL_do_handshake(client);
+		SSL_do_handshake(server);
+	}
+	assert_true(SSL_is_init_finished(client) && SSL_is_init_finished(server));
+	SSL_read(client, &byte, 1); /* a ticket of TLS 1.3 comes behind the handshake */
+	SSL_SESSION_free(given);
+	given = SSL_get1_session(client);
+	bool reused = SSL_session_reused(server);
+	SSL_shutdown(client);
+	SSL_free(client);
+	SSL_free(server);
+	return reused;
+}
+
+static SSL_SESSION *take_given(void)
+{
+	SSL_SESSION *session = given;
+	assert_non_null(session);
+	given = NULL;
+	return session;
+}
+
+static void a_session_goes_on_with_every_worker(int version)
+{
+	tls_tickets_forget();
+	assert_false(goes_on(0, version, NULL));
+	SSL_SESSION *session = take_given();
+	for (int i = 0; i < WORKERS; i++)
+		assert_true(goes_on(i, version, session));
+	SSL_SESSION_free(session);
+}
+
+static void a_ticket_is_taken_for_two_periods(int version)
+{
+	int64_t now = clock_steady_ms();
+	tls_tickets_forget();
+	assert_false(goes_on(0, version, NULL));
+	SSL_SESSION *first = take_given();
+	tls_tickets_turn(now + TICKETS_MS / 2);
+	assert_true(goes_on(1, version, first));
+	tls_tickets_turn(now + TICKETS_MS + 60000);
+	assert_true(goes_on(1, version, first)); /* and brings a ticket under the new key */
+	SSL_SESSION *second = take_given();
+	tls_tickets_turn(now + TICKETS_MS + 60000); /* the new key was made just now */
+	assert_false(goes_on(2, version, first));
+	assert_true(goes_on(2, version, second));
+	SSL_SESSION_free(first);
+	SSL_SESSION_free(second);
+}
+
+static void forgotten_ones_are_not_taken(int version)
+{
+	tls_tickets_forget();
+	assert_false(goes_on(0, version, NULL));
+	SSL_SESSION *session = take_given();
+	tls_tickets_forget();
+	assert_false(goes_on(0, version, session));
+	SSL_SESSION_free(session);
+}
+
+/* clang-format off */
+#define BOTH(what) \
+	static void what##_with_tls_1_3(void **state) { (void)state; what(TLS1_3_VERSION); } \
+	static void what##_with_tls_1_2(void **state) { (void)state; what(TLS1_2_VERSION); }
+/* clang-format on */
+BOTH(a_session_goes_on_with_every_worker)
+BOTH(a_ticket_is_taken_for_two_periods)
+BOTH(forgotten_ones_are_not_taken)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_session_goes_on_with_every_worker_with_tls_1_3),
+		cmocka_unit_test(a_session_goes_on_with_every_worker_with_tls_1_2),
+		cmocka_unit_test(a_ticket_is_taken_for_two_periods_with_tls_1_3),
+		cmocka_unit_test(a_ticket_is_taken_for_two_periods_with_tls_1_2),
+		cmocka_unit_test(forgotten_ones_are_not_taken_with_tls_1_3),
+		cmocka_unit_test(forgotten_ones_are_not_taken_with_tls_1_2),
+	};
+	return cmocka_run_group_tests(tests, make, finish);
+}
