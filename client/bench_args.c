@@ -197,9 +197,27 @@ static bool of_what_is_wanted(const struct option *o, const struct bench_options
 	return !*o->of;
 }
 
+/* The option at argv[0] and its value, or a word; how many of argv it took, 0: a usage error. Options are noted in said. */
+static int take(const struct bench_host *host, const struct dialect *dialect, char **argv,
+	struct bench_options *to, bool said[OPTIONS])
+{
+	if (argv[0][0] != '-')
+		return take_word(host, dialect, argv[0], to);
+	const struct option *o = find(argv[0]);
+	if (!o)
+		return usage_error(host, "there is no option", argv[0]);
+	if (o->word && !argv[1])
+		return usage_error(host, "a value is missing after", argv[0]);
+	if (!set(o, o->word ? argv[1] : "", to))
+		return usage_error(host, "this is no value for the option:", argv[0]);
+	said[o - options] = true;
+	return o->word ? 2 : 1;
+}
+
 bool bench_read(const struct bench_host *host, const struct dialect *dialect, int argc, char **argv,
 	struct bench_options *ret)
 {
+	bool said[OPTIONS] = {false}, any = false;
 	*ret = (struct bench_options){.rooms = 1,
 		.publishers = 4,
 		.pairs = 1000,
@@ -208,36 +226,22 @@ bool bench_read(const struct bench_host *host, const struct dialect *dialect, in
 		.seconds = 1,
 		.warm = 0.3,
 		.pid = host->pid};
-	const struct option *said[64];
-	unsigned count = 0;
-	for (int i = 0; i < argc; i++) {
-		const struct option *o = argv[i][0] == '-' ? find(argv[i]) : NULL;
-		if (argv[i][0] != '-') {
-			if (!take_word(host, dialect, argv[i], ret))
-				return false;
-			continue;
-		}
-		if (!o)
-			return usage_error(host, "there is no option", argv[i]);
-		if (o->word && i + 1 == argc)
-			return usage_error(host, "a value is missing after", argv[i]);
-		if (!set(o, o->word ? argv[i + 1] : "", ret))
-			return usage_error(host, "this is no value for the option:", argv[i]);
-		if (count < sizeof(said) / sizeof(*said))
-			said[count++] = o;
-		i += o->word != NULL;
+	for (int i = 0, taken; i < argc; i += taken) {
+		char *two[] = {argv[i], i + 1 < argc ? argv[i + 1] : NULL};
+		taken = take(host, dialect, two, ret, said);
+		if (!taken)
+			return false;
 	}
 	if (ret->help)
 		return true;
 	if (!ret->target.url)
 		return usage_error(host, "this is missing:", "URL");
-	bool any = false;
 	for (unsigned i = 0; i < SCENARIOS; i++)
 		any = any || ret->wanted[i];
 	ret->wanted[SCENARIO_FANOUT] = ret->wanted[SCENARIO_FANOUT] || !any;
-	for (unsigned i = 0; i < count; i++)
-		if (!of_what_is_wanted(said[i], ret))
-			return usage_error(host, "the scenario has no use for", said[i]->flag);
+	for (unsigned i = 0; i < OPTIONS; i++)
+		if (said[i] && !of_what_is_wanted(&options[i], ret))
+			return usage_error(host, "the scenario has no use for", options[i].flag);
 	fill_in(ret);
 	if (ret->wanted[SCENARIO_IDLE] && !ret->pid)
 		return usage_error(host, "for the memory of the server this is missing:", "--pid");

@@ -18,6 +18,7 @@ extern char **environ;
 
 struct givers {
 	int fd;
+	bool told;        /* that accounts are made, which takes its time */
 	const char *path; /* of the control socket */
 };
 
@@ -47,20 +48,25 @@ static json_t *ask(int fd, const char *method, json_t *params, json_int_t *ret_c
 }
 
 /* A token of the account, which is made if there is none of the name. */
-static json_t *token_of(int fd, const char *name)
+static json_t *token_of(struct givers *g, const char *name)
 {
+	int fd = g->fd;
 	json_int_t code = 0;
 	json_t *result = ask(
 		fd, "token.mint", json_pack("{s:s, s:i}", "user", name, "expires", 3600), &code);
 	if (result || code != err_info(ERR_NOT_FOUND)->code)
 		return result;
+	if (!g->told && isatty(STDERR_FILENO))
+		fprintf(stderr, "making accounts, %s and so on: once, as each has a password\n",
+			name);
+	g->told = true;
 	json_decref(ask(fd, "user.add", json_pack("{s:s}", "name", name), &code));
 	return ask(fd, "token.mint", json_pack("{s:s, s:i}", "user", name, "expires", 3600), &code);
 }
 
 static bool tokens(void *context, unsigned users, struct buf *to)
 {
-	const struct givers *g = context;
+	struct givers *g = context;
 	if (g->fd < 0) {
 		fprintf(stderr,
 			"signalbox bench: there are no tokens: no service listens at %s. Give the "
@@ -72,7 +78,7 @@ static bool tokens(void *context, unsigned users, struct buf *to)
 	for (unsigned i = 1; i <= users; i++) {
 		char name[32];
 		snprintf(name, sizeof(name), "bench-%05u", i);
-		json_t *result = token_of(g->fd, name);
+		json_t *result = token_of(g, name);
 		const char *token = json_string_value(json_object_get(result, "token"));
 		if (token)
 			buf_addf(to, "%s\n", token);
