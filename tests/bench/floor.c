@@ -251,10 +251,10 @@ static void on_open(struct conn *c, const char *id, size_t id_n, const char *tex
 	c->batch = memmem(text, n, "\"batch\":true", 12) != NULL;
 	c->own.joined = c->batch;
 	c->from_n = (size_t)snprintf(c->from, sizeof(c->from),
-		"\"peer\":\"floor-floor-fl%08x\",\"user\":\"bench-%04d\"", c->fd, c->fd % 10000);
+		"\"peer\":\"floor-floor-fl%08x\",\"user\":\"bench:u%03d\"", c->fd, c->fd % 1000);
 	int k = snprintf(result, sizeof(result),
 		"{\"session\":\"0.%032x\",\"resumed\":false,\"received\":0,"
-		"\"user\":{\"id\":\"bench-%04d\",\"name\":\"bench-%04d\"},\"scopes\":[\"rooms:"
+		"\"user\":{\"id\":\"bench:u%03d\",\"name\":\"u%03d\"},\"scopes\":[\"rooms:"
 		"join\","
 		"\"rooms:create\",\"datasets:read\",\"datasets:write\",\"rpc:call\"],"
 		"\"expires_at\":4102444800,\"resume_window\":30,\"ping_interval\":25,"
@@ -262,7 +262,7 @@ static void on_open(struct conn *c, const char *id, size_t id_n, const char *tex
 		"\"rooms\":128,\"requests_per_second\":1000000,\"requests_burst\":1000000,"
 		"\"joins_per_second\":1000000,\"joins_burst\":1000000},"
 		"\"server\":{\"name\":\"Signalbox\",\"version\":\"0.1.0\"}}",
-		c->fd, c->fd % 10000, c->fd % 10000);
+		c->fd, c->fd % 1000, c->fd % 1000);
 	answer(c, id, id_n, result, (size_t)k);
 }
 
@@ -285,9 +285,9 @@ static struct room *room_named(const char *name, size_t n)
 static int member_json(char *to, size_t size, const struct conn *c, bool polite)
 {
 	return snprintf(to, size,
-		"{%s,\"name\":\"bench-%04d\",\"role\":\"member\",\"state\":null,\"connected\":true,"
+		"{%s,\"name\":\"u%03d\",\"role\":\"member\",\"state\":null,\"connected\":true,"
 		"\"muted\":false,\"polite\":%s}",
-		c->from, c->fd % 10000, polite ? "true" : "false");
+		c->from, c->fd % 1000, polite ? "true" : "false");
 }
 
 static void tell_joined(struct room *r, const struct conn *c)
@@ -376,17 +376,17 @@ static void on_signal(struct conn *c, const char *id, size_t id_n, const char *t
 	struct conn *other = at < CONNECTIONS_MAX ? it.conns[at] : NULL;
 	if (other && other->open) {
 		const struct room *r = c->room;
-		static const char from[] = "\",\"from\":{", name[] = ",\"name\":";
-		size_t rest_n = (size_t)(end - rest), user_n = 12; /* "bench-NNNN" */
+		static const char from[] = "\",\"from\":{", name[] = ",\"name\":\"";
+		size_t rest_n = (size_t)(end - rest), name_n = 5; /* uNNN" */
 		char *out = own_message(other,
 			sizeof(head) + r->name_n + sizeof(from) + c->from_n + sizeof(name) +
-				user_n + rest_n - 2);
+				name_n + rest_n - 2);
 		out = mempcpy(out, head, sizeof(head) - 1);
 		out = mempcpy(out, r->name, r->name_n);
 		out = mempcpy(out, from, sizeof(from) - 1);
 		out = mempcpy(out, c->from, c->from_n);
 		out = mempcpy(out, name, sizeof(name) - 1);
-		out = mempcpy(out, c->from + c->from_n - user_n, user_n);
+		out = mempcpy(out, c->from + c->from_n - name_n, name_n);
 		*out++ = '}';
 		memcpy(out, rest, rest_n);
 	}
