@@ -4,7 +4,9 @@
 
 enum {
 	PREFIX = sizeof(struct frame) + FRAME_HEADROOM,
-	FIRST_BYTES = 512, /* most messages fit */
+	/* Most messages fit. Not a size of what lasts (a session has 512): a page of both, which is what the
+	 * allocator makes of one size, would stay when the messages have gone. */
+	FIRST_BYTES = 640,
 };
 
 struct buf frame_buf(void)
