@@ -27,7 +27,7 @@
 
 enum {
 	MEMBERS = 100,
-	ROUNDS = 9,
+	ROUNDS = 15,
 	TOGETHER = 8, /* messages that wait at once, where they do */
 	PATIENCE_S = 60,
 	TEXT_MAX = 512 * 1024,

@@ -1,7 +1,7 @@
 // Holds the instructions of each operation of bench_guard (guard.c) against budget.json.
 //   guard [NAME...]               "ok NAME" or "not ok NAME" a line
 //   guard --profile NAME          where the instructions are, by function: of their own, and with what they call
-//   guard --update NAME REASON    what it costs now is the budget from here on, and why
+//   guard --update NAME REASON    what it costs now is the budget from here on, and why; NAME may be "all"
 //   guard --json                  {NAME: instructions}, and nothing is judged
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -125,7 +125,8 @@ function showProfile(result) {
 
 async function main() {
 	const known = await operations();
-	const names = options.update ? positionals.slice(0, 1) : positionals.length ? positionals : [...known.keys()];
+	const chosen = options.update ? positionals.slice(0, 1).filter((name) => name !== "all") : positionals;
+	const names = chosen.length ? chosen : [...known.keys()];
 	for (const name of names) if (!known.has(name)) throw new Error(`there is no ${name}; there are ${[...known.keys()].join(", ")}`);
 	if (options.update && positionals.length !== 2) throw new Error('--update NAME "REASON"');
 	const budgets = existsSync(budgetFile) ? JSON.parse(readFileSync(budgetFile, "utf8")) : {};
@@ -138,7 +139,11 @@ async function main() {
 			const result = await measure(name, known.get(name), issuer);
 			counts[name] = result.instructions;
 			if (options.profile) showProfile(result);
-			else if (options.update) writeFileSync(budgetFile, kept(budgets, result, positionals[1]));
+			else if (options.update) {
+				const text = kept(budgets, result, positionals[1]);
+				Object.assign(budgets, JSON.parse(text));
+				writeFileSync(budgetFile, text);
+			}
 			else if (!options.json) {
 				const { held, lines } = judge(result, budgets[name]);
 				if (!held) process.exitCode = 1;
