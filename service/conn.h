@@ -20,3 +20,6 @@ size_t conn_count(void); /* of this worker */
 
 /* The end of a loop turn: writes what the turn has queued. */
 void conn_flush_all(void);
+/* Before that: true when it waits for another turn, which follows at once, because much is to be written
+ * and more may have come. A few times at most. */
+bool conn_looks_on(void);

@@ -469,13 +469,14 @@ bool listener_all_left(struct worker *w)
 static void turn(struct worker *w)
 {
 	(void)w;
-	conn_flush_all();
+	if (!conn_looks_on())
+		conn_flush_all();
 }
 
 static void stop(struct worker *w)
 {
 	drain(w);
-	turn(w);
+	conn_flush_all();
 	conn_http_stop();
 	conn_ws_thread_stop();
 }
