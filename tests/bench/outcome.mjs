@@ -40,20 +40,20 @@ export function table(lines, sends = []) {
 	});
 }
 
-/** Numbers that are no costs of an operation, as {what, value, unit}. */
-export function loadFigures(lines) {
-	const of = (group, series, measure) => ({ value: measured(lines, { group, series }, measure) });
-	const there = (group) => lines.some((line) => line.group === group);
-	return [
-		...(there("memory")
-			? [
-					{ what: "memory a connection, 10,000 in rooms of 10", ...of("memory", "memory", "memory"), unit: "KiB" },
-					{ what: "  the same with TLS", ...of("memory", "memory-tls", "memory"), unit: "KiB" },
-				]
-			: []),
-		...(there("join") ? [{ what: "1,000 join one room at once: until each knows of all", ...of("join", "signalbox", "joined"), unit: "s" }] : []),
-	];
-}
+const FIGURES = [
+	{ what: "memory a connection, 10,000 in rooms of 10", group: "memory", series: "memory", of: "memory", unit: "KiB" },
+	{ what: "  the same with TLS", group: "memory", series: "memory-tls", of: "memory", unit: "KiB" },
+	{ what: "of TLS handshakes that were to go on with a session, those that did", group: "handshake", series: "signalbox-tls-resumed", of: "resumed", unit: "%" },
+	{ what: "1,000 join one room at once: until each knows of all", group: "join", series: "signalbox", of: "joined", unit: "s" },
+];
+
+/** Numbers that are no costs of an operation, as {what, value, unit}: those that were measured. */
+export const loadFigures = (lines) =>
+	FIGURES.filter((one) => lines.some(({ group, series }) => group === one.group && series === one.series)).map(({ what, of, unit, ...which }) => ({
+		what,
+		value: measured(lines, which, of),
+		unit,
+	}));
 
 // ---- targets ----
 
