@@ -65,8 +65,9 @@ function value(lines, { of, over, under, less }) {
 	}
 	if (under) return ratio(lines, over, under, of);
 	if (!less) return measured(lines, over, of);
-	const below = select(lines, less).map(MEASURES[of]);
-	return median(select(lines, over).map((line, i) => MEASURES[of](line) - below[i]));
+	const below = new Map(select(lines, less).map((line) => [line.round, MEASURES[of](line)]));
+	const both = select(lines, over).filter(({ round }) => below.has(round));
+	return median(both.map((line) => MEASURES[of](line) - below.get(line.round)));
 }
 
 /** {what, value, unit, held, limit}, of the targets whose groups are among `groups`. */

@@ -36,6 +36,8 @@ test("medians of rounds, and ratios of the same round", () => {
 	const floor = { group: "members-1000", series: "floor", outstanding: 8 };
 	assert.equal(measured(lines, floor, "each"), 1.6 * 1.2);
 	assert.equal(ratio(lines, { ...floor, series: "signalbox" }, floor, "each"), 1.25);
+	const cut = lines.filter(({ series, round }) => series !== "floor" || round < 3);
+	assert.equal(ratio(cut, { ...floor, series: "signalbox" }, floor, "each"), 1.25, "of the rounds that both have ended");
 	assert.throws(() => measured(lines, { ...floor, outstanding: 9 }, "each"), /nothing was measured of floor in members-1000, 9 outstanding/);
 });
 

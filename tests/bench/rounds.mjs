@@ -42,10 +42,11 @@ export function select(lines, { group, series, outstanding }) {
 
 export const measured = (lines, which, of) => median(select(lines, which).map(MEASURES[of]));
 
-/** The median of the ratios of each round. */
+/** The median of the ratios of each round that both have ended. */
 export function ratio(lines, over, under, of) {
-	const below = select(lines, under);
-	return median(select(lines, over).map((line, i) => MEASURES[of](line) / MEASURES[of](below[i])));
+	const below = new Map(select(lines, under).map((line) => [line.round, MEASURES[of](line)]));
+	const both = select(lines, over).filter(({ round }) => below.has(round));
+	return median(both.map((line) => MEASURES[of](line) / below.get(line.round)));
 }
 
 const options = (args) =>
