@@ -55,8 +55,6 @@ export class Servers {
 
 	async #service(name, cores, more) {
 		const server = await startServer(join(scratch, name), pinned(cores), ["--config", this.foreign.config, SIZE, ...more]);
-		// its RSA key is made soon after the start, or when it is asked for
-		if (server.url.startsWith("http:")) await (await fetch(`${server.url}/oauth/jwks`)).text();
 		return { dialect: "signalbox", url: server.url, pid: server.child.pid, stop: () => stopServer(server) };
 	}
 
