@@ -132,7 +132,7 @@ const cases = {
 		},
 		"1 passed, 1 failed",
 		/took 9, may take 3/,
-		/failed: bench bench: fan-out/,
+		/failed: bench run: fan-out/,
 	],
 	"nothing at all": [{}, "0 passed, 0 failed"],
 };
