@@ -4,7 +4,23 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#ifdef SIGNALBOX_SANITIZE
+#if defined(__SANITIZE_ADDRESS__)
+
+/* gcc's headers do not name these. */
+size_t __sanitizer_get_heap_size(void);
+size_t __sanitizer_get_current_allocated_bytes(void);
+void __sanitizer_purge_allocator(void);
+
+enum { IDLE_BYTES = 32 << 20 };
+
+/* Freed blocks that are still watched for a late use count as allocated: they stay watched. */
+void mem_settle(void)
+{
+	if (__sanitizer_get_heap_size() > __sanitizer_get_current_allocated_bytes() + IDLE_BYTES)
+		__sanitizer_purge_allocator();
+}
+
+#elif defined(SIGNALBOX_SANITIZE)
 
 void mem_settle(void)
 {

@@ -20,7 +20,7 @@ const server = await startServer({
 	// who reads nothing is to be put out for that, not because its pong does not come
 	config: { session: { ...atOnce.session, ping_interval: "10m" }, limits: { ...anyPace, ...anyNumber, outbound_queue: "256KiB" } },
 	// freed memory is not to be held back here, where memory is measured
-	env: { ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ""}:quarantine_size_mb=1:thread_local_quarantine_size_kb=64:allocator_release_to_os_interval_ms=1000` },
+	env: { ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ""}:quarantine_size_mb=1:thread_local_quarantine_size_kb=64` },
 });
 after(() => server.stop());
 const token = await server.mint("crowd");
