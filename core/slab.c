@@ -72,7 +72,7 @@ void slab_give(void *block, size_t n)
 void slab_thread_start(void)
 {
 	for (unsigned size = 0; size < SLAB_SIZES; size++)
-		sizes[size].room = (unsigned)SLAB_KEPT_BYTES / (SLAB_LEAST_BYTES << size);
+		sizes[size].room = (unsigned)SLAB_KEPT_BYTES / ((unsigned)SLAB_LEAST_BYTES << size);
 }
 
 void slab_thread_stop(void)
