@@ -69,15 +69,24 @@ size_t conn_count(void)
 /* ---- out ---- */
 
 /* Before many are written to, it is looked whether more is to be said to them by now: that costs less
- * than one of the writes, and may save one for each. */
-enum { LOOK_ON_FOR = 32, LOOKS_MOST = 8, LOOK_ON_BYTES = 32 * 1024 };
+ * than one of the writes, and may save one for each. Not for long, whatever else the turns have to do,
+ * and not while anybody's queue fills who would read it. */
+enum { LOOK_ON_FOR = 32, LOOKS_MOST = 8, LOOK_ON_MS = 5, LOOK_ON_BYTES = 32 * 1024 };
 
 static _Thread_local struct {
 	unsigned dirty, looks;
-	bool more;      /* was queued since the last look */
-	size_t heard;   /* bytes from clients, which may go to each of the dirty */
-	uv_idle_t idle; /* its running keeps the loop from waiting */
+	uint64_t since_ms; /* the first look */
+	bool more;         /* was queued since the last look */
+	bool much;         /* waits for one of them */
+	size_t heard;      /* bytes from clients, which may go to each of the dirty */
+	uv_idle_t idle;    /* its running keeps the loop from waiting */
 } turn;
+
+/* It is to be written before more is added, so that nobody is slow who has not been written to. */
+static bool has_much(const struct conn *c)
+{
+	return c->queue.bytes > limits.outbound_queue / 4;
+}
 
 static void mark_dirty(struct conn *c)
 {
@@ -108,6 +117,7 @@ static void carry_send(struct carrier *carrier, struct outgoing m)
 	outbound_add(&c->queue, m);
 	mark_dirty(c);
 	turn.more = true;
+	turn.much = turn.much || (has_much(c) && !lws_partial_buffered(c->wsi));
 	if (c->queue.bytes <= limits.outbound_queue)
 		return;
 	metric_add(METRIC_SLOW_CONSUMERS, 1);
@@ -230,10 +240,13 @@ static void go_on(uv_idle_t *idle)
 
 bool conn_looks_on(void)
 {
-	bool on = turn.more && turn.dirty >= LOOK_ON_FOR && turn.looks < LOOKS_MOST &&
+	uint64_t now = worker_now_ms();
+	if (!turn.looks++)
+		turn.since_ms = now;
+	bool on = turn.more && !turn.much && turn.dirty >= LOOK_ON_FOR &&
+		turn.looks <= LOOKS_MOST && now - turn.since_ms <= LOOK_ON_MS &&
 		turn.heard <= LOOK_ON_BYTES;
 	turn.more = false;
-	turn.looks++;
 	if (on)
 		uv_idle_start(&turn.idle, go_on);
 	return on;
@@ -246,6 +259,7 @@ void conn_flush_all(void)
 		uv_idle_stop(&turn.idle);
 	turn.dirty = turn.looks = 0;
 	turn.heard = 0;
+	turn.much = false;
 	while (dirty) {
 		struct conn *c = dirty;
 		dirty = c->next_dirty;
@@ -346,12 +360,18 @@ static void forget_alive(struct conn *c)
 /* ---- reading on ----
  *
  * libwebsockets reads READ_BYTES a turn from each connection; more at once would be a larger buffer for
- * each. Who has sent more is read again in the same turn: what came together is told together. */
+ * each. Who has sent more is read again in the same turn: what came together is told together. One
+ * after the other, so that what one has to say does not keep the others waiting. */
 
-enum { READ_BYTES = 1024, READ_ON_FROM = READ_BYTES / 2, READ_ON_MOST = 64 };
+enum {
+	READ_BYTES = 1024,
+	READ_ON_FROM = READ_BYTES / 2,
+	READ_ON_MOST = 64,
+	READ_ON_BYTES = READ_ON_MOST * READ_BYTES,
+};
 
 static _Thread_local struct {
-	struct conn *list[READ_ON_MOST]; /* may have more to say in this turn */
+	struct conn *list[READ_ON_MOST]; /* are read once more in this turn; NULL: has ended */
 	unsigned count;
 	const struct conn *of; /* whose last read brought so many bytes */
 	size_t bytes;
@@ -371,12 +391,16 @@ static void note_read(struct conn *c, size_t n)
 		reading.list[reading.count++] = c;
 }
 
-/* Whoever still has more is read in the next turn: all others come first. */
+/* They come to the end of the list again while they have more and it has room: what is left then is
+ * read in the next turn. So is what would be answered by too much, and what follows when the turn has
+ * had enough to do: packed messages are larger than what is read of them. */
 static void read_on(uv_check_t *check)
 {
 	(void)check;
-	for (int left = READ_ON_MOST; reading.count && left; left--) {
-		struct conn *c = reading.list[--reading.count];
+	for (unsigned i = 0; i < reading.count && turn.heard <= READ_ON_BYTES; i++) {
+		struct conn *c = reading.list[i];
+		if (!c || has_much(c))
+			continue;
 		struct lws_pollfd fd = {
 			.fd = lws_get_socket_fd(c->wsi), .events = POLLIN, .revents = POLLIN};
 		reading.of = NULL;
@@ -388,9 +412,9 @@ static void read_on(uv_check_t *check)
 
 static void forget_reading(const struct conn *c)
 {
-	for (unsigned i = reading.count; i-- > 0;)
+	for (unsigned i = 0; i < reading.count; i++)
 		if (reading.list[i] == c)
-			reading.list[i] = reading.list[--reading.count];
+			reading.list[i] = NULL;
 	if (reading.of == c)
 		reading.of = NULL;
 }

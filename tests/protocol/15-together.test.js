@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { connect } from "../support/client.mjs";
 import { frame, rawWebSocket } from "../support/raw.mjs";
-import { anyPace, startServer } from "../support/server.mjs";
+import { anyNumber, anyPace, startServer } from "../support/server.mjs";
 
-const server = await startServer({ workers: 1, config: { limits: anyPace } });
+const server = await startServer({ workers: 1, config: { limits: { ...anyPace, ...anyNumber, outbound_queue: "256KiB" } } });
 after(() => server.stop());
 
 const COUNT = 40; // of some hundred bytes each: several buffers full
@@ -39,6 +39,62 @@ test("what came at once is told at once", async () => {
 	assert.equal(texts.length, 1, `in ${texts.map((text) => JSON.parse(text).length ?? 1)}`);
 	raw.destroy();
 });
+
+/** Has all of it in the server's hands before any is read. */
+async function atOneTime(write) {
+	process.kill(server.pid, "SIGSTOP");
+	await write();
+	process.kill(server.pid, "SIGCONT");
+}
+
+const written = (raw, bytes) => new Promise((done) => raw.socket.write(bytes, done));
+
+test("who has much to say does not keep others waiting who have less", async () => {
+	const [short, long] = [await speaker(), await speaker()];
+	const FEW = 30, MANY = 400;
+	const say = (count, who) => Buffer.concat(Array.from({ length: count }, (_, i) => request(i + 2, "room.publish", { room: ROOM, data: [who, i] })));
+	await atOneTime(async () => {
+		await written(short, say(FEW, "short"));
+		await written(long, say(MANY, "long"));
+	});
+	const said = [];
+	for (let i = 0; i < FEW + MANY; i++) said.push((await member.next("room.message")).params.data);
+	for (const who of ["short", "long"]) {
+		const numbers = said.filter(([by]) => by === who).map(([, i]) => i);
+		assert.deepEqual(numbers, numbers.map((_, i) => i));
+	}
+	const last = said.findIndex(([who, i]) => who === "short" && i === FEW - 1);
+	assert.ok(last < said.length / 2, `${last} came before`);
+	for (const raw of [short, long]) raw.destroy();
+});
+
+// More than a queue may hold, all asked for before the first of it is written.
+for (const others of [0, 40])
+	test(`who asks for much at once, and reads it, is not a slow one; with ${others} who are told between`, async () => {
+		const SIZE = 20_000, ROUNDS = 6, PAGES = 3;
+		const token = await server.mint("crowd");
+		const [big, crowd] = [`big-${others}`, `crowd-${others}`];
+		const all = [];
+		for (let i = 0; i < others; i++) all.push(await connect(server, { token }));
+		for (const c of all) await c.call("room.join", { room: crowd });
+		await member.call("room.join", { room: big });
+		await member.call("room.publish", { room: big, data: "x".repeat(SIZE) });
+		await member.next("room.message");
+		const raw = await rawWebSocket(server, { user: "ann" });
+		for (const room of [big, crowd]) raw.write(request(room, "room.join", { room }));
+		for (let joined = 0; joined < 2; ) joined += (await raw.frame()).text.includes('"result"');
+		const page = (n) => request(`${n}`.padEnd(100, "."), "room.history", { room: big, limit: 1, reverse: true });
+		const round = (n) => [request(n, "room.publish", { room: crowd, data: n }), ...Array.from({ length: PAGES }, (_, i) => page(n * PAGES + i))];
+		raw.write(Buffer.concat(Array.from({ length: ROUNDS }, (_, n) => round(n)).flat()));
+		for (let pages = 0; pages < ROUNDS * PAGES; ) {
+			const got = await raw.frame();
+			assert.equal(got?.opcode, 1, `${pages} of ${ROUNDS * PAGES}, then ${got?.payload.subarray(2)}`);
+			pages += got.text.includes("x".repeat(SIZE));
+		}
+		for (const c of all) for (let n = 0; n < ROUNDS; n++) assert.equal((await c.next("room.message")).params.data, n);
+		for (const c of all) await c.close();
+		raw.destroy();
+	});
 
 test("whoever leaves with the last byte has been heard, and is gone", async () => {
 	for (const end of [frame(8, NORMAL), frame(8, NORMAL), frame(2, "binary"), frame(3, "no such frame"), null]) {
