@@ -82,6 +82,7 @@ static size_t delivered(void *context, struct link *l, const char *payload, size
 		f->result.messages += f->window.open;
 	}
 	f->result.deliveries += f->window.open;
+	f->result.in_all++;
 	if (flight->measured)
 		histogram_add(&f->result.latency, load_now(f->load) - flight->at);
 	return bytes;

@@ -46,6 +46,7 @@ struct result {
 	unsigned members, rooms, publishers, outstanding, bytes, rate, connections, pairs;
 	bool batch, tls;
 	uint64_t messages, deliveries, handshakes, resumed;
+	uint64_t in_all; /* deliveries, or handshakes begun, with those before and behind the window */
 	double seconds;
 	uint64_t cpu_ns;
 	uint64_t lost, wrong, late; /* late: could not even be sent in time, or at all */

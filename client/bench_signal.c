@@ -76,6 +76,7 @@ static size_t delivered(void *context, struct link *l, const char *payload, size
 	p->step = (p->step + 1) % EXCHANGE;
 	s->under_way--;
 	s->result.deliveries += s->window.open;
+	s->result.in_all++;
 	if (p->measured)
 		histogram_add(&s->result.latency, load_now(s->load) - p->at);
 	if (s->bench->options.rate)

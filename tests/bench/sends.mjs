@@ -1,5 +1,6 @@
-// How many calls that send a server makes for each delivery. strace counts them, of the whole run of a load generator, so what
-// opening and joining take is counted once for itself and left out. Servers are slower meanwhile: nothing else is measured here.
+// How many calls that send a server makes for each delivery. strace counts them, of the whole run of a load generator, so
+// that all deliveries count, those behind the measured time too; what opening and joining take is counted once for itself and
+// left out. Servers are slower meanwhile: nothing else is measured here.
 import { countSendsOf } from "./peers.mjs";
 import { load } from "./rounds.mjs";
 
@@ -10,7 +11,7 @@ async function counted(rounds, group, series, args) {
 	const command = await rounds.command(group, series, args);
 	const pid = Number(command[command.indexOf("--pid") + 1]);
 	const { sends, value } = await countSendsOf(pid, () => load(command));
-	return { sends, deliveries: value.reduce((sum, line) => sum + line.deliveries, 0) };
+	return { sends, deliveries: value.reduce((sum, line) => sum + line.in_all, 0) };
 }
 
 /** [{group, series, outstanding, each}] */

@@ -57,6 +57,8 @@ test("fan-out: each number of messages under way, with batches and without", asy
 			assert.ok(result.messages > 10, `${result.messages} messages`);
 			// some of what came in the time was sent before it, or will be whole after it
 			assert.ok(Math.abs(result.deliveries - 10 * result.messages) <= 10 * 2 * result.outstanding, JSON.stringify(result));
+			// with those that came before and behind it each message has reached everybody
+			assert.ok(result.in_all >= result.deliveries && result.in_all % 10 === 0, JSON.stringify(result));
 			assert.ok(result.cpu_ns > 0 && result.cpu_ns < 4 * result.seconds * 1e9, `${result.cpu_ns} ns`);
 			assert.ok(result.seconds > 0.19);
 			held(result.latency_us);
