@@ -15,6 +15,11 @@ const char *bench_token(const struct bench *b, unsigned index)
 	return b->token_count ? b->token[index % b->token_count] : NULL;
 }
 
+int bench_patience(const struct bench *b)
+{
+	return (int)(b->options.patience * 1000);
+}
+
 bool bench_failed(const struct bench *b, const struct load *load)
 {
 	fprintf(stderr, "%s: %s\n", b->host->command, load_fault(load));

@@ -32,6 +32,8 @@ static const struct option {
 	{"--seconds", "SECONDS", "fsh", SECONDS, O(seconds), 0.01, 86400,
 		"how long is measured (1)"},
 	{"--warm", "SECONDS", "fsh", SECONDS, O(warm), 0, 3600, "how long before that (0.3)"},
+	{"--patience", "SECONDS", "fshij", SECONDS, O(patience), 0.1, 3600,
+		"how long a server may answer nothing while connections begin (20)"},
 	{"--no-batch", NULL, "fsij", YES, O(no_batch), 0, 0,
 		"as clients that take one message at a time"},
 	{"--resume-tls", NULL, "h", YES, O(target.resume_tls), 0, 0,
@@ -225,6 +227,7 @@ bool bench_read(const struct bench_host *host, const struct dialect *dialect, in
 		.hold = 30,
 		.seconds = 1,
 		.warm = 0.3,
+		.patience = 20,
 		.pid = host->pid};
 	for (int i = 0, taken; i < argc; i += taken) {
 		char *two[] = {argv[i], i + 1 < argc ? argv[i + 1] : NULL};

@@ -96,7 +96,7 @@ static bool open_links(struct fanout *f)
 			.batch = !f->bench->options.no_batch,
 			.room = i % f->rooms,
 			.token = bench_token(f->bench, i)};
-	bool fine = load_open_all(f->load, how, f->total, PATIENCE_MS);
+	bool fine = load_open_all(f->load, how, f->total, bench_patience(f->bench));
 	free(how);
 	return fine;
 }

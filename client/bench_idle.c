@@ -50,7 +50,7 @@ static bool open_links(struct quiet *q, bool counts)
 			.counts = counts,
 			.room = i / q->per_room,
 			.token = bench_token(q->bench, i)};
-	bool fine = load_open_all(q->load, how, q->total, PATIENCE_MS);
+	bool fine = load_open_all(q->load, how, q->total, bench_patience(q->bench));
 	free(how);
 	return fine;
 }
@@ -84,10 +84,10 @@ static bool run_idle(struct quiet *q)
 
 static bool run_join(struct quiet *q)
 {
-	int pid = q->bench->options.pid;
+	int pid = q->bench->options.pid, patience = bench_patience(q->bench);
 	if (!open_links(q, true))
 		return false;
-	int64_t until = clock_steady_ms() + PATIENCE_MS;
+	int64_t until = clock_steady_ms() + patience;
 	uint64_t cpu = process_cpu(pid), began = load_clock(), before = 0, all = all_there_is(q);
 	for (unsigned i = 0; i < q->total; i++)
 		q->bench->dialect->join(load_link(q->load, i));
@@ -95,7 +95,7 @@ static bool run_join(struct quiet *q)
 		if (!load_turn(q->load, TURN_NS))
 			return false;
 		if (q->knowing != before)
-			until = clock_steady_ms() + PATIENCE_MS;
+			until = clock_steady_ms() + patience;
 		before = q->knowing;
 	}
 	q->result.all_joined_s = q->result.seconds = (double)(load_clock() - began) / SECOND_NS;

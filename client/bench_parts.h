@@ -12,7 +12,6 @@ enum {
 	OUTSTANDING_MAX = 16, /* values of one command line */
 	SCENARIOS = 5,
 	PAYLOAD_MIN = 16,    /* MARK and a number have to fit */
-	PATIENCE_MS = 20000, /* until the next connection is ready */
 	DRAIN_MS = 2000,     /* without anything of what is on its way: the rest is lost */
 	TURN_NS = 100000000,
 	SECOND_NS = 1000000000,
@@ -23,7 +22,7 @@ struct bench_options {
 	bool wanted[SCENARIOS];
 	unsigned members, rooms, publishers, bytes, pairs, rate, connections, users;
 	unsigned outstanding[OUTSTANDING_MAX], outstandings;
-	double seconds, warm, hold;
+	double seconds, warm, hold, patience;
 	bool no_batch, json, no_auth, help;
 	const char *tokens, *cores;
 	int pid;
@@ -68,6 +67,8 @@ bool bench_report(struct bench *b, const struct result *r);
 
 /* ---- bench.c ---- */
 const char *bench_token(const struct bench *b, unsigned index); /* NULL: none is needed */
+/* Milliseconds for which nothing may be answered while links are opened. */
+int bench_patience(const struct bench *b);
 /* Says why a run ended; always false. */
 bool bench_failed(const struct bench *b, const struct load *load);
 /* Turns until nothing is under way, or nothing more comes of it for DRAIN_MS. False: at fault. */

@@ -1,5 +1,6 @@
 #include "client/bench_parts.h"
 
+#include "core/clock.h"
 #include "core/mem.h"
 
 #include <stdlib.h>
@@ -10,7 +11,9 @@ struct shakes {
 	struct bench *bench;
 	struct load *load;
 	uint64_t *began; /* by link */
-	uint64_t opened;
+	uint64_t opened, greeted;
+	uint64_t greeted_before; /* when it was looked last, */
+	int64_t until;           /* and how long that may stay so */
 	struct window window;
 	struct result result;
 };
@@ -28,16 +31,34 @@ static void open_one(struct shakes *s)
 static void greeted(void *context, struct link *l)
 {
 	struct shakes *s = context;
+	s->greeted++;
 	if (!s->window.open)
 		return;
 	s->result.handshakes++;
 	histogram_add(&s->result.latency, load_now(s->load) - s->began[l->index]);
 }
 
+/* Also ends when nobody is answered any more. */
+static bool turn(struct shakes *s)
+{
+	int patience = bench_patience(s->bench);
+	if (!load_turn(s->load, TURN_NS))
+		return false;
+	int64_t now = clock_steady_ms();
+	if (s->greeted != s->greeted_before || !s->until)
+		s->until = now + patience;
+	else if (now > s->until)
+		load_fail(s->load, "for %g s no handshake has come to its end: the server does not answer",
+			patience / 1000.0);
+	s->greeted_before = s->greeted;
+	return !load_fault(s->load);
+}
+
 static bool run(struct shakes *s, unsigned outstanding)
 {
 	struct bench *b = s->bench;
 	unsigned resumed = 0;
+	uint64_t before = s->opened;
 	s->result = (struct result){.scenario = SCENARIO_HANDSHAKE,
 		.outstanding = outstanding,
 		.tls = load_tls(s->load)};
@@ -48,13 +69,14 @@ static bool run(struct shakes *s, unsigned outstanding)
 			resumed = load_resumed(s->load);
 		while (load_open_count(s->load) < outstanding && !load_fault(s->load))
 			open_one(s);
-		if (!load_turn(s->load, TURN_NS))
+		if (!turn(s))
 			return bench_failed(b, s->load);
 	}
 	window_tell(&s->window, &s->result);
 	s->result.resumed = load_resumed(s->load) - resumed;
+	s->result.in_all = s->opened - before;
 	while (load_open_count(s->load))
-		if (!load_turn(s->load, TURN_NS))
+		if (!turn(s))
 			return bench_failed(b, s->load);
 	return bench_report(b, &s->result);
 }

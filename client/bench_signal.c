@@ -94,7 +94,7 @@ static bool open_links(struct signals *s)
 			.batch = !s->bench->options.no_batch,
 			.room = i / 2,
 			.token = bench_token(s->bench, i)};
-	bool fine = load_open_all(s->load, how, 2 * s->count, PATIENCE_MS);
+	bool fine = load_open_all(s->load, how, 2 * s->count, bench_patience(s->bench));
 	free(how);
 	for (unsigned i = 0; fine && i < s->count; i++) {
 		s->pairs[i] = (struct pair){.caller = load_link(s->load, 2 * i),

@@ -366,9 +366,9 @@ bool load_open_all(struct load *load, const struct load_link *how, unsigned coun
 			until = clock_steady_ms() + patience_ms;
 		} else if (clock_steady_ms() > until) {
 			load_fail(load,
-				"%u of %u connections are ready, and for %d s no more: the server "
+				"%u of %u connections are ready, and for %g s no more: the server "
 				"does not answer",
-				load->ready - base, count, patience_ms / 1000);
+				load->ready - base, count, patience_ms / 1000.0);
 			return false;
 		}
 	}

@@ -15,6 +15,7 @@ enum {
 	FIN = 0x80,
 	MASKED = 0x80,
 	HEAD_MAX = 14,
+	HTTP_STATUS_END = 12, /* of "HTTP/1.1 101" */
 };
 
 /* ---- out ---- */
@@ -48,6 +49,9 @@ static void add_frame(struct conn *c, int opcode, struct str bytes)
 	buf_add(&c->out, head, n + sizeof(c->load->mask));
 	size_t at = c->out.n;
 	buf_adds(&c->out, bytes);
+	if (c->out.err)
+		load_fail(c->load, "connection %u does not take what is to be sent: more than %d MiB wait",
+			c->link.index + 1, REST_MAX >> 20);
 	char *p = c->out.p + at;
 	for (size_t i = 0; i < c->out.n - at; i++)
 		p[i] = (char)(p[i] ^ mask[i & 3]);
@@ -208,13 +212,37 @@ static struct str refusal_text(struct str answer)
 	return text;
 }
 
-/* 101 and all that belongs to it. Another answer is waited for to its end, which is the connection's. */
+static void on_refusal(struct conn *c, struct str answer)
+{
+	link_refused(&c->link, (int)strtol(answer.p + 9, NULL, 10), refusal_text(answer));
+	conn_close(c);
+}
+
+/* How long an answer says that it is with its head; 0: it ends with the connection. */
+static size_t length_of(const char *p, size_t head)
+{
+	static const struct str name = {"\r\nContent-Length:", 17};
+	for (size_t i = 0; i + name.n < head; i++)
+		if (strncasecmp(p + i, name.p, name.n) == 0)
+			return head + strtoul(p + i + name.n, NULL, 10);
+	return 0;
+}
+
+/* 101 and all that belongs to it, or another answer once it is there whole. */
 static size_t take_upgrade(struct conn *c, char *p, size_t n)
 {
 	struct load *load = c->load;
 	char *end = memmem(p, n, "\r\n\r\n", 4);
-	if (!end || n < 12 || memcmp(p + 8, " 101", 4) != 0)
+	if (!end || n < HTTP_STATUS_END)
 		return 0;
+	size_t head = (size_t)(end + 4 - p);
+	if (memcmp(p + 8, " 101", 4) != 0) {
+		size_t whole = length_of(p, head);
+		if (!whole || n < whole)
+			return 0;
+		on_refusal(c, (struct str){p, whole});
+		return whole;
+	}
 	c->state = LINK_OPEN;
 	if (c->link.part == PART_GUEST) {
 		if (load->events.greeted)
@@ -225,16 +253,18 @@ static size_t take_upgrade(struct conn *c, char *p, size_t n)
 	} else {
 		link_ready(&c->link);
 	}
-	return (size_t)(end + 4 - p);
+	return head;
 }
 
 static void on_end(struct conn *c, struct str before, ssize_t got)
 {
 	struct load *load = c->load;
 	int problem = errno;
-	if (c->state == LINK_UPGRADING && before.n > 12)
-		link_refused(&c->link, (int)strtol(before.p + 9, NULL, 10), refusal_text(before));
-	else if (!c->said_goodbye)
+	if (c->state == LINK_UPGRADING && before.n > HTTP_STATUS_END) {
+		on_refusal(c, before);
+		return;
+	}
+	if (!c->said_goodbye)
 		load_fail(load, "the server dropped connection %u: %s", c->link.index + 1,
 			got < 0 ? strerror(problem) : "it just closed it");
 	conn_close(c);

@@ -3,6 +3,8 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
+import { createServer as createHttp } from "node:http";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { WebSocketServer } from "ws";
@@ -161,6 +163,32 @@ test("it says what is in its way, and what can be done", async () => {
 		fails([...narrow, "--insecure", "--members", "4", "--seconds", "5"], REFUSED, /\(too_many_requests\)\nRaise limits\.requests_per_second/),
 		fails([...narrow, "--insecure", "--members", "6"], REFUSED, /\(room_full\)\nRaise limits\.members_per_room\./),
 	]);
+});
+
+/** Where a server listens that ends with the test. */
+async function listening(t, server) {
+	server.listen(0, "127.0.0.1");
+	await once(server, "listening");
+	t.after(() => server.close());
+	return `http://127.0.0.1:${server.address().port}`;
+}
+
+test("it does not wait for ever: for nobody's answer, and for an answer's connection to end", async (t) => {
+	const sockets = [];
+	t.after(() => sockets.forEach((socket) => socket.destroy()));
+	const silent = await listening(t, createServer((socket) => sockets.push(socket.on("error", () => {}))));
+	const page = createHttp({ keepAliveTimeout: 0 }, (_, answer) => answer.writeHead(404, { "Content-Length": 24 }).end("no such page\nelsewhere\n\n"));
+	const other = await listening(t, page.on("connection", (socket) => sockets.push(socket)));
+	await Promise.all([
+		fails([silent, "handshake", "--no-auth", "--patience", "0.3", ...SHORT], REFUSED, /for 0\.3 s no handshake has come to its end: the server does not answer/),
+		fails([silent, "--no-auth", "--patience", "0.3"], REFUSED, /0 of 1000 connections are ready, and for 0\.3 s no more/),
+		fails([other, "--no-auth"], REFUSED, /refuses with HTTP 404: no such page\n/),
+	]);
+});
+
+test("more than a connection may keep to be sent is no stream of halves", async (t) => {
+	const words = ["--no-auth", "--members", "1", "--outstanding", "40", "--bytes", "1000000", "--data", ownDirectory(), ...SHORT];
+	await fails([await faultyServer(t, "lost"), ...words], REFUSED, /connection 1 does not take what is to be sent: more than 16 MiB wait/);
 });
 
 /** A server that says what Signalbox would, but for one message in ten to the last member. */
