@@ -53,7 +53,7 @@ static struct bench_options options_of(const struct bench_options *all, enum sce
 	return o;
 }
 
-static unsigned connections_of(const struct bench_options *all, enum scenario scenario)
+unsigned bench_connections(const struct bench_options *all, enum scenario scenario)
 {
 	struct bench_options o = options_of(all, scenario);
 	switch (scenario) {
@@ -91,8 +91,8 @@ static bool ask_for_tokens(struct bench *b)
 {
 	unsigned users = b->options.users, most = 0;
 	for (unsigned i = 0; i < SCENARIOS; i++)
-		if (b->options.wanted[i] && connections_of(&b->options, i) > most)
-			most = connections_of(&b->options, i);
+		if (b->options.wanted[i] && bench_connections(&b->options, i) > most)
+			most = bench_connections(&b->options, i);
 	if (!users)
 		users = (most + CONNECTIONS_A_USER - 1) / CONNECTIONS_A_USER;
 	return b->host->tokens(b->host->context, users, &b->tokens);

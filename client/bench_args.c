@@ -27,7 +27,7 @@ static const struct option {
 	{"--pairs", "N", "s", NUMBER, O(pairs), 1, 30000, "pairs that signal (1000)"},
 	{"--rate", "N", "fs", NUMBER, O(rate), 1, 10000000,
 		"messages a second in all, each when it is due"},
-	{"--connections", "N", "i", NUMBER, O(connections), 1, 1000000, "connections (10000)"},
+	{"--connections", "N", "i", NUMBER, O(connections), 1, CONNECTIONS_MAX, "connections (10000)"},
 	{"--hold", "SECONDS", "i", SECONDS, O(hold), 0, 86400, "how long they stay (30)"},
 	{"--seconds", "SECONDS", "fsh", SECONDS, O(seconds), 0.01, 86400,
 		"how long is measured (1)"},
@@ -246,6 +246,10 @@ bool bench_read(const struct bench_host *host, const struct dialect *dialect, in
 		if (said[i] && !of_what_is_wanted(&options[i], ret))
 			return usage_error(host, "the scenario has no use for", options[i].flag);
 	fill_in(ret);
+	for (unsigned i = 0; i < SCENARIOS; i++)
+		if (ret->wanted[i] && bench_connections(ret, i) > CONNECTIONS_MAX)
+			return usage_error(
+				host, "these are more than a million connections:", scenario_names[i]);
 	if (ret->wanted[SCENARIO_IDLE] && !ret->pid)
 		return usage_error(host, "for the memory of the server this is missing:", "--pid");
 	return true;

@@ -10,6 +10,7 @@
 
 enum {
 	OUTSTANDING_MAX = 16, /* values of one command line */
+	CONNECTIONS_MAX = 1000000,
 	SCENARIOS = 5,
 	PAYLOAD_MIN = 16,    /* MARK and a number have to fit */
 	DRAIN_MS = 2000,     /* without anything of what is on its way: the rest is lost */
@@ -66,6 +67,8 @@ void bench_usage(const struct bench_host *host, const struct dialect *dialect, F
 bool bench_report(struct bench *b, const struct result *r);
 
 /* ---- bench.c ---- */
+/* How many a scenario opens. */
+unsigned bench_connections(const struct bench_options *all, enum scenario scenario);
 const char *bench_token(const struct bench *b, unsigned index); /* NULL: none is needed */
 /* Milliseconds for which nothing may be answered while links are opened. */
 int bench_patience(const struct bench *b);

@@ -1,6 +1,11 @@
 #include "client/histogram.h"
 
+#include <assert.h>
 #include <string.h>
+
+enum { HISTOGRAM_BITS = 7 }; /* of a value that are kept behind its first */
+
+static_assert(HISTOGRAM_STEPS == 2 << HISTOGRAM_BITS, "each power of two has its own");
 
 /* Values below STEPS have a count each; above, each power of two has STEPS / 2 of its own, and the first
  * half of its row stays empty: that is cheaper than to save it. */
@@ -8,7 +13,7 @@ static unsigned slot_of(uint64_t ns)
 {
 	if (ns < HISTOGRAM_STEPS)
 		return (unsigned)ns;
-	unsigned shift = 63 - (unsigned)__builtin_clzll(ns) - 6;
+	unsigned shift = 63 - (unsigned)__builtin_clzll(ns) - HISTOGRAM_BITS;
 	if (shift >= HISTOGRAM_POWERS)
 		return HISTOGRAM_COUNTS - 1;
 	return shift * HISTOGRAM_STEPS + (unsigned)(ns >> shift);

@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 enum {
-	HISTOGRAM_STEPS = 128, /* between a power of two and the next */
-	HISTOGRAM_POWERS = 34, /* the largest is 2^40 ns: 18 minutes */
+	HISTOGRAM_STEPS = 256, /* half of them between a power of two and the next */
+	HISTOGRAM_POWERS = 33, /* the largest is 2^40 ns: 18 minutes */
 	HISTOGRAM_COUNTS = HISTOGRAM_STEPS * HISTOGRAM_POWERS,
 };
 

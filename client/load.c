@@ -46,6 +46,17 @@ const char *load_fault(const struct load *load)
 
 /* ---- where to ---- */
 
+static bool is_port(struct str text)
+{
+	unsigned port = 0;
+	for (size_t i = 0; i < text.n; i++) {
+		if (text.p[i] < '0' || text.p[i] > '9' || port > UINT16_MAX)
+			return false;
+		port = port * 10 + (unsigned)(text.p[i] - '0');
+	}
+	return port && port <= UINT16_MAX;
+}
+
 /* scheme://host[:port][/prefix] */
 static bool read_url(struct load *load, const char *url)
 {
@@ -72,16 +83,15 @@ static bool read_url(struct load *load, const char *url)
 		host.n = (size_t)(colon - rest);
 	if (bracket)
 		host = (struct str){rest + 1, end ? (size_t)(end - rest - 1) : 0};
+	struct str digits = {colon ? colon + 1 : port, colon ? n - (size_t)(colon + 1 - rest) : strlen(port)};
 	size_t prefix = strcspn(rest + n, "?#");
 	while (prefix && rest[n + prefix - 1] == '/')
 		prefix--;
-	if (!host.n || host.n >= HOST_MAX || prefix >= HOST_MAX)
+	if (!host.n || host.n >= HOST_MAX || prefix >= HOST_MAX || !is_port(digits))
 		return false;
 	snprintf(load->host, sizeof(load->host), STR_FMT, STR_ARG(host));
 	snprintf(load->prefix, sizeof(load->prefix), "%.*s", (int)prefix, rest + n);
-	snprintf(load->port, sizeof(load->port), "%.*s",
-		colon ? (int)(n - (size_t)(colon + 1 - rest)) : (int)strlen(port),
-		colon ? colon + 1 : port);
+	snprintf(load->port, sizeof(load->port), STR_FMT, STR_ARG(digits));
 	return true;
 }
 

@@ -151,6 +151,7 @@ test("it says what is in its way, and what can be done", async () => {
 		fails([server.url, "--membres", "3"], USAGE, /did you mean `--members`\?/),
 		fails([server.url, "--members", "none"], USAGE, /no value for the option: `--members`/),
 		fails(["nowhere", ...own], REFUSED, /nowhere is no address; write one as in http:/),
+		fails([`http://127.0.0.1:${server.port + 65_536}`, ...own], REFUSED, /:\d+ is no address/),
 		fails(["http://127.0.0.1:1", ...own], REFUSED, /127\.0\.0\.1:1: Connection refused: nothing listens there/),
 		fails(narrow, REFUSED, /self-signed certificate; give its authority with --ca FILE, or --insecure\n$/),
 		fails([server.url, "--data", ownDirectory()], REFUSED, /no service listens at .*control\.sock. Give the --data DIR .*--tokens FILE, or --no-auth/),
