@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { inserted, judged, pictures, printed, table } from "./outcome.mjs";
-import { measured, ratio } from "./rounds.mjs";
+import { measured, ratio, requireNew } from "./rounds.mjs";
 import { GROUPS, SERIES, TARGETS } from "./scenarios.mjs";
 
 const COST = { signalbox: 2000, floor: 1600, nchan: 9000, ws: 14_000, peerjs: 30_000 };
@@ -39,6 +39,12 @@ test("medians of rounds, and ratios of the same round", () => {
 	const cut = lines.filter(({ series, round }) => series !== "floor" || round < 3);
 	assert.equal(ratio(cut, { ...floor, series: "signalbox" }, floor, "each"), 1.25, "of the rounds that both have ended");
 	assert.throws(() => measured(lines, { ...floor, outstanding: 9 }, "each"), /nothing was measured of floor in members-1000, 9 outstanding/);
+});
+
+test("handshakes that took a token twice are no measure of new ones", () => {
+	requireNew([{ in_all: 60 }, { in_all: 40 }], 100);
+	assert.throws(() => requireNew([{ in_all: 60 }, { in_all: 41 }], 100), /101 handshakes with 100 tokens/);
+	assert.throws(() => requireNew([{ in_all: 16_001 }]), /not all of them were new/);
 });
 
 test("each target is held or not, by its own limit", () => {
