@@ -121,13 +121,12 @@ function connections(lines) {
 	return [["100", small], ["1,000", large]].flatMap((of) => ["signalbox", "floor"].map((series) => line(series, ...of)));
 }
 
-const workers = (lines) => [
-	{
-		name: "Signalbox",
+const workers = (lines) =>
+	[8, 80].map((w) => ({
+		name: `10 rooms, ${w} outstanding`,
 		kind: "ours",
-		points: [1, 2, 4].map((n) => point(lines, n, { group: "workers", series: `workers-${n}` })),
-	},
-];
+		points: [1, 2, 4].map((n) => point(lines, n, { group: "workers", series: `workers-${n}`, outstanding: w })),
+	}));
 
 function latency(lines) {
 	const line = (series, kind, of) => ({

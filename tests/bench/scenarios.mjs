@@ -92,9 +92,9 @@ export const GROUPS = [
 	{
 		key: "workers",
 		letter: "h",
-		title: "Workers: 10 rooms of 100 members, 8 outstanding",
+		title: "Workers: 10 rooms of 100 members, 128 bytes",
 		scenario: "fanout",
-		args: { members: 100, rooms: 10, outstanding: "8", ...SHORT },
+		args: { members: 100, rooms: 10, outstanding: "8,80", ...SHORT }, // fewer than rooms, and eight in each
 		series: ["workers-1", "workers-2", "workers-4"],
 	},
 	{
@@ -169,14 +169,14 @@ export const TARGETS = [
 		unit: "µs",
 	},
 	{
-		what: "handshakes a second, another ES256 token each, to none",
+		what: "handshakes a second of processor time, another ES256 token each, to none",
 		of: "capacity",
 		over: { group: "handshake", series: "signalbox-new" },
 		under: { group: "handshake", series: "signalbox-open" },
 		least: 0.35,
 	},
 	{
-		what: "handshakes a second, a token seen before, to none",
+		what: "handshakes a second of processor time, a token seen before, to none",
 		of: "capacity",
 		over: { group: "handshake", series: "signalbox-seen" },
 		under: { group: "handshake", series: "signalbox-open" },
@@ -184,11 +184,11 @@ export const TARGETS = [
 	},
 	{ what: "memory a connection", of: "memory", over: { group: "memory", series: "memory" }, most: 6, unit: "KiB" },
 	{ what: "memory a connection, TLS", of: "memory", over: { group: "memory", series: "memory-tls" }, most: 24, unit: "KiB" },
-	{
-		what: "two workers: processor time a delivery, to one",
+	...[8, 80].map((outstanding) => ({
+		what: `two workers, ${outstanding} outstanding: processor time a delivery, to one`,
 		of: "each",
-		over: { group: "workers", series: "workers-2" },
-		under: { group: "workers", series: "workers-1" },
+		over: { group: "workers", series: "workers-2", outstanding },
+		under: { group: "workers", series: "workers-1", outstanding },
 		most: 1.15,
-	},
+	})),
 ];
