@@ -123,7 +123,7 @@ async function measure() {
 	for (const group of groups) await part(outcome, `(${group.letter}) ${group.title}`, () => rounds.run(group, options.quick ? 1 : (group.rounds ?? Number(options.rounds))));
 	const counted = groups.find(({ key }) => key === "members-1000");
 	if (counted && !options.quick) await part(outcome, "sends a delivery", async () => (outcome.sends = await sendsEach(rounds, counted, options.full ? [1, 8, 32] : [8, 32])));
-	await servers.stop();
+	await part(outcome, "the servers end well", () => servers.stop());
 	outcome.lines = rounds.lines;
 	for (const name of own)
 		await part(outcome, name, async () => {

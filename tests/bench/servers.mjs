@@ -35,8 +35,9 @@ export class Servers {
 	}
 
 	async stop() {
-		for (const { stop } of this.#running.values()) await stop();
+		const ends = await Promise.allSettled([...this.#running.values()].map(({ stop }) => stop()));
 		this.#running.clear();
+		for (const { reason } of ends) if (reason) throw reason;
 	}
 
 	/** What the load generator's command line begins with. */
