@@ -128,7 +128,7 @@ async function main() {
 	const chosen = options.update ? positionals.slice(0, 1).filter((name) => name !== "all") : positionals;
 	const names = chosen.length ? chosen : [...known.keys()];
 	for (const name of names) if (!known.has(name)) throw new Error(`there is no ${name}; there are ${[...known.keys()].join(", ")}`);
-	if (options.update && positionals.length !== 2) throw new Error('--update NAME "REASON"');
+	if (options.update && (positionals.length !== 2 || !positionals[1].trim())) throw new Error('--update NAME "REASON"');
 	const budgets = existsSync(budgetFile) ? JSON.parse(readFileSync(budgetFile, "utf8")) : {};
 	const issuer = new Issuer("guard");
 	await issuer.addKey("ES256");

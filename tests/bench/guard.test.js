@@ -1,5 +1,7 @@
 // What the guard makes of callgrind's dumps, and of a count beside its budget.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import test from "node:test";
 import { judge, kept } from "./budget.mjs";
 import { Profile } from "./profile.mjs";
@@ -73,6 +75,12 @@ test("a twentieth less holds, and says how to keep it", () => {
 	const { held, lines } = judge(result(600, 340), budget);
 	assert.equal(held, true);
 	assert.match(lines[1], /--update it/);
+});
+
+test("each budget in the file says why it is what it is", () => {
+	const budgets = Object.entries(JSON.parse(readFileSync(join(import.meta.dirname, "budget.json"), "utf8")));
+	assert.ok(budgets.length > 0);
+	for (const [name, { instructions, why }] of budgets) assert.ok(instructions > 0 && why.trim().length > 10, name);
 });
 
 test("a budget is kept with its reason and its functions, others as they are", () => {
