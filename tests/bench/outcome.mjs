@@ -43,7 +43,6 @@ export function table(lines, sends = []) {
 const FIGURES = [
 	{ what: "memory a connection, 10,000 in rooms of 10", group: "memory", series: "memory", of: "memory", unit: "KiB" },
 	{ what: "  the same with TLS", group: "memory", series: "memory-tls", of: "memory", unit: "KiB" },
-	{ what: "of TLS handshakes that were to go on with a session, those that did", group: "handshake", series: "signalbox-tls-resumed", of: "resumed", unit: "%" },
 	{ what: "1,000 join one room at once: until each knows of all", group: "join", series: "signalbox", of: "joined", unit: "s" },
 ];
 

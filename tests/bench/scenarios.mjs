@@ -182,6 +182,13 @@ export const TARGETS = [
 		under: { group: "handshake", series: "signalbox-open" },
 		least: 0.85,
 	},
+	{
+		what: "TLS handshakes that go on with a session, of those that were to",
+		of: "resumed",
+		over: { group: "handshake", series: "signalbox-tls-resumed" },
+		least: 90,
+		unit: "%",
+	},
 	{ what: "memory a connection", of: "memory", over: { group: "memory", series: "memory" }, most: 6, unit: "KiB" },
 	{ what: "memory a connection, TLS", of: "memory", over: { group: "memory", series: "memory-tls" }, most: 24, unit: "KiB" },
 	...[8, 80].map((outstanding) => ({
