@@ -26,13 +26,15 @@ bool bench_failed(const struct bench *b, const struct load *load)
 	return false;
 }
 
-bool bench_drain(struct load *load, uint64_t (*under_way)(const void *context), const void *context)
+bool bench_drain(const struct bench *b, struct load *load,
+	uint64_t (*under_way)(const void *context), const void *context)
 {
+	int patience = bench_patience(b) / 4;
 	uint64_t left, before = 0;
-	int64_t until = clock_steady_ms() + DRAIN_MS;
+	int64_t until = clock_steady_ms() + patience;
 	while ((left = under_way(context)) && clock_steady_ms() < until) {
 		if (left != before)
-			until = clock_steady_ms() + DRAIN_MS;
+			until = clock_steady_ms() + patience;
 		before = left;
 		if (!load_turn(load, TURN_NS))
 			return false;

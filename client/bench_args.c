@@ -27,13 +27,14 @@ static const struct option {
 	{"--pairs", "N", "s", NUMBER, O(pairs), 1, 30000, "pairs that signal (1000)"},
 	{"--rate", "N", "fs", NUMBER, O(rate), 1, 10000000,
 		"messages a second in all, each when it is due"},
-	{"--connections", "N", "i", NUMBER, O(connections), 1, CONNECTIONS_MAX, "connections (10000)"},
+	{"--connections", "N", "i", NUMBER, O(connections), 1, CONNECTIONS_MAX,
+		"connections (10000)"},
 	{"--hold", "SECONDS", "i", SECONDS, O(hold), 0, 86400, "how long they stay (30)"},
 	{"--seconds", "SECONDS", "fsh", SECONDS, O(seconds), 0.01, 86400,
 		"how long is measured (1)"},
 	{"--warm", "SECONDS", "fsh", SECONDS, O(warm), 0, 3600, "how long before that (0.3)"},
 	{"--patience", "SECONDS", "fshij", SECONDS, O(patience), 0.1, 3600,
-		"how long a server may answer nothing while connections begin (20)"},
+		"how long nothing may come at the beginning (20); at the end a quarter of that"},
 	{"--no-batch", NULL, "fsij", YES, O(no_batch), 0, 0,
 		"as clients that take one message at a time"},
 	{"--resume-tls", NULL, "h", YES, O(target.resume_tls), 0, 0,
@@ -248,8 +249,8 @@ bool bench_read(const struct bench_host *host, const struct dialect *dialect, in
 	fill_in(ret);
 	for (unsigned i = 0; i < SCENARIOS; i++)
 		if (ret->wanted[i] && bench_connections(ret, i) > CONNECTIONS_MAX)
-			return usage_error(
-				host, "these are more than a million connections:", scenario_names[i]);
+			return usage_error(host,
+				"these are more than a million connections:", scenario_names[i]);
 	if (ret->wanted[SCENARIO_IDLE] && !ret->pid)
 		return usage_error(host, "for the memory of the server this is missing:", "--pid");
 	return true;

@@ -148,7 +148,7 @@ static uint64_t missing(const void *context)
 
 static bool drain(struct fanout *f)
 {
-	bool fine = bench_drain(f->load, missing, f);
+	bool fine = bench_drain(f->bench, f->load, missing, f);
 	f->result.lost = f->missing;
 	f->missing = 0;
 	for (unsigned i = 0; i < FLIGHTS; i++)

@@ -12,8 +12,7 @@ enum {
 	OUTSTANDING_MAX = 16, /* values of one command line */
 	CONNECTIONS_MAX = 1000000,
 	SCENARIOS = 5,
-	PAYLOAD_MIN = 16,    /* MARK and a number have to fit */
-	DRAIN_MS = 2000,     /* without anything of what is on its way: the rest is lost */
+	PAYLOAD_MIN = 16, /* MARK and a number have to fit */
 	TURN_NS = 100000000,
 	SECOND_NS = 1000000000,
 };
@@ -46,7 +45,7 @@ struct result {
 	unsigned members, rooms, publishers, outstanding, bytes, rate, connections, pairs;
 	bool batch, tls;
 	uint64_t messages, deliveries, handshakes, resumed;
-	uint64_t in_all; /* deliveries, or handshakes begun, with those before and behind the window */
+	uint64_t in_all; /* the same, with what was before and behind the window */
 	double seconds;
 	uint64_t cpu_ns;
 	uint64_t lost, wrong, late; /* late: could not even be sent in time, or at all */
@@ -74,9 +73,10 @@ const char *bench_token(const struct bench *b, unsigned index); /* NULL: none is
 int bench_patience(const struct bench *b);
 /* Says why a run ended; always false. */
 bool bench_failed(const struct bench *b, const struct load *load);
-/* Turns until nothing is under way, or nothing more comes of it for DRAIN_MS. False: at fault. */
-bool bench_drain(
-	struct load *load, uint64_t (*under_way)(const void *context), const void *context);
+/* Turns until nothing is under way, or nothing more comes of it for a quarter of the patience: the rest is
+ * lost. False: at fault. */
+bool bench_drain(const struct bench *b, struct load *load,
+	uint64_t (*under_way)(const void *context), const void *context);
 
 /* ---- bench_fanout.c, bench_signal.c, bench_shake.c, bench_idle.c: false: it failed, and has been said ---- */
 bool bench_fanout(struct bench *b);

@@ -52,8 +52,9 @@ static void write_json(const struct bench *b, const struct result *r)
 		{"outstanding", r->outstanding}, {"bytes", r->bytes}, {"rate", r->rate},
 		{"pairs", r->pairs}, {"connections", r->connections}, {"messages", r->messages},
 		{"deliveries", r->deliveries}, {"handshakes", r->handshakes},
-		{"resumed", r->resumed}, {"in_all", r->in_all}, {"lost", r->lost}, {"wrong", r->wrong}, {"late", r->late},
-		{"cpu_ns", r->cpu_ns}, {"rss_before", r->rss_before}, {"rss_joined", r->rss_joined},
+		{"resumed", r->resumed}, {"in_all", r->in_all}, {"lost", r->lost},
+		{"wrong", r->wrong}, {"late", r->late}, {"cpu_ns", r->cpu_ns},
+		{"rss_before", r->rss_before}, {"rss_joined", r->rss_joined},
 		{"rss_held", r->rss_held}};
 	for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++)
 		json_count(&o, counts[i].name, counts[i].n);

@@ -48,7 +48,8 @@ static bool turn(struct shakes *s)
 	if (s->greeted != s->greeted_before || !s->until)
 		s->until = now + patience;
 	else if (now > s->until)
-		load_fail(s->load, "for %g s no handshake has come to its end: the server does not answer",
+		load_fail(s->load,
+			"for %g s no handshake has come to its end: the server does not answer",
 			patience / 1000.0);
 	s->greeted_before = s->greeted;
 	return !load_fault(s->load);

@@ -164,7 +164,7 @@ static bool run(struct signals *s)
 		return bench_failed(b, s->load);
 	window_plan(&s->window, b);
 	bool fine = b->options.rate ? run_open(s, b->options.rate) : run_closed(s);
-	if (!fine || !bench_drain(s->load, missing, s))
+	if (!fine || !bench_drain(b, s->load, missing, s))
 		return bench_failed(b, s->load);
 	window_tell(&s->window, &s->result);
 	s->result.messages = s->result.deliveries;

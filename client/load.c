@@ -83,7 +83,8 @@ static bool read_url(struct load *load, const char *url)
 		host.n = (size_t)(colon - rest);
 	if (bracket)
 		host = (struct str){rest + 1, end ? (size_t)(end - rest - 1) : 0};
-	struct str digits = {colon ? colon + 1 : port, colon ? n - (size_t)(colon + 1 - rest) : strlen(port)};
+	struct str digits = {
+		colon ? colon + 1 : port, colon ? n - (size_t)(colon + 1 - rest) : strlen(port)};
 	size_t prefix = strcspn(rest + n, "?#");
 	while (prefix && rest[n + prefix - 1] == '/')
 		prefix--;

@@ -50,7 +50,8 @@ static void add_frame(struct conn *c, int opcode, struct str bytes)
 	size_t at = c->out.n;
 	buf_adds(&c->out, bytes);
 	if (c->out.err)
-		load_fail(c->load, "connection %u does not take what is to be sent: more than %d MiB wait",
+		load_fail(c->load,
+			"connection %u does not take what is to be sent: more than %d MiB wait",
 			c->link.index + 1, REST_MAX >> 20);
 	char *p = c->out.p + at;
 	for (size_t i = 0; i < c->out.n - at; i++)

@@ -230,7 +230,7 @@ test("messages that are lost, doubled or out of order are seen, and the call fai
 	const found = await Promise.all(
 		["lost", "doubled", "order"].map(async (fault) => {
 			const url = await faultyServer(t, fault);
-			const words = ["--no-auth", "--members", "3", "--publishers", "1", "--outstanding", "8", "--json", "--data", ownDirectory(), ...SHORT];
+			const words = ["--no-auth", "--members", "3", "--publishers", "1", "--outstanding", "8", "--patience", "8", "--json", "--data", ownDirectory(), ...SHORT];
 			const { code, stdout, stderr } = await run(["bench", url, ...words]);
 			assert.equal(code, REFUSED, stderr);
 			assert.match(stderr, /\d+ deliveries are lost, \d+ were doubled, out of order or not meant for who got them/);
