@@ -1,5 +1,6 @@
 #include "service/cli.h"
 
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/mem.h"
 #include "core/nearest.h"
@@ -9,6 +10,7 @@
 #include "service/notify.h"
 #include "service/reload.h"
 #include "service/serve.h"
+#include "service/tls_tickets.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -105,6 +107,12 @@ static void greet(const struct config *config, const struct lan *lan)
 	fflush(stdout);
 }
 
+static void look_after(void)
+{
+	mem_settle();
+	tls_tickets_turn(clock_steady_ms());
+}
+
 /* Signals are waited for, not handled: blocked before any thread starts, so in all of them. */
 static void wait_for_end(
 	const sigset_t *set, struct config *config, const struct config_input *input)
@@ -115,7 +123,7 @@ static void wait_for_end(
 		if (number == SIGHUP)
 			reload(config, input);
 		else
-			mem_settle();
+			look_after();
 	if (number ==
 		SIGUSR2) /* a successor's wish; an operator's SIGTERM beside it is met by it */
 		return;

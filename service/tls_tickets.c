@@ -18,7 +18,10 @@ struct ticket_key {
 
 /* newest gives tickets; both take them. */
 static struct ticket_key newest, before;
+static uintptr_t forgotten; /* so many times */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int began_at; /* where a connection keeps what forgotten was when its handshake began */
 
 static bool is_old(const struct ticket_key *key, int64_t now_ms, int periods)
 {
@@ -45,6 +48,7 @@ void tls_tickets_turn(int64_t now_ms)
 void tls_tickets_forget(void)
 {
 	pthread_mutex_lock(&lock);
+	forgotten++;
 	OPENSSL_cleanse(&newest, sizeof(newest));
 	OPENSSL_cleanse(&before, sizeof(before));
 	pthread_mutex_unlock(&lock);
@@ -59,16 +63,33 @@ static bool make(struct ticket_key *key, int64_t now_ms)
 	return made;
 }
 
-/* A copy of the key that tickets are given under now. */
-static bool key_to_give(struct ticket_key *ret)
+static void make_place(void)
+{
+	began_at = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+}
+
+/* From here on it is known what certificate it shows, or goes on from under. */
+static int on_hello(SSL *connection, int *alert, void *context)
+{
+	(void)alert, (void)context;
+	pthread_mutex_lock(&lock);
+	int kept = SSL_set_ex_data(connection, began_at, (void *)forgotten);
+	pthread_mutex_unlock(&lock);
+	return kept ? SSL_CLIENT_HELLO_SUCCESS : SSL_CLIENT_HELLO_ERROR;
+}
+
+/* A copy of the key that tickets are given under now; for a handshake that began before all was forgotten
+ * one that nobody else has. */
+static bool key_to_give(const SSL *connection, struct ticket_key *ret)
 {
 	int64_t now = clock_steady_ms();
 	pthread_mutex_lock(&lock);
 	turn(now);
-	bool is = newest.born_ms || make(&newest, now ? now : 1);
+	bool late = (uintptr_t)SSL_get_ex_data(connection, began_at) != forgotten;
+	bool is = late || newest.born_ms || make(&newest, now ? now : 1);
 	*ret = newest;
 	pthread_mutex_unlock(&lock);
-	return is;
+	return late ? make(ret, 1) : is;
 }
 
 /* A copy of the key of that name. *ret_renew: it gives no tickets any more. */
@@ -100,11 +121,10 @@ static bool use(struct ticket_key *key, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac
 static int on_ticket(SSL *connection, unsigned char *name, unsigned char *iv,
 	EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int gives)
 {
-	(void)connection;
 	struct ticket_key key = {0};
 	bool renew = false;
 	int result = gives ? -1 : 0;
-	if (gives && key_to_give(&key) && RAND_bytes(iv, IV_BYTES) == 1) {
+	if (gives && key_to_give(connection, &key) && RAND_bytes(iv, IV_BYTES) == 1) {
 		memcpy(name, key.name, NAME_BYTES);
 		result = use(&key, cipher, mac, iv, gives) ? 1 : -1;
 	} else if (!gives && key_to_take(name, &key, &renew)) {
@@ -116,8 +136,10 @@ static int on_ticket(SSL *connection, unsigned char *name, unsigned char *iv,
 
 void tls_tickets_attach(SSL_CTX *context)
 {
+	pthread_once(&once, make_place);
 	SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF); /* the client keeps it all */
 	SSL_CTX_set_num_tickets(context, TICKETS_EACH);
 	SSL_CTX_set_timeout(context, TICKETS_MS / 1000);
+	SSL_CTX_set_client_hello_cb(context, on_hello, NULL);
 	SSL_CTX_set_tlsext_ticket_key_evp_cb(context, on_ticket);
 }

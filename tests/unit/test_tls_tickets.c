@@ -14,6 +14,7 @@ enum { WORKERS = 4 };
 
 static SSL_CTX *workers[WORKERS], *clients;
 static SSL_SESSION *given; /* the newest that a client got */
+static bool forget_amid;   /* in the middle of the next handshakes */
 
 static int make(void **state)
 {
@@ -64,6 +65,8 @@ static bool goes_on(int worker, int version, SSL_SESSION *session)
 	for (int step = 0; step < 8; step++) {
 		SSL_do_handshake(client);
 		SSL_do_handshake(server);
+		if (forget_amid && !step)
+			tls_tickets_forget();
 	}
 	assert_true(SSL_is_init_finished(client) && SSL_is_init_finished(server));
 	SSL_read(client, &byte, 1); /* a ticket of TLS 1.3 comes behind the handshake */
@@ -122,6 +125,26 @@ static void forgotten_ones_are_not_taken(int version)
 	SSL_SESSION_free(session);
 }
 
+/* It was shown what is not in force any more, or went on from under it. */
+static void one_under_way_is_forgotten_too(int version)
+{
+	tls_tickets_forget();
+	forget_amid = true;
+	assert_false(goes_on(0, version, NULL));
+	SSL_SESSION *first = take_given();
+	forget_amid = false;
+	assert_false(goes_on(1, version, first));
+	SSL_SESSION *good = take_given();
+	forget_amid = true;
+	assert_true(goes_on(2, version, good));
+	SSL_SESSION *last = take_given();
+	forget_amid = false;
+	assert_false(goes_on(3, version, last));
+	SSL_SESSION_free(first);
+	SSL_SESSION_free(good);
+	SSL_SESSION_free(last);
+}
+
 /* clang-format off */
 #define BOTH(what) \
 	static void what##_with_tls_1_3(void **state) { (void)state; what(TLS1_3_VERSION); } \
@@ -130,6 +153,7 @@ static void forgotten_ones_are_not_taken(int version)
 BOTH(a_session_goes_on_with_every_worker)
 BOTH(a_ticket_is_taken_for_two_periods)
 BOTH(forgotten_ones_are_not_taken)
+BOTH(one_under_way_is_forgotten_too)
 
 int main(void)
 {
@@ -140,6 +164,8 @@ int main(void)
 		cmocka_unit_test(a_ticket_is_taken_for_two_periods_with_tls_1_2),
 		cmocka_unit_test(forgotten_ones_are_not_taken_with_tls_1_3),
 		cmocka_unit_test(forgotten_ones_are_not_taken_with_tls_1_2),
+		cmocka_unit_test(one_under_way_is_forgotten_too_with_tls_1_3),
+		cmocka_unit_test(one_under_way_is_forgotten_too_with_tls_1_2),
 	};
 	return cmocka_run_group_tests(tests, make, finish);
 }
