@@ -22,8 +22,8 @@ struct jwk {
 	enum jwk_kind kind;
 	uint32_t algs;  /* what it may verify: by its kind and curve, and by its own `alg` */
 	EVP_PKEY *pkey; /* the public key; NULL for JWK_OCT */
-	EVP_PKEY_CTX *
-		ready; /* of curves: what a check of an ECDSA signature begins with, to be copied */
+	/* of curves: what a check of an ECDSA signature begins with. Any thread may copy it; nobody changes it */
+	EVP_PKEY_CTX *ready;
 	struct str secret; /* JWK_OCT only */
 };
 

@@ -35,8 +35,8 @@ struct conn {
 	uint16_t peer_code;
 	const char *close_reason;
 	uint64_t heard_ms; /* when something came from the client */
-	uint64_t
-		pinged_ms; /* when it was last asked for a sign of life, was told of the end, or began */
+	/* when it was last asked for a sign of life, was told of the end, or began */
+	uint64_t pinged_ms;
 	bool dirty, close_sent, ping_due;
 	bool peer_closing; /* the client's close frame has come: what follows it is not looked at */
 	bool continued;    /* inbound: its first frame has come whole */
@@ -295,11 +295,12 @@ static void cut(struct conn *c)
 	conn_heed_timeouts();
 }
 
-/* All that was written has arrived, as the client's kernel says. */
+/* All that was written has arrived, as the client's kernel says; the close frame's end may still wait here. */
 static bool has_all(const struct conn *c)
 {
 	int unsent = 1;
-	return !ioctl(lws_get_socket_fd(c->wsi), SIOCOUTQ, &unsent) && !unsent;
+	return !lws_partial_buffered(c->wsi) &&
+		!ioctl(lws_get_socket_fd(c->wsi), SIOCOUTQ, &unsent) && !unsent;
 }
 
 /* The service stops: whoever has the close frame and does not answer it is not waited for, as libwebsockets

@@ -18,8 +18,7 @@ enum {
 	LINE_MAX_BYTES = 256 * 1024,
 	ANSWER_MAX = 32 << 20,
 	READ_BYTES = 16384,
-	UNREAD_MAX =
-		1 << 20, /* answers that wait for the other side; past it no more is taken in */
+	UNREAD_MAX = 1 << 20, /* of answers; past it no more is taken in */
 	BACKLOG = 16
 };
 
