@@ -117,7 +117,7 @@ static bool use(struct ticket_key *key, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac
 }
 
 /* SSL_CTX_set_tlsext_ticket_key_evp_cb(3): -1 ends the handshake, 0 makes it a whole one, 1 goes on, and 2
- * goes on with a new ticket. */
+ * goes on with a new ticket: with TLS 1.3 always, as clients use one only once (RFC 8446, section C.4). */
 static int on_ticket(SSL *connection, unsigned char *name, unsigned char *iv,
 	EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int gives)
 {
@@ -128,6 +128,7 @@ static int on_ticket(SSL *connection, unsigned char *name, unsigned char *iv,
 		memcpy(name, key.name, NAME_BYTES);
 		result = use(&key, cipher, mac, iv, gives) ? 1 : -1;
 	} else if (!gives && key_to_take(name, &key, &renew)) {
+		renew |= SSL_version(connection) == TLS1_3_VERSION;
 		result = !use(&key, cipher, mac, iv, gives) ? -1 : renew ? 2 : 1;
 	}
 	OPENSSL_cleanse(&key, sizeof(key));

@@ -97,10 +97,9 @@ static void arguments(void **state)
 		"URL --members 3x", "URL --outstanding 1,", "URL --outstanding 1;2",
 		"URL --outstanding 0", "URL --bytes 15", "URL --seconds x", "URL --pairs 2",
 		"URL fanout --pairs 2", "URL signal --members 3", "URL idle",
-		"URL handshake join --rate 3", "URL --tokens",
-		"URL --members 100000 --rooms 11", "URL join --rooms 1001",
-		"URL fanout join --members 100000 --rooms 10000", "URL --patience 0",
-		"URL --outstanding 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1"};
+		"URL handshake join --rate 3", "URL --tokens", "URL --members 100000 --rooms 11",
+		"URL join --rooms 1001", "URL fanout join --members 100000 --rooms 10000",
+		"URL --patience 0", "URL --outstanding 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1"};
 	struct bench_options o;
 	(void)state;
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
