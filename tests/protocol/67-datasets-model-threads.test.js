@@ -233,7 +233,7 @@ class World {
 	/** What readers have that is not what they are to see. */
 	get different() {
 		return this.views.filter((view) => {
-			if (!view.whole || view.lost) return true;
+			if (view.asking || !view.whole || view.lost) return true;
 			const now = this.oracle.ask(view.reader);
 			// who is only told that something has changed was told so since all was quiet the last time
 			if (view.wish.notify) return view.before && view.before.now !== now && view.before.told === view.told;
@@ -245,6 +245,17 @@ class World {
 		for (const view of this.views.filter(({ wish }) => wish.notify)) view.before = { now: this.oracle.ask(view.reader), told: view.told };
 	}
 
+	/** Whether all that was on its way has come. Not when a dataset is just about to be there again. */
+	async allHasCome() {
+		try {
+			for (const dataset of ["todos", "pairs"]) await Promise.all(this.sessions.map((session) => session.barrier(dataset)));
+			return true;
+		} catch (error) {
+			if (error.data?.reason !== "dataset_unavailable") throw error;
+			return false;
+		}
+	}
+
 	/** Nobody writes any more: until every reader has what is there, and still has it behind all that was on its way. */
 	async quiet(what) {
 		const reached = async () => {
@@ -253,14 +264,13 @@ class World {
 				const next = new Promise((done) => (woken = done));
 				this.look = woken;
 				this.check();
-				if (this.different.length === 0) return;
+				if (this.different.length === 0 && (await this.allHasCome())) return;
 				await Promise.race([next, pause(200)]);
 				await pause(5); // many messages, one look
 			}
 		};
 		try {
 			await within(reached(), QUIET_MS, `everybody to have what is there: ${what}`);
-			for (const dataset of ["todos", "pairs"]) await Promise.all(this.sessions.map((session) => session.barrier(dataset)));
 			assert.equal(this.different.length, 0, "it was so only for a moment");
 			this.remember();
 		} catch (error) {

@@ -225,6 +225,7 @@ export class ViewSession {
 	/** Subscribes until it is answered; the service may not have the table just now. */
 	async subscribe(view) {
 		const { session } = this.client.opened;
+		view.asking = true; // and what it has may be all that is there, but it is told nothing
 		view.whole = view.whole && !view.lost; // behind a reset it begins anew
 		view.lost = undefined;
 		const again = (ms) => setTimeout(() => this.client.opened.session === session && !this.#left && this.subscribe(view), ms);
@@ -237,6 +238,7 @@ export class ViewSession {
 					method: "dataset.subscribe",
 					failed,
 					done: (result) => {
+						view.asking = false;
 						view.answered(result);
 						assert.equal(this.#bySub.get(view.sub) ?? view, view, "two views with one sub");
 						this.#bySub.set(view.sub, view);
