@@ -5,9 +5,11 @@
 // SEED=N repeats the choices of a run; OPERATIONS=N makes it longer.
 import assert from "node:assert/strict";
 import test from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { SEED, randomFrom } from "../support/random.mjs";
 import { ResumingClient } from "../support/resuming.mjs";
 import { anyPace, startServer } from "../support/server.mjs";
+import { within } from "../support/within.mjs";
 
 const STEPS = Number(process.env.OPERATIONS ?? 900);
 const WORKERS = 4;
@@ -396,11 +398,16 @@ const acts = {
 			if (!member) continue;
 			one.members.splice(one.members.indexOf(member), 1);
 			one.tell(["left", member.peer, "left"]);
+			await within(gone(one, member), 30_000, "a session that has ended to leave its rooms"); // there may be nobody to be told
 		}
 		await everybodyCaughtUp(); // before it comes back, it has gone
 		sessions[sessions.indexOf(session)] = await Session.open(server, session.user);
 	},
 };
+
+async function gone({ name }, { peer }) {
+	while ((await server.rpc("room.presence", { room: name })).members.some((member) => member.peer === peer)) await pause(2);
+}
 
 async function comeBack(session) {
 	await session.client.connect();
