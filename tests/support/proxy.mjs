@@ -250,7 +250,7 @@ class Link {
 				stall.after = -1;
 				await pause(stall.ms);
 			}
-			if (at + n >= harm) this.harm(plan);
+			if (at + n >= harm && this.plan === plan) this.harm(plan); // else it was healed meanwhile
 		}
 	}
 
