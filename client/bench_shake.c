@@ -35,6 +35,7 @@ static void greeted(void *context, struct link *l)
 	if (!s->window.open)
 		return;
 	s->result.handshakes++;
+	s->result.resumed += load_resumed(l);
 	histogram_add(&s->result.latency, load_now(s->load) - s->began[l->index]);
 }
 
@@ -58,23 +59,19 @@ static bool turn(struct shakes *s)
 static bool run(struct shakes *s, unsigned outstanding)
 {
 	struct bench *b = s->bench;
-	unsigned resumed = 0;
 	uint64_t before = s->opened;
 	s->result = (struct result){.scenario = SCENARIO_HANDSHAKE,
 		.outstanding = outstanding,
 		.tls = load_tls(s->load)};
 	window_plan(&s->window, b);
 	while (!s->window.over) {
-		bool was_open = s->window.open;
-		if (window_look(&s->window) && !was_open)
-			resumed = load_resumed(s->load);
+		window_look(&s->window);
 		while (load_open_count(s->load) < outstanding && !load_fault(s->load))
 			open_one(s);
 		if (!turn(s))
 			return bench_failed(b, s->load);
 	}
 	window_tell(&s->window, &s->result);
-	s->result.resumed = load_resumed(s->load) - resumed;
 	s->result.in_all = s->opened - before;
 	while (load_open_count(s->load))
 		if (!turn(s))

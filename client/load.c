@@ -248,6 +248,7 @@ struct link *load_open(struct load *load, const struct load_link *how)
 		run = (unsigned)getpid() ^ (unsigned)load_clock();
 	*c = (struct conn){.load = load,
 		.state = LINK_CONNECTING,
+		.session = c->session,
 		.out = BUF_INIT(REST_MAX),
 		.in = BUF_INIT(REST_MAX),
 		.part = BUF_INIT(REST_MAX),
@@ -406,9 +407,10 @@ unsigned load_open_count(const struct load *load)
 	return load->open;
 }
 
-unsigned load_resumed(const struct load *load)
+bool load_resumed(struct link *l)
 {
-	return load->resumed;
+	const struct conn *c = conn_of(l);
+	return c->ssl && SSL_session_reused(c->ssl);
 }
 
 bool load_tls(const struct load *load)

@@ -19,7 +19,7 @@ struct load_target {
 	const char
 		*authority; /* certificates (PEM) that vouch for an https one; NULL: the system's */
 	bool insecure;      /* whoever answers is believed */
-	bool resume_tls;    /* a TLS session is used again for the next connection */
+	bool resume_tls;    /* each goes on with the TLS session of the one whose place it takes */
 };
 
 /* What a scenario hears. Either may be NULL. */
@@ -65,7 +65,7 @@ unsigned load_count(const struct load *load);
 unsigned load_ready_count(const struct load *load);
 unsigned load_open_count(const struct load *load); /* those that are connected, or about to be */
 bool load_tls(const struct load *load);
-unsigned load_resumed(const struct load *load); /* TLS handshakes that used a session again */
+bool load_resumed(struct link *l); /* its TLS went on with a session */
 /* What ended it, as a sentence or two for people; NULL: nothing has. */
 const char *load_fault(const struct load *load);
 void load_fail(struct load *load, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -16,6 +16,7 @@ struct conn {
 	enum state state;
 	int fd;
 	SSL *ssl;
+	SSL_SESSION *session; /* of those that were here before it, too */
 	bool ready, said_goodbye, dirty, wants_write;
 	struct conn *next; /* dirty, or free */
 	struct buf out;    /* what leaves at the end of the turn */
@@ -33,8 +34,6 @@ struct load {
 	socklen_t to_size;
 	bool many_addresses; /* it is on this machine: we may come from all of 127.0.0.0/8 */
 	SSL_CTX *ctx;
-	SSL_SESSION *session;
-	unsigned resumed;
 	int epoll;
 	struct conn *conns, *dirty, *unused;
 	unsigned max, count, ready, open;

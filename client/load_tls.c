@@ -4,15 +4,15 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
-/* The newest ticket is used for the connection that comes next, and for more: what it costs the other
- * side is the same. */
+/* Each place among the connections goes on with its own, as a client that comes back: with TLS 1.3 OpenSSL
+ * goes on with a session once, so that others could not if they shared it. */
 static int on_session(SSL *ssl, SSL_SESSION *session)
 {
 	struct conn *c = SSL_get_app_data(ssl);
 	if (!c->load->resume_tls)
 		return 0;
-	SSL_SESSION_free(c->load->session);
-	c->load->session = session;
+	SSL_SESSION_free(c->session);
+	c->session = session;
 	return 1; /* it is ours now */
 }
 
@@ -48,7 +48,8 @@ void tls_prepare(struct load *load, const struct load_target *target)
 
 void tls_finish(struct load *load)
 {
-	SSL_SESSION_free(load->session);
+	for (unsigned i = 0; i < load->count; i++)
+		SSL_SESSION_free(load->conns[i].session);
 	SSL_CTX_free(load->ctx);
 }
 
@@ -65,8 +66,8 @@ void tls_begin(struct conn *c)
 		SSL_set1_host(c->ssl, load->host);
 		SSL_set_tlsext_host_name(c->ssl, load->host);
 	}
-	if (load->session)
-		SSL_set_session(c->ssl, load->session);
+	if (c->session)
+		SSL_set_session(c->ssl, c->session);
 	tls_step(c);
 }
 
@@ -85,7 +86,6 @@ void tls_step(struct conn *c)
 	int done = SSL_do_handshake(c->ssl);
 	int error = SSL_get_error(c->ssl, done);
 	if (done == 1) {
-		c->load->resumed += (unsigned)SSL_session_reused(c->ssl);
 		conn_connected(c);
 	} else if (error == SSL_ERROR_WANT_READ) {
 		conn_watch(c, false);

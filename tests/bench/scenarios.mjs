@@ -186,7 +186,7 @@ export const TARGETS = [
 		what: "TLS handshakes that go on with a session, of those that were to",
 		of: "resumed",
 		over: { group: "handshake", series: "signalbox-tls-resumed" },
-		least: 90,
+		least: 99,
 		unit: "%",
 	},
 	{ what: "memory a connection", of: "memory", over: { group: "memory", series: "memory" }, most: 6, unit: "KiB" },

@@ -115,11 +115,12 @@ test("over TLS, with a session that goes on", async () => {
 	const secure = (words) => measured(secureUrl, `${words} ${short}`, tight.data);
 	const [[full], [resumed], [messages]] = await Promise.all([
 		secure("handshake --insecure"),
-		secure(`handshake --outstanding 1 --resume-tls --ca ${certificate}`),
+		secure(`handshake --outstanding 2 --resume-tls --ca ${certificate}`),
 		secure(`fanout --members 3 --rate 20 --bytes 20000 --ca ${certificate}`),
 	]);
 	assert.ok(full.tls && full.handshakes && full.resumed === 0, JSON.stringify(full));
-	assert.ok(resumed.resumed > resumed.handshakes / 2, JSON.stringify(resumed));
+	// but for the first of each of those that are under way at a time
+	assert.ok(resumed.resumed > 0 && resumed.resumed <= resumed.handshakes && resumed.resumed >= resumed.handshakes - 2, JSON.stringify(resumed));
 	fine(messages, { tls: true, bytes: 20_000 });
 	assert.ok(messages.deliveries);
 });

@@ -1,16 +1,21 @@
-/* TLS sessions that go on: between contexts as workers have them, for as long as a ticket's key is taken. */
+/* TLS sessions that go on: between contexts as workers have them, for as long as a ticket's key is taken; and
+ * of the load generator, however its connections take turns. */
+#include "client/load.h"
 #include "core/clock.h"
 #include "service/tls_tickets.h"
 
+#include <arpa/inet.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <stdarg.h>
 #include <setjmp.h>
-#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <cmocka.h>
 
-enum { WORKERS = 4 };
+enum { WORKERS = 4, TURNS = 10000 /* of a millisecond, at most */ };
 
 static SSL_CTX *workers[WORKERS], *clients;
 static SSL_SESSION *given; /* the newest that a client got */
@@ -145,6 +150,118 @@ static void one_under_way_is_forgotten_too(int version)
 	SSL_SESSION_free(last);
 }
 
+/* ---- the load generator ---- */
+
+static void upgrade(struct link *l, struct str prefix, struct buf *out)
+{
+	(void)l, (void)prefix;
+	buf_adds(out, STR("/ HTTP/1.1\r\n"));
+}
+
+/* What has been greeted, and of that what went on. */
+struct greetings {
+	unsigned all, resumed;
+};
+
+static void greeted(void *context, struct link *l)
+{
+	struct greetings *g = context;
+	g->all++;
+	g->resumed += load_resumed(l);
+}
+
+/* The server's side of a connection that begins now. */
+static SSL *opened(struct load *load, int listener)
+{
+	assert_non_null(load_open(load, &(struct load_link){.part = PART_GUEST}));
+	SSL *ssl = SSL_new(workers[0]);
+	SSL_set_fd(ssl, accept4(listener, NULL, NULL, SOCK_NONBLOCK));
+	SSL_set_accept_state(ssl);
+	return ssl;
+}
+
+/* Until there is something of the client's to read. */
+static void wait_for(struct load *load, SSL *ssl)
+{
+	char byte;
+	for (int i = 0; i < TURNS; i++) {
+		assert_true(load_turn(load, 1000000));
+		if (recv(SSL_get_fd(ssl), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1)
+			return;
+	}
+	fail();
+}
+
+/* Then the client is through; the server is not, and has given no ticket. */
+static void let_through(struct load *load, SSL *ssl)
+{
+	wait_for(load, ssl);
+	assert_int_equal(SSL_do_handshake(ssl), -1);
+	wait_for(load, ssl);
+}
+
+/* Gives the ticket, and has the request. */
+static void hear(struct load *load, SSL *ssl)
+{
+	char request[1024];
+	assert_int_equal(SSL_do_handshake(ssl), 1);
+	wait_for(load, ssl);
+	assert_true(SSL_read(ssl, request, sizeof(request)) > 0);
+}
+
+static void answer(struct load *load, SSL *ssl, struct greetings *g)
+{
+	static const struct str text = STR("HTTP/1.1 101 Fine\r\n\r\n");
+	unsigned before = g->all;
+	assert_int_equal(SSL_write(ssl, text.p, (int)text.n), text.n);
+	for (int i = 0; i < TURNS && g->all == before; i++)
+		assert_true(load_turn(load, 1000000));
+	assert_int_equal(g->all, before + 1);
+	close(SSL_get_fd(ssl));
+	SSL_free(ssl);
+}
+
+/* Of two at a time: whoever begins while another is through, and has no new ticket yet, goes on, too. */
+static void each_that_comes_back_goes_on(void **state)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t size = sizeof(a);
+	char url[64];
+	(void)state;
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	assert_int_equal(bind(listener, (struct sockaddr *)&a, size), 0);
+	assert_int_equal(listen(listener, 16), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&a, &size), 0);
+	snprintf(url, sizeof(url), "https://127.0.0.1:%d", ntohs(a.sin_port));
+	tls_tickets_forget();
+	struct load_target target = {.url = url, .insecure = true, .resume_tls = true};
+	struct dialect dialect = {.upgrade = upgrade};
+	struct greetings g = {0};
+	struct load *load =
+		load_new(&target, &dialect, &(struct load_events){.greeted = greeted}, &g, 2);
+	SSL *one = opened(load, listener), *other = opened(load, listener);
+	let_through(load, one);
+	let_through(load, other);
+	for (int round = 0; round < 4; round++) {
+		hear(load, one);
+		hear(load, other);
+		answer(load, one, &g);
+		one = opened(load, listener);
+		let_through(load, one);
+		answer(load, other, &g);
+		other = opened(load, listener);
+		let_through(load, other);
+	}
+	hear(load, one);
+	answer(load, one, &g);
+	hear(load, other);
+	answer(load, other, &g);
+	assert_int_equal(g.all, 10);
+	assert_int_equal(g.resumed, 8); /* all but the first two */
+	load_free(&load);
+	close(listener);
+}
+
 /* clang-format off */
 #define BOTH(what) \
 	static void what##_with_tls_1_3(void **state) { (void)state; what(TLS1_3_VERSION); } \
@@ -166,6 +283,7 @@ int main(void)
 		cmocka_unit_test(forgotten_ones_are_not_taken_with_tls_1_2),
 		cmocka_unit_test(one_under_way_is_forgotten_too_with_tls_1_3),
 		cmocka_unit_test(one_under_way_is_forgotten_too_with_tls_1_2),
+		cmocka_unit_test(each_that_comes_back_goes_on),
 	};
 	return cmocka_run_group_tests(tests, make, finish);
 }
