@@ -38,8 +38,9 @@ static struct link *publisher(struct fanout *f, unsigned room, unsigned publishe
 	return load_link(f->load, publisher * f->rooms + room);
 }
 
-static bool publish_one(struct fanout *f, uint64_t at, bool measured)
+static bool publish_one(void *context, uint64_t at, bool measured)
 {
+	struct fanout *f = context;
 	struct flight *flight = &f->flights[f->sent % FLIGHTS];
 	unsigned room = f->sent % f->rooms, who = f->sent / f->rooms % f->publishers;
 	if (flight->left)
@@ -115,31 +116,6 @@ static bool run_closed(struct fanout *f, unsigned outstanding)
 	return false;
 }
 
-/* Open: each when it is due. Those that were due within the window and found no place go out afterwards, or count as
- * late. */
-static bool run_open(struct fanout *f, unsigned rate)
-{
-	uint64_t began = load_clock(), index = 0, due = began, until = 0;
-	for (;;) {
-		window_look(&f->window);
-		if (f->window.over && !until)
-			until = load_clock() + CATCH_UP_NS;
-		bool last = due >= f->window.ends;
-		while (!last && due <= load_clock() &&
-			publish_one(f, due, due >= f->window.begins)) {
-			due = window_due(began, ++index, rate);
-			last = due >= f->window.ends;
-		}
-		if (f->window.over && (last || load_clock() > until))
-			break;
-		if (!load_turn(f->load, last ? window_wait(f->window.ends) : window_wait(due)))
-			return false;
-	}
-	for (; due < f->window.ends; due = window_due(began, ++index, rate))
-		f->result.late++;
-	return true;
-}
-
 static uint64_t missing(const void *context)
 {
 	const struct fanout *f = context;
@@ -172,7 +148,8 @@ static bool run(struct fanout *f, unsigned outstanding)
 		.connections = load_count(f->load)};
 	f->wrong = 0;
 	window_plan(&f->window, b);
-	bool fine = b->options.rate ? run_open(f, b->options.rate) : run_closed(f, outstanding);
+	bool fine = b->options.rate ? window_pace(&f->window, f->load, &f->result, publish_one, f)
+				    : run_closed(f, outstanding);
 	if (!fine || !drain(f))
 		return bench_failed(b, f->load);
 	window_tell(&f->window, &f->result);

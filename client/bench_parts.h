@@ -96,9 +96,12 @@ void window_plan(struct window *w, const struct bench *b);
 /* Opens and closes it as time goes by. True while it is open; counts made meanwhile are of the window. */
 bool window_look(struct window *w);
 void window_tell(const struct window *w, struct result *r);
-/* When the next of so many a second is due; how long to wait for it. */
-uint64_t window_due(uint64_t began, uint64_t index, unsigned rate);
+/* How long a turn may wait for what is due then. */
 int64_t window_wait(uint64_t due);
+/* Until it is over: has r->rate a second begin, each when it is due. begin() returns false when there is no place for
+ * it. Those that were due within the window and found none go out afterwards, or count as late. False: at fault. */
+bool window_pace(struct window *w, struct load *load, struct result *r,
+	bool (*begin)(void *context, uint64_t due, bool measured), void *context);
 
 /* MARK and eight hexadecimal digits. */
 void payload_number(char *payload, uint32_t number);

@@ -115,33 +115,24 @@ static bool run_closed(struct signals *s)
 	return s->window.over;
 }
 
-static bool run_open(struct signals *s, unsigned rate)
+/* By the pair that has been at rest for longest. */
+static bool send_due(void *context, uint64_t due, bool measured)
 {
-	uint64_t began = load_clock(), index = 0, due = began, until = 0;
+	struct signals *s = context;
+	if (!s->idles)
+		return false;
+	unsigned next = s->idle[s->first_idle];
+	s->first_idle = (s->first_idle + 1) % s->count;
+	s->idles--;
+	send_next(s, next, due, measured);
+	return true;
+}
+
+static bool run_open(struct signals *s)
+{
 	for (s->idles = 0; s->idles < s->count; s->idles++)
 		s->idle[s->idles] = s->idles;
-	for (;;) {
-		window_look(&s->window);
-		if (s->window.over && !until)
-			until = load_clock() + CATCH_UP_NS;
-		for (; due < s->window.ends && s->idles && due <= load_clock();
-			due = window_due(began, ++index, rate)) {
-			unsigned next = s->idle[s->first_idle];
-			s->first_idle = (s->first_idle + 1) % s->count;
-			s->idles--;
-			send_next(s, next, due, due >= s->window.begins);
-		}
-		bool last = due >= s->window.ends;
-		if (s->window.over && (last || load_clock() > until))
-			break;
-		/* With no pair at rest something has to come first. */
-		int64_t wait = last ? window_wait(s->window.ends) : window_wait(due);
-		if (!load_turn(s->load, s->idles ? wait : TURN_NS))
-			return false;
-	}
-	for (; due < s->window.ends; due = window_due(began, ++index, rate))
-		s->result.late++;
-	return true;
+	return window_pace(&s->window, s->load, &s->result, send_due, s);
 }
 
 static uint64_t missing(const void *context)
@@ -163,7 +154,7 @@ static bool run(struct signals *s)
 	if (!open_links(s))
 		return bench_failed(b, s->load);
 	window_plan(&s->window, b);
-	bool fine = b->options.rate ? run_open(s, b->options.rate) : run_closed(s);
+	bool fine = b->options.rate ? run_open(s) : run_closed(s);
 	if (!fine || !bench_drain(b, s->load, missing, s))
 		return bench_failed(b, s->load);
 	window_tell(&s->window, &s->result);

@@ -36,17 +36,42 @@ void window_tell(const struct window *w, struct result *r)
 	r->cpu_ns = w->cpu_after - w->cpu_before;
 }
 
-uint64_t window_due(uint64_t began, uint64_t index, unsigned rate)
-{
-	return began + (uint64_t)((double)index * SECOND_NS / rate);
-}
-
 int64_t window_wait(uint64_t due)
 {
 	uint64_t now = load_clock();
 	if (due <= now)
 		return 0;
 	return due - now < TURN_NS ? (int64_t)(due - now) : TURN_NS;
+}
+
+/* When the next of so many a second is due. */
+static uint64_t due_at(uint64_t began, uint64_t index, unsigned rate)
+{
+	return began + (uint64_t)((double)index * SECOND_NS / rate);
+}
+
+bool window_pace(struct window *w, struct load *load, struct result *r,
+	bool (*begin)(void *context, uint64_t due, bool measured), void *context)
+{
+	uint64_t began = load_clock(), index = 0, due = began, until = 0;
+	for (;;) {
+		bool place = true;
+		window_look(w);
+		if (w->over && !until)
+			until = load_clock() + CATCH_UP_NS;
+		while (due < w->ends && due <= load_clock() &&
+			(place = begin(context, due, due >= w->begins)))
+			due = due_at(began, ++index, r->rate);
+		bool last = due >= w->ends;
+		if (w->over && (last || load_clock() > until))
+			break;
+		/* Without a place something has to come first. */
+		if (!load_turn(load, place ? window_wait(last ? w->ends : due) : TURN_NS))
+			return false;
+	}
+	for (; due < w->ends; due = due_at(began, ++index, r->rate))
+		r->late++;
+	return true;
 }
 
 void payload_number(char *payload, uint32_t number)

@@ -6,6 +6,7 @@
 #include "core/nearest.h"
 #include "service/cli_lan.h"
 #include "service/config.h"
+#include "service/control.h"
 #include "service/listener.h"
 #include "service/notify.h"
 #include "service/reload.h"
@@ -268,6 +269,20 @@ int cli_main(int argc, char **argv)
 			return commands[i].run(argc, argv);
 	int code = cli_admin(argc, argv);
 	return code >= 0 ? code : unknown(argc, argv);
+}
+
+/* Text may hold NUL: a cell of a dataset does. */
+json_t *cli_call(int fd, const char *method, json_t *params)
+{
+	json_t *request = json_pack("{s:s, s:i, s:s, s:O}", "jsonrpc", "2.0", "id", 1, "method",
+		method, "params", params);
+	char *line = json_dumps(request, JSON_COMPACT);
+	json_decref(request);
+	char *answer = control_ask(fd, str_of(line));
+	free(line);
+	json_t *response = answer ? json_loads(answer, JSON_ALLOW_NUL, NULL) : NULL;
+	free(answer);
+	return response;
 }
 
 char *cli_read_input(unsigned long max)

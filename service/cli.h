@@ -27,6 +27,10 @@ void cli_print_steps(const json_t *result);
 /* `dataset tail`, over the control socket; params: dataset, since?, follow? (no: ends at the newest change). cli_tail.c */
 int cli_tail(int fd, json_t *params);
 
+/* Calls a method of the service that fd leads to (service/control.h); params stay the caller's. The response, which the
+ * caller frees; NULL: none came. cli.c */
+json_t *cli_call(int fd, const char *method, json_t *params);
+
 /* All of standard input but the newline at its end, at most max bytes; the caller frees it. NULL:
  * it is larger, or cannot be read; that has been said. */
 char *cli_read_input(unsigned long max);

@@ -452,14 +452,7 @@ static void print_result(const struct line *l, json_t *result)
 /* The result, or NULL: refused, and said so. */
 static json_t *ask(int fd, const char *method, json_t *params)
 {
-	json_t *request = json_pack("{s:s, s:i, s:s, s:O}", "jsonrpc", "2.0", "id", 1, "method",
-		method, "params", params);
-	char *line = json_dumps(request, JSON_COMPACT);
-	json_decref(request);
-	char *answer = control_ask(fd, str_of(line));
-	free(line);
-	json_t *response = answer ? json_loads(answer, 0, NULL) : NULL;
-	free(answer);
+	json_t *response = cli_call(fd, method, params);
 	json_t *result = json_incref(json_object_get(response, "result"));
 	if (!result) {
 		const char *message = NULL, *field = NULL;

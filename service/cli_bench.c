@@ -25,14 +25,8 @@ struct givers {
 /* The result of one call; NULL: refused, with *ret_code; or nobody answered. */
 static json_t *ask(int fd, const char *method, json_t *params, json_int_t *ret_code)
 {
-	json_t *request = json_pack("{s:s, s:i, s:s, s:o}", "jsonrpc", "2.0", "id", 1, "method",
-		method, "params", params);
-	char *line = json_dumps(request, JSON_COMPACT);
-	json_decref(request);
-	char *answer = control_ask(fd, str_of(line));
-	free(line);
-	json_t *response = answer ? json_loads(answer, 0, NULL) : NULL;
-	free(answer);
+	json_t *response = cli_call(fd, method, params);
+	json_decref(params);
 	json_t *result = json_incref(json_object_get(response, "result"));
 	json_t *code = json_object_get(json_object_get(response, "error"), "code");
 	*ret_code = json_integer_value(code);

@@ -1,9 +1,9 @@
 #include "service/cli.h"
 
 #include "core/err.h"
-#include "core/str.h"
-#include "service/control.h"
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,25 +15,10 @@
 enum { PAGE = 1000, WAIT_S = 20, AGAIN_S = 1, AGAIN_TIMES = 15 };
 
 struct tail {
-	int fd;
 	json_t *params;
 	bool follow;
 	int again; /* how often it was told to try later, in a row */
 };
-
-/* The answer; NULL: none came. A cell may hold NUL. */
-static json_t *ask(const struct tail *t)
-{
-	json_t *request = json_pack("{s:s, s:i, s:s, s:O}", "jsonrpc", "2.0", "id", 1, "method",
-		"dataset.changes", "params", t->params);
-	char *line = json_dumps(request, JSON_COMPACT);
-	json_decref(request);
-	char *answer = control_ask(t->fd, str_of(line));
-	free(line);
-	json_t *response = answer ? json_loads(answer, JSON_ALLOW_NUL, NULL) : NULL;
-	free(answer);
-	return response;
-}
 
 static json_t *by_name(const json_t *columns, const json_t *row)
 {
@@ -101,14 +86,13 @@ static bool go_on(struct tail *t, const json_t *result, bool first)
 
 int cli_tail(int fd, json_t *params)
 {
-	struct tail t = {.fd = fd,
-		.params = params,
-		.follow = !json_is_false(json_object_get(params, "follow"))};
+	struct tail t = {
+		.params = params, .follow = !json_is_false(json_object_get(params, "follow"))};
 	json_object_del(params, "follow");
 	json_object_set_new(params, "limit", json_integer(PAGE));
 	bool ended = false, fine = true;
 	for (bool first = true; fine && !ended;) {
-		json_t *response = ask(&t);
+		json_t *response = cli_call(fd, "dataset.changes", params);
 		const json_t *result = json_object_get(response, "result");
 		if (result) {
 			t.again = 0;
