@@ -32,6 +32,7 @@ enum {
 		16, /* not refused for coming too often: it helps a session to end or go on */
 	METHOD_READS = 32, /* changes nothing: of those with the scope admin, not in the audit */
 	METHOD_WAITS = 64, /* its answer depends on another client: nothing waits for it to end */
+	METHOD_RECEIPT = 128, /* its result says that it was done, and no more: it need not hurry */
 };
 
 struct method {

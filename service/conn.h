@@ -18,8 +18,8 @@ void conn_configure(const struct conn_limits *limits);
 
 size_t conn_count(void); /* of this worker */
 
-/* The end of a loop turn: writes what the turn has queued. */
+/* The end of a loop turn: writes what the turn has queued, unless much is to be written and more may have
+ * come; then another turn follows at once. */
+void conn_turn_over(void);
+/* Writes all that is queued. */
 void conn_flush_all(void);
-/* Before that: true when it waits for another turn, which follows at once, because much is to be written
- * and more may have come. A few times at most. */
-bool conn_looks_on(void);

@@ -38,6 +38,8 @@ struct conn {
 	/* when it was last asked for a sign of life, was told of the end, or began */
 	uint64_t pinged_ms;
 	bool dirty, close_sent, ping_due;
+	bool urgent;       /* not all that waits is patient */
+	uint8_t waited;    /* for so many turns by now, since all that waits is patient */
 	bool peer_closing; /* the client's close frame has come: what follows it is not looked at */
 	bool continued;    /* inbound: its first frame has come whole */
 	bool packed_in;    /* inbound is compressed */
@@ -46,7 +48,7 @@ struct conn {
 };
 
 static struct conn_limits limits;
-static _Thread_local struct conn *dirty;
+static _Thread_local struct conn *dirty, *waiting; /* linked by next_dirty */
 /* Since the last turn's end: not yet in the metrics, which cost more than this. */
 static _Thread_local struct {
 	int64_t messages, bytes, saved;
@@ -70,19 +72,24 @@ size_t conn_count(void)
 
 /* Before many are written to, it is looked whether more is to be said to them by now: that costs less
  * than one of the writes, and may save one for each. Not for long, whatever else the turns have to do,
- * and not while anybody's queue fills who would read it. */
-enum { LOOK_ON_FOR = 32, LOOKS_MOST = 8, LOOK_ON_MS = 5, LOOK_ON_BYTES = 32 * 1024 };
+ * and not for so much that it would fill their queues. */
+enum {
+	LOOK_ON_FOR = 32,
+	LOOKS_MOST = 8,
+	LOOK_ON_MS = 5,
+	LOOK_ON_BYTES = 32 * 1024,
+	WAITS_MOST = 2
+};
 
 static _Thread_local struct {
 	unsigned dirty, looks;
 	uint64_t since_ms; /* the first look */
 	bool more;         /* was queued since the last look */
-	bool much;         /* waits for one of them */
 	size_t heard;      /* bytes from clients, which may go to each of the dirty */
 	uv_idle_t idle;    /* its running keeps the loop from waiting */
 } turn;
 
-/* It is to be written before more is added, so that nobody is slow who has not been written to. */
+/* It is written before more is added, so that nobody is slow who has not been written to. */
 static bool has_much(const struct conn *c)
 {
 	return c->queue.bytes > limits.outbound_queue / 4;
@@ -107,6 +114,8 @@ static void close_conn(struct conn *c, uint16_t code, const char *reason)
 	mark_dirty(c);
 }
 
+static int flush(struct conn *c);
+
 static void carry_send(struct carrier *carrier, struct outgoing m)
 {
 	struct conn *c = (struct conn *)carrier;
@@ -116,8 +125,10 @@ static void carry_send(struct carrier *carrier, struct outgoing m)
 	}
 	outbound_add(&c->queue, m);
 	mark_dirty(c);
+	c->urgent |= !m.patient;
 	turn.more = true;
-	turn.much = turn.much || (has_much(c) && !lws_partial_buffered(c->wsi));
+	if (has_much(c) && !lws_partial_buffered(c->wsi))
+		flush(c); /* if that fails, so it does at the end of the turn, which ends it */
 	if (c->queue.bytes <= limits.outbound_queue)
 		return;
 	metric_add(METRIC_SLOW_CONSUMERS, 1);
@@ -238,33 +249,45 @@ static void go_on(uv_idle_t *idle)
 	(void)idle;
 }
 
-bool conn_looks_on(void)
+static bool looks_on(void)
 {
 	uint64_t now = worker_now_ms();
 	if (!turn.looks++)
 		turn.since_ms = now;
-	bool on = turn.more && !turn.much && turn.dirty >= LOOK_ON_FOR &&
-		turn.looks <= LOOKS_MOST && now - turn.since_ms <= LOOK_ON_MS &&
-		turn.heard <= LOOK_ON_BYTES;
+	bool on = turn.more && turn.dirty >= LOOK_ON_FOR && turn.looks <= LOOKS_MOST &&
+		now - turn.since_ms <= LOOK_ON_MS && turn.heard <= LOOK_ON_BYTES;
 	turn.more = false;
 	if (on)
 		uv_idle_start(&turn.idle, go_on);
 	return on;
 }
 
-void conn_flush_all(void)
+/* With much to do, receipts alone wait for a turn or two, to go in one write with what the same client is
+ * told next: who signals to a peer soon hears of it. */
+static bool can_wait(struct conn *c, bool busy)
+{
+	bool wait = busy && c->queue.batching && !c->urgent && c->waited < WAITS_MOST &&
+		!c->close_code && !c->ping_due;
+	c->waited = wait ? c->waited + 1 : 0;
+	return wait;
+}
+
+static void write_dirty(bool busy)
 {
 	bool closing = false;
-	if (turn.looks > 1)
-		uv_idle_stop(&turn.idle);
 	turn.dirty = turn.looks = 0;
 	turn.heard = 0;
-	turn.much = false;
 	while (dirty) {
 		struct conn *c = dirty;
 		dirty = c->next_dirty;
 		__builtin_prefetch(dirty);
-		c->dirty = false;
+		if (can_wait(c, busy)) {
+			c->next_dirty = waiting;
+			waiting = c;
+			turn.dirty++;
+			continue;
+		}
+		c->dirty = c->urgent = false;
 		if (c->close_sent)
 			continue;
 		bool failed = flush(c) != 0;
@@ -276,11 +299,28 @@ void conn_flush_all(void)
 		else if (c->close_code) /* it may never read what is before the close frame */
 			lws_set_timeout(c->wsi, PENDING_TIMEOUT_CLOSE_SEND, CLOSE_TIMEOUT_SECONDS);
 	}
+	dirty = waiting;
+	waiting = NULL;
+	if (dirty)
+		uv_idle_start(&turn.idle, go_on);
+	else
+		uv_idle_stop(&turn.idle);
 	joined_forget();
 	deflate_forget();
 	count_written();
 	if (closing)
 		conn_heed_timeouts();
+}
+
+void conn_turn_over(void)
+{
+	if (!looks_on())
+		write_dirty(turn.dirty >= LOOK_ON_FOR);
+}
+
+void conn_flush_all(void)
+{
+	write_dirty(false);
 }
 
 /* ---- liveness ----
@@ -360,15 +400,16 @@ static void forget_alive(struct conn *c)
 
 /* ---- reading on ----
  *
- * libwebsockets reads READ_BYTES a turn from each connection; more at once would be a larger buffer for
- * each. Who has sent more is read again in the same turn: what came together is told together. One
- * after the other, so that what one has to say does not keep the others waiting. */
+ * libwebsockets reads READ_BYTES a turn from each connection. (It keeps a buffer of that size for each, but
+ * hardly touches it: what has come whole is read elsewhere.) Who has sent more is read again in the same
+ * turn: what came together is told together. One after the other, so that what one has to say does not
+ * keep the others waiting. */
 
 enum {
-	READ_BYTES = 1024,
+	READ_BYTES = 4076, /* four kilobytes with what libwebsockets adds */
 	READ_ON_FROM = READ_BYTES / 2,
 	READ_ON_MOST = 64,
-	READ_ON_BYTES = READ_ON_MOST * READ_BYTES,
+	READ_ON_BYTES = 64 * 1024,
 };
 
 static _Thread_local struct {
@@ -379,7 +420,7 @@ static _Thread_local struct {
 } reading;
 static _Thread_local uv_check_t behind_the_poll;
 
-/* Without the frames' headers, so half of a buffer is taken for a full one. */
+/* Without the frames' headers, so less than a buffer is taken for a full one. */
 static void note_read(struct conn *c, size_t n)
 {
 	if (reading.of != c) {
@@ -429,13 +470,12 @@ void conn_ws_start(uv_loop_t *loop)
 	uv_check_start(&behind_the_poll, read_on);
 }
 
-static void forget_dirty(struct conn *c)
+static void forget_dirty(struct conn **list, const struct conn *c)
 {
-	struct conn **at = &dirty;
-	while (*at && *at != c)
-		at = &(*at)->next_dirty;
-	if (*at)
-		*at = c->next_dirty;
+	while (*list && *list != c)
+		list = &(*list)->next_dirty;
+	if (*list)
+		*list = c->next_dirty;
 }
 
 static int on_writable(struct conn *c)
@@ -626,7 +666,10 @@ static uint16_t close_code(const struct conn *c)
 
 static void on_closed(struct conn *c)
 {
-	forget_dirty(c);
+	if (c->dirty) {
+		forget_dirty(&dirty, c);
+		forget_dirty(&waiting, c);
+	}
 	forget_alive(c);
 	forget_reading(c);
 	outbound_clear(&c->queue);
@@ -680,8 +723,8 @@ const struct lws_protocols conn_ws_protocol = {
 	.name = "signalbox.v1",
 	.callback = callback,
 	.per_session_data_size = sizeof(struct conn),
-	.rx_buffer_size = READ_BYTES, /* kept for every connection */
-	.tx_packet_size = 1 << 20,    /* else each send is cut to rx_buffer_size */
+	.rx_buffer_size = READ_BYTES,
+	.tx_packet_size = 1 << 20, /* else each send is cut to rx_buffer_size */
 };
 
 void conn_ws_thread_stop(void)

@@ -150,13 +150,13 @@ static struct batch *batch_new(struct caller *c, bool whole)
 	return batch;
 }
 
-static void batch_add(struct batch *batch, struct frame *f, bool counted)
+static void batch_add(struct batch *batch, struct answer answer)
 {
 	if (batch->count == batch->room) {
 		batch->room = batch->room ? batch->room * 2 : 1;
 		batch->answers = mem_resize(batch->answers, batch->room, sizeof(*batch->answers));
 	}
-	batch->answers[batch->count++] = (struct answer){f, counted};
+	batch->answers[batch->count++] = answer;
 }
 
 static void batch_settle(struct caller *c, struct batch *batch)
@@ -175,14 +175,14 @@ static void batch_settle(struct caller *c, struct batch *batch)
 	free(list);
 }
 
-/* One answer, or none (NULL), to a request of the batch; batch NULL: to one that came alone. That
+/* One answer, or none (frame NULL), to a request of the batch; batch NULL: to one that came alone. That
  * was the last of the message, and of it all that is to be done with the caller. */
-static void put(struct caller *c, struct batch *batch, struct frame *f, bool counted)
+static void put(struct caller *c, struct batch *batch, struct answer answer)
 {
 	if (!batch)
-		c->ops->answers(c, &(struct answer){f, counted}, f != NULL, false);
-	else if (f)
-		batch_add(batch, f, counted);
+		c->ops->answers(c, &answer, answer.frame != NULL, false);
+	else if (answer.frame)
+		batch_add(batch, answer);
 }
 
 static unsigned waits(const struct method *m)
@@ -194,8 +194,9 @@ static void on_answer(struct endpoint *e, struct call *call)
 {
 	struct caller *c = (struct caller *)e;
 	struct batch *batch = (struct batch *)(uintptr_t)call->tag; /* NULL: it came alone */
-	struct frame *answer = call->answer;
-	bool counted = !(call->method->flags & METHOD_UNCOUNTED);
+	struct answer answer = {.frame = call->answer,
+		.counted = !(call->method->flags & METHOD_UNCOUNTED),
+		.patient = call->method->flags & METHOD_RECEIPT && !call->outcome};
 	c->in_flight--;
 	c->waiting -= waits(call->method);
 	metric_add(METRIC_CALLS, 1);
@@ -211,7 +212,7 @@ static void on_answer(struct endpoint *e, struct call *call)
 		(struct audited_by){.operator= !c->ops->address,
 			.address = c->ops->address ? c->ops->address(c) : STR("")});
 	call_free(&call);
-	put(c, batch, answer, counted);
+	put(c, batch, answer);
 	if (batch)
 		batch_settle(c, batch);
 }
@@ -263,7 +264,7 @@ static void refuse(struct caller *c, struct batch *batch, struct str id, enum er
 	const struct refusal *why)
 {
 	metric_add(METRIC_CALLS_REFUSED, 1);
-	put(c, batch, error_frame(id, err, why), counted);
+	put(c, batch, (struct answer){error_frame(id, err, why), counted, false});
 }
 
 static enum err admit(const struct caller *c, const struct method *m, struct refusal *ret_why)
@@ -308,7 +309,7 @@ static void start_call(
 		if (e->id.n)
 			refuse(c, batch, e->id, err, counted, &why);
 		else
-			put(c, batch, NULL, counted);
+			put(c, batch, (struct answer){0});
 		return;
 	}
 	call->tag = (uintptr_t)batch;
@@ -336,7 +337,7 @@ static bool in_time(struct caller *c, struct batch *batch, const struct envelope
 		refuse(c, batch, e->id, err, !(flags & METHOD_UNCOUNTED), &why);
 	} else if (err) {
 		metric_add(METRIC_NOTIFICATIONS_DROPPED, 1);
-		put(c, batch, NULL, false);
+		put(c, batch, (struct answer){0});
 	}
 	return !err;
 }
@@ -361,7 +362,7 @@ static unsigned one(struct caller *c, struct batch *batch, struct str object,
 	if (skipped)
 		*skip -= counts;
 	if (skipped || (!e.err && e.response && answers(c, &e)))
-		put(c, batch, NULL, false);
+		put(c, batch, (struct answer){0});
 	else if (!in_time(c, batch, &e, flags))
 		return counts;
 	else if (e.err)
@@ -371,7 +372,7 @@ static unsigned one(struct caller *c, struct batch *batch, struct str object,
 	else if (asks && e.id.n)
 		refuse(c, batch, e.id, ERR_METHOD, true, &(struct refusal){.field = e.method});
 	else /* a response that was not asked for is nothing */
-		put(c, batch, NULL, false);
+		put(c, batch, (struct answer){0});
 	return skipped ? 0 : counts;
 }
 

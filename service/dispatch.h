@@ -12,6 +12,7 @@ struct caller;
 struct answer {
 	struct frame *frame;
 	bool counted; /* see docs/PROTOCOL.md, "Counting" */
+	bool patient; /* METHOD_RECEIPT */
 };
 
 struct caller_ops {

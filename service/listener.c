@@ -469,8 +469,7 @@ bool listener_all_left(struct worker *w)
 static void turn(struct worker *w)
 {
 	(void)w;
-	if (!conn_looks_on())
-		conn_flush_all();
+	conn_turn_over();
 }
 
 static void stop(struct worker *w)

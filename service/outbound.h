@@ -15,6 +15,7 @@ struct outgoing {
 		count; /* the session's number of counted messages after it; 0: it is not counted */
 	bool alone;    /* not to be joined with others */
 	bool again;    /* it was sent before, on another connection */
+	bool patient;  /* it may go with what comes next */
 };
 
 struct outbound {

@@ -186,15 +186,16 @@ static void count_out(struct session *s, struct frame *f)
 		end(s, false, 4002, "away, and more is waiting than is kept");
 }
 
-static void transmit(struct session *s, struct frame *f, bool counted)
+static void transmit(struct session *s, struct outgoing m, bool counted)
 {
-	if (counted)
-		count_out(s, f);
+	if (counted) {
+		count_out(s, m.frame);
+		m.count = s->sent;
+	}
 	if (s->carrier)
-		carrier_send(
-			s->carrier, (struct outgoing){.frame = f, .count = counted ? s->sent : 0});
+		carrier_send(s->carrier, m);
 	else
-		frame_unref(&f);
+		frame_unref(&m.frame);
 }
 
 /* The number of a message that has none yet, because it waits behind a batch. */
@@ -228,7 +229,7 @@ void session_acknowledged(struct session *s, uint64_t received)
 static void release_held(struct session *s)
 {
 	for (size_t i = 0; i < s->held_count; i++)
-		transmit(s, s->held[i], true);
+		transmit(s, (struct outgoing){.frame = s->held[i]}, true);
 	for (struct receipt *r = s->receipts; r; r = r->next)
 		if (r->upto == UPTO_HELD)
 			r->upto = s->sent;
@@ -245,7 +246,7 @@ static void on_event(struct caller *c, struct frame *f)
 		return;
 	}
 	if (!c->holding) {
-		transmit(s, f, true);
+		transmit(s, (struct outgoing){.frame = f}, true);
 		return;
 	}
 	if (s->held_count == s->held_room) {
@@ -294,7 +295,8 @@ static void on_answers(struct caller *c, struct answer *list, size_t count, bool
 	if (array && count)
 		send_array(s, list, count);
 	else if (count)
-		transmit(s, list[0].frame, list[0].counted);
+		transmit(s, (struct outgoing){.frame = list[0].frame, .patient = list[0].patient},
+			list[0].counted);
 	if (!c->holding)
 		release_held(s);
 	if (s->closing && c->in_flight == c->waiting)
@@ -340,7 +342,7 @@ static void send_event(struct session *s, struct event *e, bool counted)
 	if (f && counted)
 		on_event(&s->caller, f);
 	else if (f)
-		transmit(s, f, false);
+		transmit(s, (struct outgoing){.frame = f, .patient = true}, false);
 }
 
 static void send_ack(struct session *s)

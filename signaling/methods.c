@@ -87,7 +87,8 @@ const struct method signaling_methods[] = {
 	ROW("room.publish", ROOMS_JOIN, NAME, 0, publish_fields, publish_params, room_publish_run),
 	ROW("room.presence", ROOMS_JOIN, NAME, 0, presence_fields, presence_params,
 		room_presence_run),
-	ROW("signal.send", ROOMS_JOIN, NAME, 0, signal_fields, signal_params, signal_send_run),
+	ROW("signal.send", ROOMS_JOIN, NAME, METHOD_RECEIPT, signal_fields, signal_params,
+		signal_send_run),
 	ROW("ice.servers", ROOMS_JOIN, CALLER, 0, ice_fields, ice_params, ice_servers_run),
 	{0},
 };

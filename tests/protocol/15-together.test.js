@@ -8,7 +8,7 @@ import { anyNumber, anyPace, startServer } from "../support/server.mjs";
 const server = await startServer({ workers: 1, config: { limits: { ...anyPace, ...anyNumber, outbound_queue: "256KiB" } } });
 after(() => server.stop());
 
-const COUNT = 40; // of some hundred bytes each: several buffers full
+const COUNT = 200; // of some hundred bytes each: several buffers full
 const ROOM = "together";
 const NORMAL = Buffer.from([1000 >> 8, 1000 & 255]);
 
@@ -95,6 +95,40 @@ for (const others of [0, 40])
 		for (const c of all) await c.close();
 		raw.destroy();
 	});
+
+test("with much to do, receipts go together with what comes next for the same client, and are not kept back without", async () => {
+	const PAIRS = 40, LONG = 28_000; // more than is read in the turns before receipts go alone, less than in those they may wait for
+	const token = await server.mint("crowd");
+	const pairs = await Promise.all(
+		Array.from({ length: PAIRS }, async (_, i) => {
+			const pair = await Promise.all([0, 1].map(() => connect(server, { token, batch: true })));
+			const room = `pair-${i}`;
+			const [{ peer: a }, { peer: b }] = [await pair[0].call("room.join", { room }), await pair[1].call("room.join", { room })];
+			await pair[0].next("room.joined");
+			return pair.map((client, j) => ({ client, signal: { room, to: { peer: [b, a][j] }, type: "n" } }));
+		}),
+	);
+	/** One of the pair signals, and the other if it has so much to say. */
+	const exchange = async (bytes) => {
+		const answers = [];
+		await atOneTime(() =>
+			Promise.all(
+				pairs.flat().map(({ client, signal }, i) => {
+					if (i % 2 && !bytes) return undefined;
+					const { request, answer } = client.request("signal.send", { ...signal, data: "x".repeat(i % 2 ? bytes : 1) });
+					answers.push(answer);
+					return new Promise((done) => client.socket.send(JSON.stringify(request), done));
+				}),
+			),
+		);
+		for (const answer of answers) assert.deepEqual(await answer, { queued: 1 });
+	};
+	await exchange(LONG);
+	const together = pairs.filter(([{ client }]) => client.frames.some((text) => text.includes('"queued"') && text.includes("signal.received")));
+	assert.ok(together.length > PAIRS / 2, `${together.length} of ${PAIRS}`);
+	await exchange(0);
+	for (const { client } of pairs.flat()) await client.close();
+});
 
 test("whoever leaves with the last byte has been heard, and is gone", async () => {
 	for (const end of [frame(8, NORMAL), frame(8, NORMAL), frame(2, "binary"), frame(3, "no such frame"), null]) {
