@@ -29,7 +29,7 @@ static enum err push(struct inbox *in, struct post *p, unsigned char is_call)
 	*in->last = p;
 	in->last = &p->next;
 	pthread_mutex_unlock(&in->lock);
-	if (was_empty)
+	if (was_empty && in->wake)
 		in->wake(in->context);
 	return ERR_OK;
 }
@@ -42,6 +42,14 @@ void inbox_post(struct inbox *in, struct post *p)
 enum err inbox_post_call(struct inbox *in, struct post *p)
 {
 	return push(in, p, 1);
+}
+
+bool inbox_waits(struct inbox *in)
+{
+	pthread_mutex_lock(&in->lock);
+	bool waits = in->first != NULL;
+	pthread_mutex_unlock(&in->lock);
+	return waits;
 }
 
 struct post *inbox_take(struct inbox *in)

@@ -24,7 +24,8 @@ struct inbox {
 	struct post *first, **last;
 	size_t calls; /* waiting now */
 	size_t calls_max;
-	void (*wake)(void *context); /* any thread; runs unlocked when the inbox was empty */
+	/* Any thread; runs unlocked when the inbox was empty. NULL: whoever posts wakes the reader. */
+	void (*wake)(void *context);
 	void *context;
 };
 
@@ -36,6 +37,9 @@ void inbox_post(struct inbox *in, struct post *p);
 
 /* Any thread. ERR_OVERLOADED when calls_max calls wait already; the post is then untouched. */
 enum err inbox_post_call(struct inbox *in, struct post *p);
+
+/* Any thread. There is something that has not been taken; it may have been by now. */
+bool inbox_waits(struct inbox *in);
 
 /* The reader: takes all there is, linked by next; NULL when empty. */
 struct post *inbox_take(struct inbox *in);

@@ -18,6 +18,7 @@ struct worker_private {
 	uv_prepare_t turn;
 	uv_timer_t deadline;               /* of a wait */
 	bool (*awaited)(struct worker *w); /* NULL: the main thread waits for nothing here */
+	uint64_t to_wake;                  /* a bit for each that this one has posted to */
 };
 
 /* The main thread waits until all workers have come by. */
@@ -64,9 +65,27 @@ struct worker *worker_home(struct str name)
 	return worker_of_hash(str_hash(name));
 }
 
+/* A worker wakes others at the end of its turn: what it has for them by then they run together, and one
+ * that waits for the same core does not run in between. Other threads wake at once, also where something
+ * lies there already: that may be of a worker that is not at its end. */
+static void wake(struct worker *w)
+{
+	if (self)
+		self->own->to_wake |= UINT64_C(1) << w->index;
+	else
+		uv_async_send(&w->own->wake);
+}
+
+static void wake_others(struct worker *w)
+{
+	for (; w->own->to_wake; w->own->to_wake &= w->own->to_wake - 1)
+		uv_async_send(&worker_at(__builtin_ctzll(w->own->to_wake))->own->wake);
+}
+
 void worker_post(struct worker *w, struct post *p)
 {
 	inbox_post(&w->inbox, p);
+	wake(w);
 }
 
 enum err worker_post_call(struct worker *w, struct post *p)
@@ -74,7 +93,17 @@ enum err worker_post_call(struct worker *w, struct post *p)
 	enum err err = inbox_post_call(&w->inbox, p);
 	if (err)
 		metric_add(METRIC_CALLS_OVERLOADED, 1);
+	else
+		wake(w);
 	return err;
+}
+
+bool workers_behind(void)
+{
+	for (int i = 0; i < set.options.count; i++)
+		if (&set.all[i] != self && inbox_waits(&set.all[i].inbox))
+			return true;
+	return false;
 }
 
 void worker_gone(struct worker *w, struct addr endpoint, bool clean)
@@ -107,12 +136,6 @@ static void run_inbox(struct worker *w)
 		next = p->next;
 		p->run(p);
 	}
-}
-
-static void wake(void *context)
-{
-	struct worker *w = context;
-	uv_async_send(&w->own->wake);
 }
 
 static void on_wake(uv_async_t *handle)
@@ -156,11 +179,13 @@ static void wait_over(struct worker *w)
 static void on_turn(uv_prepare_t *handle)
 {
 	struct worker *w = handle->data;
+	wake_others(w); /* before what the turn has to write, which takes its time */
 	for (const struct worker_part *const *part = set.options.parts; *part; part++)
 		if ((*part)->turn)
 			(*part)->turn(w);
 	if (w->own->awaited && w->own->awaited(w))
 		wait_over(w);
+	wake_others(w);
 }
 
 static void on_deadline(uv_timer_t *timer)
@@ -249,7 +274,7 @@ static enum err init_worker(struct worker *w, int index)
 {
 	w->index = index;
 	w->own = mem_new(struct worker_private);
-	inbox_init(&w->inbox, set.options.calls_max, wake, w);
+	inbox_init(&w->inbox, set.options.calls_max, NULL, NULL);
 	if (uv_loop_init(&w->loop))
 		return ERR_INTERNAL;
 	w->loop.data = w;

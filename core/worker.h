@@ -82,8 +82,12 @@ static inline uint64_t worker_now_ms(void)
 	return uv_now(&worker_self()->loop);
 }
 
+/* Any thread. What a worker posts may wait for the end of its turn, so it does not wait for that itself. */
 void worker_post(struct worker *w, struct post *p);
 enum err worker_post_call(struct worker *w, struct post *p); /* ERR_OVERLOADED: untouched */
+
+/* Another worker has not begun with what was posted to it. */
+bool workers_behind(void);
 
 /* For core/addr.c: tells every part of this worker. */
 void worker_gone(struct worker *w, struct addr endpoint, bool clean);

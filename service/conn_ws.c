@@ -16,6 +16,7 @@
 #include <libwebsockets.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -71,7 +72,8 @@ size_t conn_count(void)
 /* ---- out ---- */
 
 /* Before many are written to, it is looked whether more is to be said to them by now: that costs less
- * than one of the writes, and may save one for each. Not for long, whatever else the turns have to do,
+ * than one of the writes, and may save one for each. So may another worker that has not begun with what it
+ * was given: it goes first, where both have one core. Not for long, whatever else the turns have to do,
  * and not for so much that it would fill their queues. */
 enum {
 	LOOK_ON_FOR = 32,
@@ -254,11 +256,15 @@ static bool looks_on(void)
 	uint64_t now = worker_now_ms();
 	if (!turn.looks++)
 		turn.since_ms = now;
-	bool on = turn.more && turn.dirty >= LOOK_ON_FOR && turn.looks <= LOOKS_MOST &&
+	bool many = turn.dirty >= LOOK_ON_FOR;
+	bool behind = many && workers_behind();
+	bool on = (turn.more || behind) && many && turn.looks <= LOOKS_MOST &&
 		now - turn.since_ms <= LOOK_ON_MS && turn.heard <= LOOK_ON_BYTES;
 	turn.more = false;
 	if (on)
 		uv_idle_start(&turn.idle, go_on);
+	if (on && behind)
+		sched_yield();
 	return on;
 }
 
