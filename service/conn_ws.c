@@ -39,8 +39,9 @@ struct conn {
 	/* when it was last asked for a sign of life, was told of the end, or began */
 	uint64_t pinged_ms;
 	bool dirty, close_sent, ping_due;
-	bool urgent;       /* not all that waits is patient */
-	uint8_t waited;    /* for so many turns by now, since all that waits is patient */
+	bool failed;    /* a write has: what libwebsockets would write now is no frame any more */
+	bool urgent;    /* not all that waits is patient */
+	uint8_t waited; /* for so many turns by now, since all that waits is patient */
 	bool peer_closing; /* the client's close frame has come: what follows it is not looked at */
 	bool continued;    /* inbound: its first frame has come whole */
 	bool packed_in;    /* inbound is compressed */
@@ -130,7 +131,7 @@ static void carry_send(struct carrier *carrier, struct outgoing m)
 	c->urgent |= !m.patient;
 	turn.more = true;
 	if (has_much(c) && !lws_partial_buffered(c->wsi))
-		flush(c); /* if that fails, so it does at the end of the turn, which ends it */
+		flush(c); /* one that fails does again at the end of the turn, which ends it */
 	if (c->queue.bytes <= limits.outbound_queue)
 		return;
 	metric_add(METRIC_SLOW_CONSUMERS, 1);
@@ -204,10 +205,13 @@ static int write_ping(struct conn *c)
 	return lws_write(c->wsi, ping + LWS_PRE, 1, LWS_WRITE_PING) < 0 ? -1 : 0;
 }
 
-/* Writes until all is written or the kernel takes no more. Nothing when libwebsockets has sent a
- * close frame itself, because of a frame against the protocol: it then waits for the client's. */
+/* Writes until all is written or the kernel takes no more; once it has failed it always does. Nothing when
+ * libwebsockets has sent a close frame itself, because of a frame against the protocol: it then waits for
+ * the client's. */
 static int flush(struct conn *c)
 {
+	if (c->failed)
+		return -1;
 	if (lws_get_close_length(c->wsi) > 0) {
 		outbound_clear(&c->queue);
 		return 0;
@@ -222,6 +226,7 @@ static int flush(struct conn *c)
 		failed = write_next(c);
 	if (corked)
 		cork(c, 0);
+	c->failed = failed != 0;
 	if (!failed && (c->queue.count || c->ping_due || lws_partial_buffered(c->wsi)))
 		lws_callback_on_writable(c->wsi);
 	return failed;
@@ -406,13 +411,13 @@ static void forget_alive(struct conn *c)
 
 /* ---- reading on ----
  *
- * libwebsockets reads READ_BYTES a turn from each connection. (It keeps a buffer of that size for each, but
- * hardly touches it: what has come whole is read elsewhere.) Who has sent more is read again in the same
- * turn: what came together is told together. One after the other, so that what one has to say does not
- * keep the others waiting. */
+ * libwebsockets reads READ_BYTES a turn from each connection: half of what a signal of four kilobytes takes,
+ * as it keeps a buffer of that size for each, whose pages are there from the first pong on. Who has sent more
+ * is read again in the same turn: what came together is told together. One after the other, so that what one
+ * has to say does not keep the others waiting. */
 
 enum {
-	READ_BYTES = 4076, /* four kilobytes with what libwebsockets adds */
+	READ_BYTES = 2540, /* 2560 with what libwebsockets adds: a size of malloc's own */
 	READ_ON_FROM = READ_BYTES / 2,
 	READ_ON_MOST = 64,
 	READ_ON_BYTES = 64 * 1024,

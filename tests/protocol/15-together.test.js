@@ -1,11 +1,14 @@
 // What a client says at once, more than is read from it at a time, is handled in one turn: whoever is told of it hears it together.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
 import { after, test } from "node:test";
-import { connect } from "../support/client.mjs";
+import { connect, within } from "../support/client.mjs";
 import { frame, rawWebSocket } from "../support/raw.mjs";
-import { anyNumber, anyPace, startServer } from "../support/server.mjs";
+import { anyNumber, anyPace, ownDirectory, startServer } from "../support/server.mjs";
 
-const server = await startServer({ workers: 1, config: { limits: { ...anyPace, ...anyNumber, outbound_queue: "256KiB" } } });
+const config = { limits: { ...anyPace, ...anyNumber, outbound_queue: "256KiB" } };
+const server = await startServer({ workers: 1, config });
 after(() => server.stop());
 
 const COUNT = 200; // of some hundred bytes each: several buffers full
@@ -15,8 +18,8 @@ const NORMAL = Buffer.from([1000 >> 8, 1000 & 255]);
 const request = (id, method, params) => frame(1, JSON.stringify({ jsonrpc: "2.0", id, method, params }));
 const publishes = () => Array.from({ length: COUNT }, (_, i) => request(i + 2, "room.publish", { room: ROOM, data: i }));
 
-async function speaker() {
-	const raw = await rawWebSocket(server, { user: "ann" });
+async function speaker(at = server) {
+	const raw = await rawWebSocket(at, { user: "ann" });
 	raw.write(request(1, "room.join", { room: ROOM }));
 	await raw.frame();
 	return raw;
@@ -96,8 +99,31 @@ for (const others of [0, 40])
 		raw.destroy();
 	});
 
+// Nor does it get anything more, which would be no frame.
+test("a connection that could not be written to is ended, also where that was tried while more was to come", async (t) => {
+	const COUNT = 4, LONG = 20_000, QUARTER = 64 * 1024;
+	const library = join(ownDirectory(), "send.so");
+	execFileSync("cc", ["-O1", "-shared", "-fPIC", "-o", library, join(import.meta.dirname, "../support/send.c")]);
+	const env = { LD_PRELOAD: library, TEST_SEND_BYTES: QUARTER, ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ""}:verify_asan_link_order=0` };
+	const poor = await startServer({ t, workers: 1, config, env });
+	const token = await poor.mint("bob");
+	const bob = await connect(poor, { token, batch: true });
+	await bob.call("room.join", { room: ROOM });
+	let fault;
+	bob.socket.on("error", (error) => (fault = error));
+	const raw = await speaker(poor);
+	await bob.next("room.joined");
+	raw.write(Buffer.concat(Array.from({ length: COUNT }, (_, i) => request(i + 2, "room.publish", { room: ROOM, data: [i, "x".repeat(LONG)] }))));
+	assert.equal((await within(bob.closed, 10_000, "the end")).code, 1006);
+	assert.equal(fault, undefined);
+	const again = await connect(poor, { token, batch: true, params: { resume: { session: bob.id, received: bob.received } } });
+	assert.equal(again.session.resumed, true);
+	for (let i = 0; i < COUNT; i++) assert.equal((await again.next("room.message")).params.data[0], i);
+	raw.destroy();
+});
+
 test("with much to do, receipts go together with what comes next for the same client, and are not kept back without", async () => {
-	const PAIRS = 40, LONG = 28_000; // more than is read in the turns before receipts go alone, less than in those they may wait for
+	const PAIRS = 40, LONG = 17_500; // more than is read in the turns before receipts go alone, less than in those they may wait for
 	const token = await server.mint("crowd");
 	const pairs = await Promise.all(
 		Array.from({ length: PAIRS }, async (_, i) => {
