@@ -336,6 +336,7 @@ static const struct caller_ops caller_ops = {.answers = on_answers,
 	.garbled = on_garbled,
 	.asked = on_asked};
 
+/* One that is not counted is news of this connection alone, and need not hurry. */
 static void send_event(struct session *s, struct event *e, bool counted)
 {
 	struct frame *f = event_take(e);
