@@ -411,13 +411,12 @@ static void forget_alive(struct conn *c)
 
 /* ---- reading on ----
  *
- * libwebsockets reads READ_BYTES a turn from each connection: half of what a signal of four kilobytes takes,
- * as it keeps a buffer of that size for each, whose pages are there from the first pong on. Who has sent more
- * is read again in the same turn: what came together is told together. One after the other, so that what one
- * has to say does not keep the others waiting. */
+ * libwebsockets reads READ_BYTES a turn from each connection. It keeps a buffer of that size for each, whose
+ * pages are there from the first pong on. Who has sent more is read again in the same turn: what came together
+ * is told together. One after the other, so that what one has to say does not keep the others waiting. */
 
 enum {
-	READ_BYTES = 2540, /* 2560 with what libwebsockets adds: a size of malloc's own */
+	READ_BYTES = 2028, /* 2048 with what libwebsockets adds: a size of malloc's own */
 	READ_ON_FROM = READ_BYTES / 2,
 	READ_ON_MOST = 64,
 	READ_ON_BYTES = 64 * 1024,

@@ -123,7 +123,7 @@ test("a connection that could not be written to is ended, also where that was tr
 });
 
 test("with much to do, receipts go together with what comes next for the same client, and are not kept back without", async () => {
-	const PAIRS = 40, LONG = 17_500; // more than is read in the turns before receipts go alone, less than in those they may wait for
+	const PAIRS = 40, LONG = 14_000; // more than is read in the turns before receipts go alone, less than in those they may wait for
 	const token = await server.mint("crowd");
 	const pairs = await Promise.all(
 		Array.from({ length: PAIRS }, async (_, i) => {
