@@ -179,9 +179,14 @@ static int write_text(struct conn *c, char *bytes, size_t n)
 	return lws_write(c->wsi, (unsigned char *)bytes, n, LWS_WRITE_TEXT) < 0 ? -1 : 0;
 }
 
-static int write_next(struct conn *c)
+/* How many go with the next message; 0: nothing waits. */
+static uint32_t next_count(struct conn *c)
 {
-	uint32_t n = outbound_next(&c->queue);
+	return c->queue.count > 1 ? outbound_next(&c->queue) : c->queue.count;
+}
+
+static int write_next(struct conn *c, uint32_t n)
+{
 	if (n > 1) {
 		struct str array = joined_take(&c->queue, n);
 		return write_text(c, (char *)(uintptr_t)array.p, array.n);
@@ -216,14 +221,15 @@ static int flush(struct conn *c)
 		outbound_clear(&c->queue);
 		return 0;
 	}
-	bool corked = c->queue.count > 1 && outbound_next(&c->queue) < c->queue.count;
+	uint32_t next = next_count(c);
+	bool corked = next < c->queue.count;
 	int failed = 0;
 	if (c->ping_due && !lws_partial_buffered(c->wsi)) /* it does not wait for the queue */
 		failed = write_ping(c);
 	if (corked)
 		cork(c, 1);
-	while (c->queue.count && !failed && !lws_partial_buffered(c->wsi))
-		failed = write_next(c);
+	for (; next && !failed && !lws_partial_buffered(c->wsi); next = next_count(c))
+		failed = write_next(c, next);
 	if (corked)
 		cork(c, 0);
 	c->failed = failed != 0;

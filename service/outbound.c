@@ -35,22 +35,30 @@ void outbound_add(struct outbound *q, struct outgoing m)
 	*outbound_at(q, q->count++) = m;
 }
 
+static void go_past(struct outbound *q, uint32_t n)
+{
+	q->head = (q->head + n) & (q->room - 1);
+	q->count -= n;
+	if (!q->count) /* an idle connection keeps no queue */
+		give_ring(q);
+}
+
 struct outgoing outbound_take(struct outbound *q)
 {
 	struct outgoing first = *outbound_at(q, 0);
 	q->bytes -= weight(first);
-	q->head = (q->head + 1) & (q->room - 1);
-	if (--q->count == 0) /* an idle connection keeps no queue */
-		give_ring(q);
+	go_past(q, 1);
 	return first;
 }
 
 void outbound_drop(struct outbound *q, uint32_t n)
 {
-	while (n-- > 0) {
-		struct outgoing e = outbound_take(q);
-		frame_unref(&e.frame);
+	for (uint32_t i = 0; i < n; i++) {
+		struct outgoing *m = outbound_at(q, i);
+		q->bytes -= weight(*m);
+		frame_unref(&m->frame);
 	}
+	go_past(q, n);
 }
 
 uint32_t outbound_next(struct outbound *q)
