@@ -141,9 +141,8 @@ test("with much to do, receipts go together with what comes next for the same cl
 			Promise.all(
 				pairs.flat().map(({ client, signal }, i) => {
 					if (i % 2 && !bytes) return undefined;
-					const { request, answer } = client.request("signal.send", { ...signal, data: "x".repeat(i % 2 ? bytes : 1) });
-					answers.push(answer);
-					return new Promise((done) => client.socket.send(JSON.stringify(request), done));
+					answers.push(client.call("signal.send", { ...signal, data: "x".repeat(i % 2 ? bytes : 1) }));
+					return new Promise((done) => client.socket._socket.write("", done)); // behind the request
 				}),
 			),
 		);
